@@ -1,0 +1,1 @@
+"""Search strategies that know nothing but decision sizes and rewards."""

@@ -1,0 +1,1 @@
+"""Latency measurement: ONNX bytes in, a LatencyRecord out."""

@@ -1,0 +1,1 @@
+"""MNAS: platform-aware neural architecture search on real hardware."""

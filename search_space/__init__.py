@@ -1,0 +1,1 @@
+"""The factorized hierarchical search space, its architectures and what they lower to."""
