@@ -1,0 +1,84 @@
+"""Block strings: the official MnasNet grammar, and the two words that it lacks.
+
+`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order (tensorflow/tpu,
+models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
+
+Extension, which leaves every official string as it is:
+- `_conv`: a block of regular convolutions (needs e1);
+- `_pool`: the average-pooled input is added instead of the identity.
+The paper's depthwise separable convolution needs no word of its own: it is e1.
+"""
+
+from __future__ import annotations
+
+import re
+
+from search_space.architecture import Block, Skip
+from search_space.errors import SpaceError
+
+GRAMMAR = "r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip|_pool][_conv]"
+_FLAGS = ("noskip", "pool", "conv")
+_REQUIRED = ("r", "k", "s", "e", "i", "o")
+_INTEGER_FIELD = re.compile(r"([rkeio])([0-9]{1,6})")
+_STRIDE_FIELD = re.compile(r"(s)([1-9])([1-9])")
+_SE_FIELD = re.compile(r"(se)([0-9]*\.?[0-9]+)")
+
+
+def parse_block(text: str) -> Block:
+    """Read one block string. Raises SpaceError that names the string, the field and the grammar."""
+    fields: dict[str, str] = {}
+    for word in text.split("_"):
+        key, value = _parse_word(word, text)
+        if key in fields:
+            raise SpaceError(f"block string {text!r}: field {key!r} appears twice; give it once")
+        fields[key] = value
+    missing = [key for key in _REQUIRED if key not in fields]
+    if missing:
+        raise SpaceError(f"block string {text!r}: field {missing[0]!r} is missing; the form is {GRAMMAR}")
+    if "noskip" in fields and "pool" in fields:
+        raise SpaceError(f"block string {text!r}: noskip and pool exclude each other; keep one")
+    skip: Skip = "none" if "noskip" in fields else "pool" if "pool" in fields else "identity"
+    try:
+        return Block(
+            op="conv" if "conv" in fields else "mbconv",
+            layers=int(fields["r"]),
+            kernel=int(fields["k"]),
+            stride=int(fields["s"]),
+            expand=int(fields["e"]),
+            in_filters=int(fields["i"]),
+            out_filters=int(fields["o"]),
+            se_ratio=float(fields.get("se", 0)),
+            skip=skip,
+        )
+    except SpaceError as error:
+        raise SpaceError(f"block string {text!r}: {error}") from error
+
+
+def format_block(block: Block) -> str:
+    """Write a block as its string, fields in the official order. `parse_block` reads back an equal block."""
+    text = (
+        f"r{block.layers}_k{block.kernel}_s{block.stride}{block.stride}_e{block.expand}"
+        f"_i{block.in_filters}_o{block.out_filters}"
+    )
+    if block.se_ratio:
+        text += f"_se{_plain(block.se_ratio)}"
+    text += {"identity": "", "none": "_noskip", "pool": "_pool"}[block.skip]
+    return text + ("_conv" if block.op == "conv" else "")
+
+
+def _parse_word(word: str, text: str) -> tuple[str, str]:
+    if word in _FLAGS:
+        return word, ""
+    if match := _INTEGER_FIELD.fullmatch(word) or _SE_FIELD.fullmatch(word):
+        return match[1], match[2]
+    if match := _STRIDE_FIELD.fullmatch(word):
+        if match[2] != match[3]:
+            raise SpaceError(f"block string {text!r}: strides of {word!r} differ; only equal ones are supported (s22)")
+        return match[1], match[2]
+    raise SpaceError(f"block string {text!r}: {word!r} is no field; the form is {GRAMMAR}")
+
+
+def _plain(ratio: float) -> str:
+    # repr keeps the round trip exact but may use an exponent, which the grammar has not.
+    text = repr(float(ratio))
+    return f"{ratio:.20f}".rstrip("0") if "e" in text else text

@@ -1,0 +1,250 @@
+"""The lowering: an architecture as primitive layers with shapes and parameter names.
+
+Everything that needs to know what a network consists of reads this one list: the counters, the MindSpore network, the
+ONNX graph and the mapping of checkpoints. They cannot disagree, and weights pass between them by name.
+
+Choices that the paper leaves open, made here:
+- A `conv` layer is convolution, batch norm, activation, then squeeze-and-excitation where asked for.
+- The "pool" skip is a 3x3 average pooling of the layer's input at the layer's stride; where the number of channels
+  changes, channels are cut off or filled up with zeros (parameter-free, like the shortcut A of ResNet).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from search_space.architecture import ActivationKind, Architecture, Block
+from search_space.errors import SpaceError
+
+BATCH_NORM_EPSILON = 1e-3
+BATCH_NORM_MOMENTUM = 0.99  # the share of the old statistics kept at each step (TensorFlow's convention)
+POOL_SKIP_KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A square convolution without bias, padded by kernel // 2 on every side; weight (out, in / groups, k, k)."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    groups: int
+    out_size: int
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation over `channels`, epsilon 1e-3, momentum 0.99."""
+
+    name: str
+    channels: int
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An element-wise non-linearity."""
+
+    kind: ActivationKind
+
+
+@dataclass(frozen=True)
+class SqueezeExcite:
+    """Global mean, 1x1 convolution to `reduced_channels`, ReLU, 1x1 convolution back, sigmoid, product; with biases."""
+
+    name: str
+    channels: int
+    reduced_channels: int
+
+
+@dataclass(frozen=True)
+class AveragePool:
+    """Average pooling, output size ceil(input / stride), padding as in TensorFlow's SAME and not counted."""
+
+    kernel: int
+    stride: int
+    channels: int
+    out_size: int
+
+
+@dataclass(frozen=True)
+class FitChannels:
+    """Cut channels off, or fill up with zero channels, at the end of the channel axis."""
+
+    in_channels: int
+    out_channels: int
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """Mean over height and width: (N, C, H, W) to (N, C)."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Fully connected with bias; weight (out, in)."""
+
+    name: str
+    in_features: int
+    out_features: int
+
+
+Layer = Convolution | BatchNorm | Activation | SqueezeExcite | AveragePool | FitChannels | GlobalAveragePool | Dense
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Layers applied in order; where `shortcut` is not None, its result on the same input is added.
+
+    An empty shortcut is the identity.
+    """
+
+    name: str
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] | None = None
+
+
+@dataclass(frozen=True)
+class LoweredNetwork:
+    """A network as a chain of units: (N, channels, image_size, image_size) in, (N, num_classes) out."""
+
+    image_size: int
+    channels: int
+    num_classes: int
+    units: tuple[Unit, ...]
+
+    def layers(self) -> Iterator[Layer]:
+        """Yield every layer, the shortcut of a unit after its body."""
+        for unit in self.units:
+            yield from unit.body
+            yield from unit.shortcut or ()
+
+
+def lower(
+    architecture: Architecture, *, image_size: int = 224, channels: int = 3, num_classes: int = 1000
+) -> LoweredNetwork:
+    """Lower an architecture for square images of `image_size` pixels.
+
+    Raises SpaceError where a size is below 1.
+    """
+    for what, value in (("image_size", image_size), ("channels", channels), ("num_classes", num_classes)):
+        if value < 1:
+            raise SpaceError(f"{what} is {value}; it must be at least 1")
+    activation = Activation(architecture.activation)
+    width, size = architecture.stem_filters, _strided(image_size, architecture.stem_stride)
+    stem = Convolution("stem.conv", channels, width, 3, architecture.stem_stride, 1, size)
+    units = [Unit("stem", (stem, BatchNorm("stem.norm", width), activation))]
+    for block_index, block in enumerate(architecture.blocks):
+        for layer_index in range(block.layers):
+            stride = block.stride if layer_index == 0 else 1
+            declared_width = block.in_filters if layer_index == 0 else block.out_filters
+            name = f"blocks.{block_index}.{layer_index}"
+            place = _Place(name, block, width, declared_width, stride, size, _strided(size, stride), activation)
+            body = _conv_body(place) if block.op == "conv" else _mbconv_body(place)
+            units.append(Unit(name, body, _shortcut(place)))
+            width, size = block.out_filters, place.out_size
+    head = architecture.head_filters
+    head_body = (
+        Convolution("head.conv", width, head, 1, 1, 1, size),
+        BatchNorm("head.norm", head),
+        activation,
+        GlobalAveragePool(head),
+    )
+    units += [Unit("head", head_body), Unit("classifier", (Dense("classifier", head, num_classes),))]
+    return LoweredNetwork(image_size, channels, num_classes, tuple(units))
+
+
+def fingerprint(architecture: Architecture) -> str:
+    """Return 16 hexadecimal digits that are equal exactly where two architectures are the same network.
+
+    Decisions without effect (an identity skip where none can be, how layers are grouped into blocks) do not enter.
+    """
+    # Names and spatial sizes say nothing about which network it is.
+    network = lower(architecture)
+    text = json.dumps([[_structure(unit.body), _structure(unit.shortcut)] for unit in network.units], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _structure(layers: tuple[Layer, ...] | None) -> list[object] | None:
+    if layers is None:
+        return None
+    return [
+        [
+            type(layer).__name__,
+            {key: value for key, value in asdict(layer).items() if key not in ("name", "out_size")},
+        ]
+        for layer in layers
+    ]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One layer of a block where it stands in the network; `width` and `in_size` are those of its input tensor."""
+
+    name: str
+    block: Block
+    width: int
+    declared_width: int
+    stride: int
+    in_size: int
+    out_size: int
+    activation: Activation
+
+
+def _conv_body(place: _Place) -> tuple[Layer, ...]:
+    name, block, out = place.name, place.block, place.block.out_filters
+    return (
+        Convolution(f"{name}.conv", place.width, out, block.kernel, place.stride, 1, place.out_size),
+        BatchNorm(f"{name}.conv_norm", out),
+        place.activation,
+        *_squeeze_excite(place, out),
+    )
+
+
+def _mbconv_body(place: _Place) -> tuple[Layer, ...]:
+    name, block, out = place.name, place.block, place.block.out_filters
+    expanded = place.width * block.expand
+    expansion: tuple[Layer, ...] = ()
+    if block.expand > 1:
+        expansion = (
+            Convolution(f"{name}.expand", place.width, expanded, 1, 1, 1, place.in_size),
+            BatchNorm(f"{name}.expand_norm", expanded),
+            place.activation,
+        )
+    return (
+        *expansion,
+        Convolution(f"{name}.depthwise", expanded, expanded, block.kernel, place.stride, expanded, place.out_size),
+        BatchNorm(f"{name}.depthwise_norm", expanded),
+        place.activation,
+        *_squeeze_excite(place, expanded),
+        Convolution(f"{name}.project", expanded, out, 1, 1, 1, place.out_size),
+        BatchNorm(f"{name}.project_norm", out),
+    )
+
+
+def _squeeze_excite(place: _Place, channels: int) -> tuple[Layer, ...]:
+    if place.block.se_ratio == 0:
+        return ()
+    reduced = max(1, int(place.declared_width * place.block.se_ratio))
+    return (SqueezeExcite(f"{place.name}.se", channels, reduced),)
+
+
+def _shortcut(place: _Place) -> tuple[Layer, ...] | None:
+    out = place.block.out_filters
+    if place.block.skip == "identity":
+        same = place.stride == 1 and place.width == out and place.declared_width == out
+        return () if same else None
+    if place.block.skip == "pool":
+        pool = AveragePool(POOL_SKIP_KERNEL, place.stride, place.width, place.out_size)
+        return (pool,) if place.width == out else (pool, FitChannels(place.width, out))
+    return None
+
+
+def _strided(size: int, stride: int) -> int:
+    return -(-size // stride)
