@@ -1,7 +1,7 @@
 """Block strings: the official MnasNet grammar, and the two words that it lacks.
 
-`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order (tensorflow/tpu,
-models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
+`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order
+(tensorflow/tpu, models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
 
 Extension, which leaves every official string as it is:
 - `_conv`: a block of regular convolutions (needs e1);

@@ -1,0 +1,231 @@
+"""Children trained by Ray actors: one process and one core (CPU) or one NPU (Ascend) each.
+
+A worker is replaced when it has died, hangs, or has grown past its memory bound: MindSpore keeps every graph that it
+has compiled, about 100 MB a child, whatever is deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+
+from mnas.data import SearchData
+from mnas.errors import ConfigurationError
+from mnas.experiment import Device, SearchSettings
+from mnas.failure import FailureKind, TrialError
+from mnas.training import TrainingSettings
+from search_space import Architecture, architecture_from_dict, architecture_to_dict
+
+_RESOURCE = {"CPU": "CPU", "Ascend": "NPU"}
+_MIN_OBJECT_STORE_BYTES = 128 * 2**20
+
+
+@contextmanager
+def ray_cluster(settings: SearchSettings, data_bytes: int) -> Iterator[None]:
+    """Start Ray on this machine for as long as the context lasts, or join the cluster of `settings.ray_address`.
+
+    Raises ConfigurationError where that cluster cannot be reached.
+    """
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    if settings.ray_address is None:
+        store_bytes = max(_MIN_OBJECT_STORE_BYTES, 2 * data_bytes)
+        # Workers beyond the cores are the user's wish; Ray would let them wait for ever.
+        workers = settings.workers if isinstance(settings.workers, int) else 1
+        cores = max(len(os.sched_getaffinity(0)), workers)
+        ray.init(num_cpus=cores, object_store_memory=store_bytes, **quiet)
+    else:
+        try:
+            ray.init(address=settings.ray_address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigurationError(f"search.ray_address: {settings.ray_address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def worker_count(settings: SearchSettings, device: Device) -> int:
+    """Return the number of workers, `auto` resolved by what the running Ray cluster has.
+
+    Raises ConfigurationError where the cluster has fewer devices than workers are asked for.
+    """
+    resource = _RESOURCE[device]
+    available = int(ray.cluster_resources().get(resource, 0))
+    wanted = available if settings.workers == "auto" else settings.workers
+    if wanted > available or wanted < 1:
+        raise ConfigurationError(
+            f"search.workers: {settings.workers} workers on device {device} need as many {resource} resources; Ray has "
+            f"{available}. Lower search.workers, choose another device, or join a cluster with search.ray_address"
+        )
+    return wanted
+
+
+class ChildWorker:
+    """The actor: trains one child at a time in its own process."""
+
+    def __init__(self, data: SearchData, training: TrainingSettings, device: Device) -> None:
+        self._data = data
+        self._training = training
+        self._device = device
+
+    def pid(self) -> int:
+        """Return the process, which a quiet window of the latency measurement stops for a moment."""
+        return os.getpid()
+
+    def prepare(self) -> None:
+        """Load MindSpore, before the first child asks for it."""
+        from mnas.mindspore_setup import prepare
+
+        prepare(self._device)
+
+    def train(self, architecture: Mapping[str, Any], seed: int) -> _Reply:
+        """Train one child; failures that have a kind come back as a value."""
+        from mnas.child import train_child
+
+        try:
+            result = train_child(
+                architecture_from_dict(architecture),
+                self._training,
+                self._data.train,
+                self._data.reward,
+                seed=seed,
+                device=self._device,
+            )
+        except TrialError as error:
+            return _Reply(None, error.failure.kind.value, error.failure.message, _resident_mb())
+        return _Reply(result.to_dict(), None, "", _resident_mb())
+
+
+@dataclass(frozen=True)
+class _Reply:
+    result: dict[str, Any] | None
+    failure_kind: str | None
+    failure_message: str
+    resident_mb: float
+
+
+class ChildPool:
+    """Workers that take children one by one; `submit` queues, the future holds the result or raises TrialError."""
+
+    def __init__(
+        self, data: SearchData, training: TrainingSettings, settings: SearchSettings, device: Device, workers: int
+    ) -> None:
+        self._settings = settings
+        self._closing = False
+        options = {"num_cpus": 1} if device == "CPU" else {"num_cpus": 0, "resources": {"NPU": 1}}
+        actor_class = ray.remote(**options)(ChildWorker)
+        # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
+        data_reference = ray.put(data)
+        self._slots = [_Slot(actor_class, (data_reference, training, device)) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for slot in self._slots:
+            slot.start()
+            self._idle.put(slot)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="child")
+
+    def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+        """Queue one child."""
+        return self._threads.submit(self._train, architecture_to_dict(architecture), seed)
+
+    def pids(self) -> list[int]:
+        """Return the processes of the workers that have started."""
+        return [slot.pid for slot in self._slots if slot.pid is not None]
+
+    def close(self) -> None:
+        """Stop every worker; children in training are given up."""
+        self._closing = True
+        for slot in self._slots:
+            slot.stop()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _train(self, architecture: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+        slot = self._idle.get()
+        try:
+            return self._train_with_retries(slot, architecture, seed)
+        finally:
+            self._idle.put(slot)
+
+    def _train_with_retries(self, slot: _Slot, architecture: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+        failure = TrialError(FailureKind.WORKER_DIED, "no attempt was made")
+        for _ in range(self._settings.retries + 1):
+            if self._closing:
+                break
+            try:
+                reply = slot.train(architecture, seed, self._settings.child_timeout_s)
+            except TrialError as error:
+                slot.restart(unless=self._closing)
+                failure = error
+                if error.failure.kind not in (FailureKind.WORKER_DIED, FailureKind.OUT_OF_MEMORY):
+                    break
+                continue
+            if reply.resident_mb > self._settings.worker_memory_mb:
+                slot.restart(unless=self._closing)
+            if reply.result is None:
+                raise TrialError(FailureKind(reply.failure_kind), reply.failure_message)
+            return reply.result
+        raise failure
+
+
+class _Slot:
+    """A place for one worker; holds the actor that is there now."""
+
+    def __init__(self, actor_class: Any, arguments: tuple[Any, ...]) -> None:
+        self._actor_class = actor_class
+        self._arguments = arguments
+        self._actor: Any = None
+        self.pid: int | None = None
+
+    def start(self) -> None:
+        """Start a worker; it loads MindSpore in the background."""
+        self._actor = self._actor_class.remote(*self._arguments)
+        self._pid_reference = self._actor.pid.remote()
+        self._actor.prepare.remote()
+
+    def stop(self) -> None:
+        """End the worker at once."""
+        self.pid = None
+        ray.kill(self._actor)
+
+    def restart(self, *, unless: bool) -> None:
+        """Replace the worker by a fresh one, or only end it where `unless` is set."""
+        self.stop()
+        if not unless:
+            self.start()
+
+    def train(self, architecture: Mapping[str, Any], seed: int, timeout_s: float) -> _Reply:
+        """Train one child on the worker. Raises TrialError where the worker dies, hangs or fails unexpectedly."""
+        try:
+            if self.pid is None:
+                self.pid = ray.get(self._pid_reference, timeout=timeout_s)
+            reply: _Reply = ray.get(self._actor.train.remote(architecture, seed), timeout=timeout_s)
+        except GetTimeoutError as error:
+            message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
+            raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
+        except OutOfMemoryError as error:
+            raise TrialError(FailureKind.OUT_OF_MEMORY, f"the worker ran out of memory: {_first_line(error)}") from error
+        except (RayActorError, WorkerCrashedError) as error:
+            raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
+        except RayTaskError as error:
+            raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
+        return reply
+
+
+def _resident_mb() -> float:
+    return float(psutil.Process().memory_info().rss / 1e6)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

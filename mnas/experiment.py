@@ -1,0 +1,144 @@
+"""An experiment: the YAML file of a search, validated once and immutable from then on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+import controllers
+from latency import MeasurementSettings
+from mnas.data import DataSettings
+from mnas.errors import ConfigurationError
+from mnas.reward import RewardSettings
+from mnas.training import TrainingSettings
+from search_space import SearchSpace, SpaceError
+from search_space.yaml_document import read
+
+Device = Literal["CPU", "Ascend"]
+
+
+class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many children, how they are scheduled and what happens when something breaks.
+
+    trials: architectures to sample, those that turn out to be repeats included.
+    workers: children trained at a time; `auto` is every core (CPU) or NPU (Ascend) that Ray finds.
+    schedule: `asynchronous` proposes whenever a worker is free; `synchronous` in batches, as the paper does.
+    batch_size: children of a synchronous batch.
+    child_timeout_s: a child that takes longer counts as failed.
+    retries: how often a child is tried again after its worker died.
+    worker_memory_mb: a worker whose resident memory is beyond this after a child is replaced by a fresh one.
+    max_consecutive_failures: the search stops after so many failures in a row that no network is to blame for.
+    ray_address: an existing Ray cluster to work on; by default one is started on this machine.
+    """
+
+    trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    workers: Annotated[int, msgspec.Meta(ge=1, le=4096)] | Literal["auto"] = "auto"
+    schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 8
+    child_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
+    worker_memory_mb: Annotated[int, msgspec.Meta(ge=200)] = 3000
+    max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1)] = 10
+    ray_address: str | None = None
+
+
+class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where latency is measured, and the target latency T of the reward.
+
+    measurement: fields of the measurement protocol to change, such as `runs` (see `latency/protocol.py`).
+    """
+
+    target_ms: Annotated[float, msgspec.Meta(gt=0)]
+    phone: str = "host"
+    measurement: dict[str, int | float] = {}
+
+    def measurement_settings(self) -> MeasurementSettings:
+        """Return the measurement protocol. Raises ConfigurationError for an unknown field or a bad value."""
+        allowed = [field.name for field in dataclasses.fields(MeasurementSettings)]
+        for key in self.measurement:
+            if key not in allowed:
+                raise ConfigurationError(f"latency.measurement.{key}: unknown key; allowed are {', '.join(allowed)}")
+        try:
+            # mypy cannot know which of the fields are whole numbers; the dataclass checks that itself.
+            values: dict[str, Any] = dict(self.measurement)
+            return MeasurementSettings(**values)
+        except ValueError as error:
+            raise ConfigurationError(f"latency.measurement: {error}") from error
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a search needs to know.
+
+    space: the name of a bundled search space or the path of a YAML file.
+    controller: `name` of the strategy, and hyper-parameters to change.
+    """
+
+    space: str
+    data: DataSettings
+    training: TrainingSettings
+    search: SearchSettings
+    latency: LatencySettings
+    controller: dict[str, bool | int | float | str] = {"name": "ppo"}
+    reward: RewardSettings = RewardSettings()
+    device: Device = "CPU"
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+
+    def load_space(self) -> SearchSpace:
+        """Load the search space. Raises ConfigurationError that names the key."""
+        try:
+            return SearchSpace.load(self.space)
+        except SpaceError as error:
+            raise ConfigurationError(f"space: {error}") from error
+
+    def create_controller(self, space: SearchSpace) -> controllers.Controller:
+        """Make the controller at its start. Raises ConfigurationError that names the key."""
+        hyperparameters = dict(self.controller)
+        name = hyperparameters.pop("name", None)
+        if not isinstance(name, str):
+            known = ", ".join(strategy.name for strategy in controllers.strategies())
+            raise ConfigurationError(f"controller.name: give the name of a strategy ({known})")
+        try:
+            return controllers.create(name, space.decision_sizes, seed=self.seed, **hyperparameters)
+        except controllers.ControllerError as error:
+            raise ConfigurationError(f"controller: {error}") from error
+
+
+# What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
+RESUMABLE = frozenset(f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size"))
+
+
+def load_experiment(path: str | os.PathLike[str]) -> Experiment:
+    """Read and check an experiment, its space and controller included.
+
+    Raises ConfigurationError or DocumentError whose message has the file, the key's path and what is allowed.
+    """
+    experiment = read(Path(path), Experiment)
+    try:
+        experiment.create_controller(experiment.load_space())
+        experiment.latency.measurement_settings()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return experiment
+
+
+def changed_keys(before: Experiment, after: Experiment) -> list[str]:
+    """Return the paths of the keys that differ, with both values, but for those in RESUMABLE."""
+    old, new = _flat(msgspec.to_builtins(before)), _flat(msgspec.to_builtins(after))
+    return [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in sorted(old.keys() | new.keys())
+        if key not in RESUMABLE and old.get(key) != new.get(key)
+    ]
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {path: value}
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{path}.{key}" if path else str(key))
+    return flat

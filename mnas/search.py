@@ -1,0 +1,307 @@
+"""The search driver: it asks the controller, has children trained and timed, and tells the controller what came of it.
+
+It knows neither Ray nor phones: trainer and latency meter hand out futures, so that the scheduling can be tested with
+plain executors. Everything learnt is committed to the store before the next step (see `mnas.store`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from controllers import Controller, state_from_bytes, state_to_bytes
+from mnas.errors import MnasError
+from mnas.failure import FAILED_CANDIDATE_REWARD, Failure, TrialError
+from mnas.reward import RewardSettings, reward
+from mnas.store import Outcome, Proposal, Told, Trial, TrialStore
+from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint
+
+Half = Literal["training", "latency"]
+POLL_S = 0.5
+
+
+class ChildTrainer(Protocol):
+    """Trains children; a result is a JSON-able mapping with at least `accuracy` (0..1 on the reward set).
+
+    The future raises TrialError where the child could not be trained.
+    """
+
+    def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+        """Queue one child."""
+
+
+class LatencyMeter(Protocol):
+    """Times architectures; a result is a JSON-able mapping with at least `latency_ms`.
+
+    The future raises TrialError where there is no latency.
+    """
+
+    def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
+        """Queue one measurement."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search does: how many trials, how they are scheduled and how they are rewarded.
+
+    `workers` children train at a time. `synchronous` proposes `batch_size` children, waits for all and tells them in
+    order of their numbers, as the paper does; `asynchronous` proposes whenever a worker is free.
+    """
+
+    trials: int
+    workers: int
+    target_ms: float
+    reward: RewardSettings
+    schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
+    batch_size: int = 1
+    seed: int = 0
+    max_consecutive_failures: int = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands."""
+
+    total: int
+    complete: int
+    failed: int
+    open: int
+    workers: int
+    workers_busy: int
+    best: Trial | None
+
+
+class Observer(Protocol):
+    """Is told what happens, to show it."""
+
+    def trial_finished(self, trial: Trial) -> None:
+        """Show a trial that is complete or failed."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show where the search stands; called after every step and every half second."""
+
+
+class SearchStopped(MnasError):
+    """The search gave up because what it runs on does not work; the same command goes on once that is mended."""
+
+
+class Search:
+    """One search over one store; `run` works until every trial has ended.
+
+    A controller's state is restored from the store, so a new Search on the store of a stopped one goes on with it.
+    Raises SearchStopped after `max_consecutive_failures` failures in a row that were not the candidates' fault.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        space: SearchSpace,
+        controller: Controller,
+        store: TrialStore,
+        trainer: ChildTrainer,
+        latency: LatencyMeter,
+        observer: Observer,
+    ) -> None:
+        self._plan = plan
+        self._space = space
+        self._controller = controller
+        self._store = store
+        self._trainer = trainer
+        self._latency = latency
+        self._observer = observer
+        self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
+        self._open: dict[int, Trial] = {}
+        self._failures: dict[int, Failure] = {}
+        self._first_of: dict[str, int] = {}
+        self._batch: tuple[int, ...] = ()
+        self._asked = 0
+        self._exhausted = False
+        self._consecutive_failures = 0
+
+    def run(self) -> None:
+        """Search until the plan's trials have ended or the space is exhausted."""
+        self._resume()
+        while True:
+            self._finish_ready()
+            proposed = self._propose()
+            self._show_progress()
+            if self._jobs:
+                self._collect()
+            elif not proposed:
+                return
+
+    def _resume(self) -> None:
+        state = self._store.controller_state()
+        if state is not None:
+            self._controller.restore(state_from_bytes(state))
+        trials = self._store.trials()
+        self._asked = len(trials)
+        for trial in trials:
+            self._remember(trial)
+        if self._plan.schedule == "synchronous":
+            log = self._store.controller_log()
+            if log and log[-1].call == "ask":
+                self._batch = log[-1].trial_ids
+        for trial in trials:
+            if trial.state == "proposed":
+                self._start(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        # A trial that failed through no fault of its network must not stand for that network.
+        if trial.repeat_of is None and (trial.failure is None or trial.failure.kind.blames_candidate):
+            self._first_of.setdefault(trial.fingerprint, trial.id)
+
+    def _propose(self) -> bool:
+        """Ask for as many architectures as can start now; return whether there were any."""
+        count = min(self._room(), self._plan.trials - self._asked)
+        if count <= 0 or self._exhausted:
+            return False
+        asked = self._controller.ask(count)
+        self._exhausted = len(asked) < count
+        if not asked:
+            return False
+        trials = self._store.propose(self._proposals(asked), state_to_bytes(self._controller.state()))
+        self._asked += len(trials)
+        self._batch = tuple(trial.id for trial in trials)
+        for trial in trials:
+            self._start(trial)
+        return True
+
+    def _room(self) -> int:
+        if self._plan.schedule == "synchronous":
+            return 0 if self._batch else self._plan.batch_size
+        return self._plan.workers - self._in_training()
+
+    def _in_training(self) -> int:
+        return sum(half == "training" for _, half in self._jobs.values())
+
+    def _proposals(self, asked: Sequence[tuple[int, ...]]) -> list[Proposal]:
+        proposals = []
+        for number, indices in enumerate(asked, start=self._asked + 1):
+            architecture = self._space.decode(indices)
+            key = fingerprint(architecture)
+            first = self._first_of.setdefault(key, number)
+            repeat_of = None if first == number else first
+            proposals.append(Proposal(number, indices, architecture_to_dict(architecture), key, repeat_of))
+        return proposals
+
+    def _start(self, trial: Trial) -> None:
+        """Start what is still missing of an open trial."""
+        self._open[trial.id] = trial
+        if trial.repeat_of is not None:
+            return
+        architecture = self._space.decode(trial.indices)
+        if trial.training is None:
+            seed = child_seed(self._plan.seed, trial.id)
+            self._jobs[self._trainer.submit(architecture, seed)] = (trial.id, "training")
+        if trial.latency is None:
+            self._jobs[self._latency.submit(architecture)] = (trial.id, "latency")
+
+    def _collect(self) -> None:
+        """Wait for a half to end and record every one that has."""
+        done, _ = wait(self._jobs, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        # Futures are an unordered set; the store should not depend on their order.
+        for future, (trial_id, half) in sorted(
+            ((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1]
+        ):
+            try:
+                result = future.result()
+            except TrialError as error:
+                self._failures.setdefault(trial_id, error.failure)
+                continue
+            if half == "training":
+                self._store.record_training(trial_id, result)
+            else:
+                self._store.record_latency(trial_id, result)
+            self._open[trial_id] = self._store.trial(trial_id)
+
+    def _finish_ready(self) -> None:
+        """End every open trial whose halves have ended, then the repeats of those, and tell the controller."""
+        while ready := self._ready():
+            for trial in ready:
+                del self._open[trial.id]
+            outcomes = [self._outcome(trial) for trial in ready]
+            told = self._tell(ready, outcomes) if self._plan.schedule == "asynchronous" else None
+            self._store.finish(outcomes, told)
+            for trial in ready:
+                self._after(self._store.trial(trial.id))
+        if self._batch and self._plan.schedule == "synchronous" and not self._open:
+            trials = [self._store.trial(trial_id) for trial_id in self._batch]
+            self._store.finish([], self._tell(trials, [_outcome_of(trial, trial.id) for trial in trials]))
+            self._batch = ()
+
+    def _ready(self) -> list[Trial]:
+        busy = {trial_id for trial_id, _ in self._jobs.values()}
+        return [
+            trial
+            for trial_id, trial in sorted(self._open.items())
+            if trial_id not in busy and (trial.repeat_of is None or trial.repeat_of not in self._open)
+        ]
+
+    def _outcome(self, trial: Trial) -> Outcome:
+        if trial.repeat_of is not None:
+            return _outcome_of(self._store.trial(trial.repeat_of), trial.id)
+        failure = self._failures.pop(trial.id, None)
+        if failure is not None:
+            return Outcome(trial.id, failure=failure)
+        if trial.training is None or trial.latency is None:
+            raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
+        accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
+        value = reward(accuracy, latency_ms, self._plan.target_ms, self._plan.reward)
+        return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
+
+    def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
+        """Tell the controller what the outcomes say of the architectures."""
+        rewards = {trial.id: _told_reward(outcome) for trial, outcome in zip(trials, outcomes, strict=True)}
+        told = {trial_id: value for trial_id, value in rewards.items() if value is not None}
+        if told:
+            self._controller.tell([trial.indices for trial in trials if trial.id in told], list(told.values()))
+        return Told(tuple(told), tuple(told.values()), state_to_bytes(self._controller.state()))
+
+    def _after(self, trial: Trial) -> None:
+        """Show a trial that has ended, and stop the search where nothing works any more."""
+        self._observer.trial_finished(trial)
+        if trial.failure is None or trial.failure.kind.blames_candidate:
+            self._consecutive_failures = 0
+            return
+        if self._first_of.get(trial.fingerprint) == trial.id:
+            del self._first_of[trial.fingerprint]
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= self._plan.max_consecutive_failures:
+            raise SearchStopped(
+                f"{self._consecutive_failures} trials in a row failed through no fault of the networks; "
+                f"the last: {trial.failure.kind.value}: {trial.failure.message}"
+            )
+
+    def _show_progress(self) -> None:
+        counts = self._store.counts()
+        best = self._store.best()
+        self._observer.progress(
+            Progress(
+                total=self._plan.trials,
+                complete=counts["complete"],
+                failed=counts["failed"],
+                open=counts["proposed"],
+                workers=self._plan.workers,
+                workers_busy=min(self._plan.workers, self._in_training()),
+                best=best[0] if best else None,
+            )
+        )
+
+
+def child_seed(search_seed: int, trial_id: int) -> int:
+    """Return the seed of a trial's child: its initial weights and the order of its images."""
+    return (search_seed * 1_000_003 + trial_id) % 2**31
+
+
+def _outcome_of(trial: Trial, trial_id: int) -> Outcome:
+    return Outcome(trial_id, trial.accuracy, trial.latency_ms, trial.reward, trial.failure)
+
+
+def _told_reward(outcome: Outcome) -> float | None:
+    if outcome.failure is None:
+        return outcome.reward
+    return FAILED_CANDIDATE_REWARD if outcome.failure.kind.blames_candidate else None
+

@@ -1,0 +1,350 @@
+"""The trial store: everything that a search has learnt, in one SQLite file, committed before the next step.
+
+A trial is a small state machine: proposed -> complete | failed. Its two halves (training, latency) are recorded as they
+come. Proposals are committed together with the state of the controller that made them; outcomes together with the state
+of the controller that was told them. So a process killed at any moment loses no finished work and repeats none, and the
+controller that resumes is exactly the one that was stopped. `controller_log` holds every ask and tell in order, enough
+to replay a search through a fresh controller.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from mnas.errors import MnasError
+from mnas.failure import Failure, FailureKind
+
+SCHEMA_VERSION = 1
+TrialState = Literal["proposed", "complete", "failed"]
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('proposed', 'complete', 'failed')),
+    indices TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    repeat_of INTEGER REFERENCES trials (id),
+    training TEXT,
+    latency TEXT,
+    accuracy REAL,
+    latency_ms REAL,
+    reward REAL,
+    failure_kind TEXT,
+    failure_message TEXT,
+    proposed_at TEXT NOT NULL,
+    finished_at TEXT
+);
+CREATE INDEX trials_by_fingerprint ON trials (fingerprint);
+CREATE INDEX trials_by_state ON trials (state);
+CREATE TABLE controller (id INTEGER PRIMARY KEY CHECK (id = 0), state BLOB NOT NULL);
+CREATE TABLE controller_log (
+    step INTEGER PRIMARY KEY,
+    call TEXT NOT NULL CHECK (call IN ('ask', 'tell')),
+    trials TEXT NOT NULL,
+    rewards TEXT
+);
+"""
+
+
+class StoreError(MnasError):
+    """The run's database cannot be opened, read or written."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An architecture that a controller asked for, as trial `id`; `architecture` is its plain, JSON-able form.
+
+    `repeat_of` is an earlier trial of the same network: this one takes over its outcome and costs nothing.
+    """
+
+    id: int
+    indices: tuple[int, ...]
+    architecture: Mapping[str, Any]
+    fingerprint: str
+    repeat_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the store; `training` and `latency` are the full records of the two halves, None until known."""
+
+    id: int
+    state: TrialState
+    indices: tuple[int, ...]
+    architecture: Mapping[str, Any]
+    fingerprint: str
+    repeat_of: int | None
+    training: Mapping[str, Any] | None
+    latency: Mapping[str, Any] | None
+    accuracy: float | None
+    latency_ms: float | None
+    reward: float | None
+    failure: Failure | None
+    proposed_at: str
+    finished_at: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: a reward with its accuracy and latency, or a failure."""
+
+    trial_id: int
+    accuracy: float | None = None
+    latency_ms: float | None = None
+    reward: float | None = None
+    failure: Failure | None = None
+
+    @property
+    def state(self) -> TrialState:
+        """The state that the trial ends in."""
+        return "complete" if self.failure is None else "failed"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The trials whose rewards a controller was told in one call, those rewards, and its state after the call."""
+
+    trial_ids: tuple[int, ...]
+    rewards: tuple[float, ...]
+    controller_state: bytes
+
+
+@dataclass(frozen=True)
+class ControllerCall:
+    """One entry of the controller's log; `rewards` is None for an ask."""
+
+    call: Literal["ask", "tell"]
+    trial_ids: tuple[int, ...]
+    rewards: tuple[float, ...] | None
+
+
+class TrialStore:
+    """The SQLite file of one run. One process writes; others may read at any time.
+
+    Every method that writes is one transaction, on disk (fsync) when it returns. Raises StoreError.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the store at `path`, or make it where `create` is set and none is there."""
+        self.path = path
+        if not create and not path.is_file():
+            raise StoreError(f"{path}: no such run database; name the directory of a run that has been started")
+        with self._explained():
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise StoreError(
+                f"{self.path}: written with schema version {version}, this mnas reads version {SCHEMA_VERSION}; "
+                "use the mnas that made it"
+            )
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version == 0 and tables:
+            raise StoreError(f"{self.path}: an SQLite file, but not one of mnas; choose another run directory")
+        if version == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # user_version is set in the same transaction: a kill in between leaves an empty file, not half a schema.
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}; {_remedy(error)}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._explained():
+            return self._connection.execute(query, values).fetchall()
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        """Keep text under keys, in place of what was there."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def meta(self) -> dict[str, str]:
+        """Return everything kept by `set_meta`."""
+        return dict(self._rows("SELECT key, value FROM meta"))
+
+    def propose(self, proposals: Sequence[Proposal], controller_state: bytes) -> list[Trial]:
+        """Record one ask: its proposals as new trials, with the state of the controller after it."""
+        now = _now()
+        with self._transaction() as connection:
+            for proposal in proposals:
+                connection.execute(
+                    "INSERT INTO trials (id, state, indices, architecture, fingerprint, repeat_of, proposed_at) "
+                    "VALUES (?, 'proposed', ?, ?, ?, ?, ?)",
+                    (
+                        proposal.id,
+                        json.dumps(list(proposal.indices)),
+                        json.dumps(dict(proposal.architecture)),
+                        proposal.fingerprint,
+                        proposal.repeat_of,
+                        now,
+                    ),
+                )
+            ids = [proposal.id for proposal in proposals]
+            self._log("ask", ids, None)
+            self._keep_controller(controller_state)
+        return [self.trial(trial_id) for trial_id in ids]
+
+    def record_training(self, trial_id: int, training: Mapping[str, Any]) -> None:
+        """Record the training half of a trial."""
+        self._record_half("training", trial_id, training)
+
+    def record_latency(self, trial_id: int, latency: Mapping[str, Any]) -> None:
+        """Record the latency half of a trial."""
+        self._record_half("latency", trial_id, latency)
+
+    def _record_half(self, column: Literal["training", "latency"], trial_id: int, record: Mapping[str, Any]) -> None:
+        with self._transaction() as connection:
+            connection.execute(f"UPDATE trials SET {column} = ? WHERE id = ?", (json.dumps(record), trial_id))
+
+    def finish(self, outcomes: Sequence[Outcome], told: Told | None = None) -> None:
+        """Record how trials ended and, in the same transaction, what the controller was told of them."""
+        now = _now()
+        with self._transaction() as connection:
+            for outcome in outcomes:
+                failure = outcome.failure
+                connection.execute(
+                    "UPDATE trials SET state = ?, accuracy = ?, latency_ms = ?, reward = ?, failure_kind = ?, "
+                    "failure_message = ?, finished_at = ? WHERE id = ? AND state = 'proposed'",
+                    (
+                        outcome.state,
+                        outcome.accuracy,
+                        outcome.latency_ms,
+                        outcome.reward,
+                        failure and failure.kind.value,
+                        failure and failure.message,
+                        now,
+                        outcome.trial_id,
+                    ),
+                )
+            if told is not None:
+                self._log("tell", told.trial_ids, told.rewards)
+                self._keep_controller(told.controller_state)
+
+    def _log(self, call: str, trial_ids: Iterable[int], rewards: Iterable[float] | None) -> None:
+        # json writes floats by repr, which reads back to the same bits.
+        self._connection.execute(
+            "INSERT INTO controller_log (call, trials, rewards) VALUES (?, ?, ?)",
+            (call, json.dumps(list(trial_ids)), None if rewards is None else json.dumps(list(rewards))),
+        )
+
+    def _keep_controller(self, state: bytes) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO controller VALUES (0, ?)", (state,))
+
+    def controller_state(self) -> bytes | None:
+        """Return the controller's last state, None before its first ask."""
+        rows = self._rows("SELECT state FROM controller")
+        return bytes(rows[0][0]) if rows else None
+
+    def controller_log(self) -> list[ControllerCall]:
+        """Return every ask and tell, in order."""
+        return [
+            ControllerCall(call, tuple(json.loads(ids)), None if rewards is None else tuple(json.loads(rewards)))
+            for call, ids, rewards in self._rows("SELECT call, trials, rewards FROM controller_log ORDER BY step")
+        ]
+
+    def trial(self, trial_id: int) -> Trial:
+        """Return one trial. Raises StoreError where there is none of that number."""
+        rows = self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,))
+        if not rows:
+            raise StoreError(f"{self.path}: no trial {trial_id}; `mnas show` lists those that there are")
+        return _trial(rows[0])
+
+    def trials(self, state: TrialState | None = None) -> list[Trial]:
+        """Return all trials, or those in one state, by number."""
+        where, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
+        return [_trial(row) for row in self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)]
+
+    def counts(self) -> dict[TrialState, int]:
+        """Return the number of trials in each state."""
+        counted = dict(self._rows("SELECT state, count(*) FROM trials GROUP BY state"))
+        return {state: counted.get(state, 0) for state in ("proposed", "complete", "failed")}
+
+    def best(self, count: int = 1) -> list[Trial]:
+        """Return up to `count` complete trials of highest reward, repeats left out; the earlier first among equals."""
+        query = (
+            f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE state = 'complete' AND repeat_of IS NULL "
+            "ORDER BY reward DESC, id LIMIT ?"
+        )
+        return [_trial(row) for row in self._rows(query, (count,))]
+
+
+_TRIAL_COLUMNS = (
+    "id, state, indices, architecture, fingerprint, repeat_of, training, latency, accuracy, latency_ms, reward, "
+    "failure_kind, failure_message, proposed_at, finished_at"
+)
+
+
+def _trial(row: tuple[Any, ...]) -> Trial:
+    (number, state, indices, architecture, fingerprint, repeat_of, training, latency, *rest) = row
+    accuracy, latency_ms, reward, failure_kind, failure_message, proposed_at, finished_at = rest
+    return Trial(
+        id=number,
+        state=state,
+        indices=tuple(json.loads(indices)),
+        architecture=json.loads(architecture),
+        fingerprint=fingerprint,
+        repeat_of=repeat_of,
+        training=training and json.loads(training),
+        latency=latency and json.loads(latency),
+        accuracy=accuracy,
+        latency_ms=latency_ms,
+        reward=reward,
+        failure=Failure(FailureKind(failure_kind), failure_message) if failure_kind else None,
+        proposed_at=proposed_at,
+        finished_at=finished_at,
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "full" in text:
+        return "free some space and run the same command again: nothing recorded is lost"
+    if "readonly" in text or "unable to open" in text:
+        return "make the run directory writable, or choose another with --run-dir"
+    if "not a database" in text or "malformed" in text:
+        return "the file is damaged or no database: restore it from a copy or choose another --run-dir"
+    if "locked" in text:
+        return "another process is writing to this run; wait for it or stop it"
+    return "run the same command again; if this stays, choose another --run-dir"
