@@ -178,7 +178,7 @@ class ChildPool:
 class _Slot:
     """A place for one worker; holds the actor that is there now."""
 
-    def __init__(self, actor_class: Any, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, actor_class: object, arguments: tuple[object, ...]) -> None:
         self._actor_class = actor_class
         self._arguments = arguments
         self._actor: Any = None
@@ -211,7 +211,9 @@ class _Slot:
             message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
             raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
         except OutOfMemoryError as error:
-            raise TrialError(FailureKind.OUT_OF_MEMORY, f"the worker ran out of memory: {_first_line(error)}") from error
+            raise TrialError(
+                FailureKind.OUT_OF_MEMORY, f"the worker ran out of memory: {_first_line(error)}"
+            ) from error
         except (RayActorError, WorkerCrashedError) as error:
             raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
         except RayTaskError as error:

@@ -108,7 +108,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
-RESUMABLE = frozenset(f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size"))
+RESUMABLE = frozenset(
+    f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")
+)
 
 
 def load_experiment(path: str | os.PathLike[str]) -> Experiment:

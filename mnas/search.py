@@ -83,7 +83,7 @@ class Observer(Protocol):
         """Show where the search stands; called after every step and every half second."""
 
 
-class SearchStopped(MnasError):
+class SearchStoppedError(MnasError):
     """The search gave up because what it runs on does not work; the same command goes on once that is mended."""
 
 
@@ -91,7 +91,7 @@ class Search:
     """One search over one store; `run` works until every trial has ended.
 
     A controller's state is restored from the store, so a new Search on the store of a stopped one goes on with it.
-    Raises SearchStopped after `max_consecutive_failures` failures in a row that were not the candidates' fault.
+    Raises SearchStoppedError after `max_consecutive_failures` failures in a row that were not the candidates' fault.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class Search:
             del self._first_of[trial.fingerprint]
         self._consecutive_failures += 1
         if self._consecutive_failures >= self._plan.max_consecutive_failures:
-            raise SearchStopped(
+            raise SearchStoppedError(
                 f"{self._consecutive_failures} trials in a row failed through no fault of the networks; "
                 f"the last: {trial.failure.kind.value}: {trial.failure.message}"
             )
@@ -304,4 +304,3 @@ def _told_reward(outcome: Outcome) -> float | None:
     if outcome.failure is None:
         return outcome.reward
     return FAILED_CANDIDATE_REWARD if outcome.failure.kind.blames_candidate else None
-

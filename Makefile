@@ -1,0 +1,36 @@
+# Everything runs in .venv, made here. PYTHON may name another interpreter (3.10 to 3.12).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup search test lint clean
+
+help:
+	@echo "make setup    install mnas and its tools into $(VENV)"
+	@echo "make search   run the quickstart search to its end"
+	@echo "make test     run the tests"
+	@echo "make lint     check style and types"
+
+# The stamp says which of its inputs the environment was made from; touching one of them brings it up to date.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "mnas needs Python 3.10, 3.11 or 3.12; name one: make PYTHON=python3.11 setup" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.installed
+
+search: setup
+	$(BIN)/mnas search experiments/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

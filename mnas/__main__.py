@@ -1,0 +1,7 @@
+"""`python -m mnas`."""
+
+import sys
+
+from mnas.cli import main
+
+sys.exit(main())

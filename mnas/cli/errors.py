@@ -1,0 +1,45 @@
+"""From errors to exit codes: what users can cause or mend is said in one line, without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a command; turn its errors into a message on standard error and an exit code."""
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        print(f"mnas: {error}", file=sys.stderr)
+        return code
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the exit code of an error that a user can mend, None for a fault of ours."""
+    # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
+    from controllers import ControllerError
+    from latency import CandidateError, LatencyError
+    from mnas.errors import ConfigurationError, DataError, MnasError
+    from search_space import DocumentError, SpaceError
+
+    if isinstance(error, (ConfigurationError, DataError, DocumentError, SpaceError, ControllerError, CandidateError)):
+        return BAD_INPUT
+    if isinstance(error, (MnasError, LatencyError)):
+        return FAILED
+    return None

@@ -1,0 +1,87 @@
+"""What people see while a search runs, on standard error: a live line on a terminal, a line per trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from mnas.search import Progress
+from mnas.store import Trial
+
+
+class SearchProgress:
+    """Prints finished trials and keeps a bar with counts, busy workers, the best so far and the time left."""
+
+    def __init__(self, console: Console, bar: Bar) -> None:
+        self._console = console
+        self._bar = bar
+        self._task = bar.add_task("starting", total=None, best="", left="")
+        self._started = time.monotonic()
+        self._ended_before: int | None = None
+
+    def trial_finished(self, trial: Trial) -> None:
+        """Print one line about a trial."""
+        self._console.print(trial_line(trial), highlight=False, markup=False, soft_wrap=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Update the bar."""
+        ended = progress.complete + progress.failed
+        if self._ended_before is None:
+            self._ended_before = ended
+        seconds_left = time_left_s(ended - self._ended_before, progress.total - ended, time.monotonic() - self._started)
+        best = progress.best
+        self._bar.update(
+            self._task,
+            total=progress.total,
+            completed=ended,
+            description=f"{progress.open} running, {progress.failed} failed, "
+            f"workers {progress.workers_busy}/{progress.workers}",
+            best="" if best is None else f"best {best.reward:.4f} (trial {best.id})",
+            left="" if seconds_left is None else f"about {_duration(seconds_left)} left",
+        )
+
+
+@contextmanager
+def search_progress() -> Iterator[SearchProgress]:
+    """Show progress for as long as the context lasts."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[best]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield SearchProgress(console, bar)
+
+
+def trial_line(trial: Trial) -> str:
+    """Return what is printed when a trial ends."""
+    if trial.failure is not None:
+        return f"trial {trial.id:>4}  failed: {trial.failure.kind.value}: {trial.failure.message}"
+    same = "" if trial.repeat_of is None else f"  same network as trial {trial.repeat_of}"
+    return (
+        f"trial {trial.id:>4}  accuracy {trial.accuracy:.4f}  latency {trial.latency_ms:.4f} ms  "
+        f"reward {trial.reward:.4f}{same}"
+    )
+
+
+def time_left_s(ended_now: int, remaining: int, elapsed_s: float) -> float | None:
+    """Return the time that `remaining` trials take at the pace of this session, None before the first has ended."""
+    if ended_now < 1:
+        return None
+    return max(0, remaining) * elapsed_s / ended_now
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

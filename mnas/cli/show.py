@@ -1,0 +1,54 @@
+"""`mnas show RUN`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "show",
+        help="show the trials of a run, finished or not",
+        description="Show every trial of a run, while it is being searched too.",
+    )
+    parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
+    parser.add_argument("--json", action="store_true", help="print everything that is stored, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import msgspec
+
+    from mnas.cli.errors import DONE
+    from mnas.cli.output import number, print_json, print_table, trial_to_dict
+    from mnas.run_directory import open_finished
+    from search_space import architecture_from_dict, format_block
+
+    store, experiment = open_finished(arguments.run_directory)
+    trials, best, counts = store.trials(), store.best(), store.counts()
+    store.close()
+    if arguments.json:
+        print_json(
+            {
+                "run": str(arguments.run_directory),
+                "experiment": msgspec.to_builtins(experiment),
+                "counts": counts,
+                "best": best[0].id if best else None,
+                "trials": [trial_to_dict(trial) for trial in trials],
+            }
+        )
+        return DONE
+    rows = []
+    for trial in trials:
+        what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
+        if trial.repeat_of is not None:
+            what = f"the same network as trial {trial.repeat_of}"
+        blocks = " ".join(format_block(block) for block in architecture_from_dict(trial.architecture).blocks)
+        numbers = (number(trial.accuracy, 4), number(trial.latency_ms, 4), number(trial.reward, 4))
+        rows.append((trial.id, trial.state, *numbers, what or blocks))
+    print_table(("trial", "state", "accuracy", "latency_ms", "reward", "blocks"), rows)
+    print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} open")
+    return DONE

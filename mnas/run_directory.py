@@ -1,0 +1,114 @@
+"""The directory of one search run: the trial store, the experiment it was started with, and the lock of its driver."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+import mnas
+from mnas.errors import MnasError
+from mnas.experiment import Experiment, changed_keys
+from mnas.store import StoreError, TrialStore
+
+DATABASE = "trials.sqlite"
+
+
+class RunDirectoryError(MnasError):
+    """A run directory that cannot be used as asked."""
+
+
+@contextmanager
+def open_run(directory: Path, experiment: Experiment, data_fingerprint: str) -> Iterator[TrialStore]:
+    """Open a run for searching: made where it is new, resumed where it has been started with the same experiment.
+
+    Raises RunDirectoryError where another process works on it, it belongs to another experiment or other data, or it
+    cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory}: cannot make the run directory ({error.strerror}); choose another with --run-dir"
+        ) from error
+    with _locked(directory):
+        database = directory / DATABASE
+        if not database.exists() and any(path.name != "lock" for path in directory.iterdir()):
+            raise RunDirectoryError(f"{directory}: not empty and no run of mnas; choose a new directory with --run-dir")
+        store = TrialStore(database, create=True)
+        try:
+            _check_or_start(directory, store, experiment, data_fingerprint)
+            yield store
+        finally:
+            store.close()
+
+
+def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, data_fingerprint: str) -> None:
+    meta = store.meta()
+    if "experiment" in meta:
+        differences = changed_keys(_stored_experiment(directory, meta["experiment"]), experiment)
+        if differences:
+            raise RunDirectoryError(
+                f"{directory}: this run was started with another experiment ({'; '.join(differences)}); "
+                "undo the change, or start a new run with --run-dir"
+            )
+        if meta["data_fingerprint"] != data_fingerprint:
+            raise RunDirectoryError(
+                f"{directory}: the training data has changed since this run was started, so its accuracies cannot be "
+                "compared with new ones; bring the data back, or start a new run with --run-dir"
+            )
+    store.set_meta(
+        {
+            "experiment": msgspec.json.encode(experiment).decode(),
+            "data_fingerprint": data_fingerprint,
+            "mnas_version": mnas.__version__,
+        }
+    )
+
+
+def open_finished(directory: Path) -> tuple[TrialStore, Experiment]:
+    """Open a run for reading, while it is being searched too.
+
+    Raises RunDirectoryError or StoreError where the directory holds no run.
+    """
+    if not directory.is_dir():
+        raise RunDirectoryError(f"{directory}: no such directory; `mnas search` prints the directory of its run")
+    store = TrialStore(directory / DATABASE)
+    meta = store.meta()
+    if "experiment" not in meta:
+        store.close()
+        raise RunDirectoryError(f"{directory}: the run has not begun yet; start it with `mnas search`")
+    return store, _stored_experiment(directory, meta["experiment"])
+
+
+def _stored_experiment(directory: Path, text: str) -> Experiment:
+    try:
+        return msgspec.json.decode(text, type=Experiment)
+    except (msgspec.DecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{directory}: the stored experiment cannot be read ({error}); start a new run") from error
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    # The lock belongs to the open file, so it goes with the process however that ends.
+    try:
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory}: cannot write there ({error.strerror}); make it writable or choose another with --run-dir"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{directory}: another mnas search is working on this run; wait for it or stop it"
+            ) from error
+        yield
+    finally:
+        os.close(lock)
