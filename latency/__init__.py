@@ -1,1 +1,26 @@
 """Latency measurement: ONNX bytes in, a LatencyRecord out."""
+
+from latency.cache import LatencyCache
+from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
+from latency.phone import Phone
+from latency.phones import create_phone
+from latency.protocol import MeasurementSettings
+from latency.quiet import ProcessPauser
+from latency.record import LatencyRecord, PhoneIdentity
+from latency.service import LatencyService, RetryPolicy
+
+__all__ = [
+    "CandidateError",
+    "LatencyCache",
+    "LatencyError",
+    "LatencyRecord",
+    "LatencyService",
+    "MeasurementSettings",
+    "Phone",
+    "PhoneError",
+    "PhoneIdentity",
+    "ProcessPauser",
+    "RetryPolicy",
+    "ToolError",
+    "create_phone",
+]

@@ -1,0 +1,154 @@
+"""This machine as a phone: ONNX Runtime, one thread on one core, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
+from pathlib import Path
+
+from latency.errors import PhoneError
+from latency.protocol import MeasurementSettings
+from latency.record import LatencyRecord, PhoneIdentity, RejectedWindow, model_sha256
+from latency.runner_process import RunnerProcess
+from latency.window import TimedWindow, rejection
+
+MAX_BACKOFF_S = 1.0
+
+Quiet = Callable[[], AbstractContextManager[None]]
+
+
+class HostPhone:
+    """Times models on one core of this machine; safe to share between threads, which then take turns.
+
+    `core` defaults to the last one this process may use (the first ones get most interrupts). `quiet` makes
+    the context in which a window is timed, entered when the model is loaded and warm: whoever has work on
+    this machine passes one that holds the work back (`ProcessPauser.window`), so that it stands still for the
+    timed runs only. Raises PhoneError (`phone_unknown`) for a core this process may not use.
+    """
+
+    def __init__(self, name: str = "host", core: int | None = None, quiet: Quiet = nullcontext) -> None:
+        allowed = os.sched_getaffinity(0)
+        if core is not None and core not in allowed:
+            raise PhoneError("phone_unknown", f"phone {name!r}: core {core} is not one of {sorted(allowed)}")
+        self.name = name
+        self._core = max(allowed) if core is None else core
+        self._quiet = quiet
+        self._lock = threading.Lock()
+        self._runner: RunnerProcess | None = None
+
+    @property
+    def runner_pid(self) -> int | None:
+        """Process id of the runner; None while there is none."""
+        return None if self._runner is None else self._runner.pid
+
+    def identify(self) -> PhoneIdentity:
+        """See `Phone`; the serial is the host's name, the fingerprint its processor and kernel."""
+        with self._lock:
+            return self._identity(self._running_runner())
+
+    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        """See `Phone`; PhoneError (`phone_unstable`) carries the record with every rejected window."""
+        with self._lock:
+            runner = self._running_runner()
+            try:
+                record = self._measure(runner, model, settings)
+            finally:
+                if runner.alive:
+                    runner.ask({"op": "release"}, settings.load_timeout_s)
+        if not record.accepted:
+            raise PhoneError(
+                "phone_unstable",
+                f"phone {self.name!r}: no window of {len(record.rejected_windows)} was steady; the last: "
+                f"{record.reason}. Keep core {self._core} free while it measures, or pass a quiet context "
+                "that pauses other work",
+                record,
+            )
+        return record
+
+    def close(self) -> None:
+        """See `Phone`."""
+        with self._lock:
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
+
+    def _running_runner(self) -> RunnerProcess:
+        if self._runner is not None and not self._runner.alive:
+            self._runner.kill()
+            self._runner = None
+        if self._runner is None:
+            self._runner = RunnerProcess(self._core)
+        return self._runner
+
+    def _identity(self, runner: RunnerProcess) -> PhoneIdentity:
+        return PhoneIdentity(
+            name=self.name,
+            kind="host",
+            serial=platform.node(),
+            fingerprint=f"{_processor_name()}, {platform.system()} {platform.release()}",
+            engine=runner.engine,
+            engine_version=runner.engine_version,
+            core=self._core,
+        )
+
+    def _measure(self, runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        loaded = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
+        rejected: list[RejectedWindow] = []
+        while True:
+            window = self._timed_window(runner, settings)
+            reason = rejection(window, settings)
+            if reason is None:
+                break
+            rejected.append(RejectedWindow(reason, window))
+            if len(rejected) == settings.max_attempts:
+                break
+            # Spread at random, so that two programs that measure on one core do not keep meeting.
+            delay_s = min(settings.backoff_s * 2 ** (len(rejected) - 1), MAX_BACKOFF_S)
+            time.sleep(delay_s * random.uniform(0.5, 1.5))
+        return LatencyRecord(
+            model_sha256=model_sha256(model),
+            phone=self._identity(runner),
+            settings=settings,
+            load_ms=loaded["load_ms"],
+            first_run_ms=loaded["first_run_ms"],
+            warmup_runs=loaded["warmup_runs"],
+            output_checksum=loaded["output_checksum"],
+            governor=loaded["governor"],
+            window=window,
+            rejected_windows=tuple(rejected),
+            accepted=reason is None,
+            reason="within all limits" if reason is None else reason,
+            measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        )
+
+    def _timed_window(self, runner: RunnerProcess, settings: MeasurementSettings) -> TimedWindow:
+        request = {
+            "op": "time",
+            "rewarm_runs": settings.rewarm_runs,
+            "rewarm_min_ms": settings.rewarm_min_ms,
+            "runs": settings.runs,
+            "min_runs": settings.min_runs,
+            "budget_ms": settings.window_budget_ms,
+        }
+        with self._quiet():
+            timed = runner.ask(request, settings.window_timeout_s)
+        return TimedWindow(
+            wall_ms=tuple(timed["wall_ms"]),
+            cpu_ms=tuple(timed["cpu_ms"]),
+            involuntary_switches=timed["involuntary_switches"],
+            frequency_khz_before=timed["frequency_khz_before"],
+            frequency_khz_after=timed["frequency_khz_after"],
+        )
+
+
+def _processor_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()  # Arm kernels give no model name.

@@ -1,0 +1,234 @@
+"""The process that times models on this machine; `HostPhone` starts it as `python -m latency.host_runner`.
+
+It pins itself to one core, then answers JSON requests, one line each way:
+
+    {"op": "load", "size": bytes, "warmup_runs": n, "warmup_min_ms": ms}
+        read the model from the shared file, make the session, warm it up
+    {"op": "time", "rewarm_runs": n, "rewarm_min_ms": ms, "runs": n, "min_runs": n, "budget_ms": ms}
+        run untimed, then timed
+    {"op": "release"}
+        drop the session and its memory
+
+An answer has `ok`; when that is false it has the `stage` that failed and the `error`. The process ends when
+its standard input does, even in the middle of a run. It imports nothing heavy but NumPy and ONNX Runtime, and
+times the engine as it is deployed: one thread, sequential execution, all graph optimisations.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+
+class StageError(Exception):
+    """The model failed in a stage: `load`, `inputs` or `run`."""
+
+    def __init__(self, stage: str, cause: object) -> None:
+        super().__init__(stage, cause)
+        self.stage = stage
+        self.cause = cause
+
+
+def fixed_input(shape: list[int], position: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The protocol's input: float32 in [-1, 1), a multiplicative (Knuth) hash of the element's index.
+
+    Plain 32-bit arithmetic, so that a runner in another language makes the same numbers; `position` is the
+    input's place in the model's list of inputs.
+    """
+    index = np.arange(math.prod(shape), dtype=np.uint32) + np.uint32(position + 1)
+    hashed = index * np.uint32(2654435761)
+    return (hashed.astype(np.float64) / 2**31 - 1.0).astype(np.float32).reshape(shape)
+
+
+class LoadedModel:
+    """A session with its inputs. Raises StageError."""
+
+    def __init__(self, model: bytes) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        started_ns = time.perf_counter_ns()
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # The engine's exceptions have no common base below Exception.
+            raise StageError("load", error) from error
+        self.load_ms = (time.perf_counter_ns() - started_ns) / 1e6
+        self._feed = {}
+        for position, argument in enumerate(self._session.get_inputs()):
+            if argument.type != "tensor(float)":
+                raise StageError(
+                    "inputs", f"input {argument.name!r} is {argument.type}; only tensor(float) can be timed"
+                )
+            # Unknown and symbolic dimensions (the batch, as a rule) are 1.
+            shape = [size if isinstance(size, int) and size > 0 else 1 for size in argument.shape]
+            self._feed[argument.name] = fixed_input(shape, position)
+
+    def first_run(self) -> tuple[float, float | None]:
+        """The first inference: its time in ms, and the sum of the absolute outputs (None if not finite)."""
+        started_ns = time.perf_counter_ns()
+        try:
+            outputs = self._session.run(None, self._feed)
+        except Exception as error:  # As above.
+            raise StageError("run", error) from error
+        first_run_ms = (time.perf_counter_ns() - started_ns) / 1e6
+        checksum = 0.0
+        for output in outputs:
+            if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
+                checksum += float(np.abs(output.astype(np.float64)).sum())
+        return first_run_ms, checksum if math.isfinite(checksum) else None
+
+    def run_untimed(self, min_runs: int, min_ms: float) -> int:
+        """Run until both minima are reached; returns the number of runs."""
+        deadline_ns = time.perf_counter_ns() + int(min_ms * 1e6)
+        runs = 0
+        while runs < min_runs or time.perf_counter_ns() < deadline_ns:
+            self._session.run(None, self._feed)
+            runs += 1
+        return runs
+
+    def run_timed(self, runs: int, min_runs: int, budget_ms: float) -> tuple[list[float], list[float]]:
+        """Wall and CPU times in ms of up to `runs` runs; after `budget_ms`, of no more than `min_runs`."""
+        run, feed = self._session.run, self._feed
+        wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
+        wall_ms: list[float] = []
+        cpu_ms: list[float] = []
+        deadline_ns = wall_clock() + int(budget_ms * 1e6)
+        while len(wall_ms) < runs and (len(wall_ms) < min_runs or wall_clock() < deadline_ns):
+            cpu_start = cpu_clock()
+            wall_start = wall_clock()
+            run(None, feed)
+            wall_end = wall_clock()
+            cpu_end = cpu_clock()
+            wall_ms.append((wall_end - wall_start) / 1e6)
+            cpu_ms.append((cpu_end - cpu_start) / 1e6)
+        return wall_ms, cpu_ms
+
+
+class Runner:
+    """Answers the requests; holds at most one model."""
+
+    def __init__(self, core: int, model_fd: int) -> None:
+        self._frequency_folder = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
+        self._model_fd = model_fd
+        self._model: LoadedModel | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request."""
+        operation = request.pop("op")
+        try:
+            if operation == "load":
+                return self._load(**request)
+            if operation == "time":
+                return self._time(**request)
+            if operation == "release":
+                return self._release()
+            raise ValueError(f"unknown op {operation!r}")
+        except StageError as error:
+            self._release()
+            return {"ok": False, "stage": error.stage, "error": str(error.cause)[:4000]}
+
+    def _load(self, size: int, warmup_runs: int, warmup_min_ms: float) -> dict[str, Any]:
+        self._release()
+        model = LoadedModel(_read(self._model_fd, size))
+        first_run_ms, checksum = model.first_run()
+        runs = 1 + model.run_untimed(max(0, warmup_runs - 1), warmup_min_ms)
+        self._model = model
+        return {
+            "ok": True,
+            "load_ms": model.load_ms,
+            "first_run_ms": first_run_ms,
+            "warmup_runs": runs,
+            "output_checksum": checksum,
+            "governor": self._governor(),
+        }
+
+    def _time(
+        self, rewarm_runs: int, rewarm_min_ms: float, runs: int, min_runs: int, budget_ms: float
+    ) -> dict[str, Any]:
+        if self._model is None:
+            raise ValueError("op 'time' needs a loaded model")
+        self._model.run_untimed(rewarm_runs, rewarm_min_ms)
+        frequency_khz_before = self._frequency_khz()
+        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+        wall_ms, cpu_ms = self._model.run_timed(runs, min_runs, budget_ms)
+        return {
+            "ok": True,
+            "wall_ms": wall_ms,
+            "cpu_ms": cpu_ms,
+            "involuntary_switches": resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - switches,
+            "frequency_khz_before": frequency_khz_before,
+            "frequency_khz_after": self._frequency_khz(),
+        }
+
+    def _release(self) -> dict[str, Any]:
+        self._model = None
+        gc.collect()
+        return {"ok": True}
+
+    def _governor(self) -> str | None:
+        try:
+            return (self._frequency_folder / "scaling_governor").read_text().strip()
+        except OSError:  # Virtual machines and containers do not show it.
+            return None
+
+    def _frequency_khz(self) -> int | None:
+        try:
+            return int((self._frequency_folder / "scaling_cur_freq").read_text())
+        except (OSError, ValueError):
+            return None
+
+
+def _read(fd: int, size: int) -> bytes:
+    """The first `size` bytes of the shared file; its offset belongs to the writer."""
+    pieces = []
+    offset = 0
+    while offset < size:
+        piece = os.pread(fd, size - offset, offset)
+        if not piece:
+            raise ValueError(f"the model file ends after {offset} of {size} bytes")
+        pieces.append(piece)
+        offset += len(piece)
+    return b"".join(pieces)
+
+
+def _forward_requests(requests: queue.SimpleQueue[str]) -> None:
+    """Pass the lines of standard input on; end the process when they end, whatever it is doing."""
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input ends. Arguments: core, file descriptor of the shared model file."""
+    core, model_fd = int(sys.argv[1]), int(sys.argv[2])
+    os.sched_setaffinity(0, {core})
+    # Whatever a library prints must not mix with the answers: they get a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_forward_requests, args=(requests,), daemon=True).start()
+    gc.disable()  # No collection inside a timed run; each release collects.
+    runner = Runner(core, model_fd)
+    hello = {"ok": True, "engine": "onnxruntime", "engine_version": ort.__version__}
+    answers.write(json.dumps({**hello, "core": sorted(os.sched_getaffinity(0))}) + "\n")
+    while True:
+        answers.write(json.dumps(runner.answer(json.loads(requests.get()))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

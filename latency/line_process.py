@@ -1,0 +1,116 @@
+"""A helper process that is spoken to line by line over pipes, with a time limit on every answer."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+
+class ProcessEndedError(Exception):
+    """The helper process is gone; the message has its exit status and the end of what it wrote to stderr."""
+
+
+class LineProcess:
+    """Starts `command` and exchanges single lines with it.
+
+    It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It must end by itself
+    when its standard input ends, which also happens when this process is killed. Raises OSError when it
+    cannot start.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self._stderr = os.fdopen(os.memfd_create("stderr"), "r+b")
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError:
+            self._stderr.close()
+            raise
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to_process = self._process.stdin
+        self._from_process = self._process.stdout
+        self._received = b""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def ask(self, line: str, timeout_s: float) -> str:
+        """Send one short line and wait for one line back.
+
+        Raises ProcessEndedError when the process is gone, TimeoutError when no answer comes in time; after
+        either, the only thing left to do is `kill`.
+        """
+        self.send(line)
+        return self.receive(timeout_s)
+
+    def send(self, line: str) -> None:
+        """Send one line; it must be shorter than a pipe's buffer (64 KiB). Raises ProcessEndedError."""
+        try:
+            self._to_process.write(line.encode() + b"\n")
+        except OSError as error:
+            raise ProcessEndedError(self._obituary()) from error
+
+    def receive(self, timeout_s: float) -> str:
+        """Wait for one line. Raises ProcessEndedError or TimeoutError."""
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._received:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0 or not select.select([self._from_process], [], [], remaining_s)[0]:
+                raise TimeoutError(f"no answer within {timeout_s:g} s")
+            chunk = os.read(self._from_process.fileno(), 1 << 16)
+            if not chunk:
+                raise ProcessEndedError(self._obituary())
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """End the process by ending its input; kill it when it does not go in time. May be repeated."""
+        self._to_process.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._from_process.close()
+        self._stderr.close()
+
+    def kill(self) -> None:
+        """End the process at once, also when it is frozen."""
+        self._process.kill()
+        self.close()
+
+    def _obituary(self) -> str:
+        try:
+            status = self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            return "it closed its pipes but still runs"
+        ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 2000))
+        last_words = self._stderr.read().decode(errors="replace").strip()
+        return f"{ending}: {last_words}" if last_words else ending

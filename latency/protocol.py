@@ -1,0 +1,79 @@
+"""The measurement protocol: how long to warm up, how often to time, and what makes a timing unacceptable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """How one model is timed; checked when made, immutable, part of the cache key.
+
+    The defaults take about 0.4 s plus 50 runs per model. Raises ValueError for a value out of its range.
+    """
+
+    warmup_runs: int = 10
+    """Runs before timing, at least."""
+    warmup_min_ms: float = 300.0
+    """Warm-up goes on until this much time has passed, too: clocks settle by time, not by count."""
+    rewarm_runs: int = 3
+    """Untimed runs at the start of each window, at least: whatever ran before has emptied the caches."""
+    rewarm_min_ms: float = 10.0
+    """The re-warm runs go on until this much time has passed, too."""
+    runs: int = 50
+    """Timed runs in a window."""
+    min_runs: int = 10
+    """A slow model gets fewer runs than `runs` when the window's budget ends, but never fewer than this."""
+    window_budget_ms: float = 5000.0
+    """No further timed run starts after this much time in a window (unless `min_runs` is not reached)."""
+    contention_limit: float = 1.03
+    """Largest accepted median of wall time / CPU time: above it, the runs shared their core."""
+    relative_mad_limit: float = 0.03
+    """Largest accepted median absolute deviation of the wall times, as a share of their median."""
+    switch_limit: float = 0.1
+    """Largest accepted number of involuntary context switches per timed run."""
+    max_attempts: int = 8
+    """Windows that may be tried before the phone counts as unstable."""
+    backoff_s: float = 0.05
+    """Pause after the first rejected window; doubles with each further one, up to a second."""
+    load_timeout_s: float = 120.0
+    """Longest time for loading the model and warming up."""
+    window_timeout_s: float = 60.0
+    """Longest time for one window; a runner that takes longer is killed."""
+
+    def __post_init__(self) -> None:
+        _require_whole(self, "warmup_runs", 0, 10_000)
+        _require_number(self, "warmup_min_ms", 0.0, 60_000.0)
+        _require_whole(self, "rewarm_runs", 0, 1_000)
+        _require_number(self, "rewarm_min_ms", 0.0, 10_000.0)
+        _require_whole(self, "runs", 1, 100_000)
+        _require_whole(self, "min_runs", 1, self.runs)
+        _require_number(self, "window_budget_ms", 1.0, 600_000.0)
+        _require_number(self, "contention_limit", 1.0, 10.0)
+        _require_number(self, "relative_mad_limit", 0.0, 1.0)
+        _require_number(self, "switch_limit", 0.0, 1_000.0)
+        _require_whole(self, "max_attempts", 1, 1_000)
+        _require_number(self, "backoff_s", 0.0, 60.0)
+        _require_number(self, "load_timeout_s", 0.01, 3_600.0)
+        _require_number(self, "window_timeout_s", 0.01, 3_600.0)
+
+    @property
+    def digest(self) -> str:
+        """A short hash of all values: measurements made under different settings are kept apart by it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _require_whole(settings: MeasurementSettings, name: str, low: int, high: int) -> None:
+    value = getattr(settings, name)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+
+
+def _require_number(settings: MeasurementSettings, name: str, low: float, high: float) -> None:
+    value = getattr(settings, name)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")

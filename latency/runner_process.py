@@ -1,0 +1,101 @@
+"""The timing runner of the host, seen from outside: started, asked, and replaced when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from latency.errors import CandidateError, PhoneError, ToolError
+from latency.line_process import LineProcess, ProcessEndedError
+
+START_TIMEOUT_S = 60.0
+
+
+class RunnerProcess:
+    """One `latency.host_runner` process, pinned to `core`.
+
+    The model's bytes go through a file in memory that has no name and that both processes hold open: nothing
+    is left behind, however either of them ends. Raises ToolError (`runner_start`).
+    """
+
+    def __init__(self, core: int) -> None:
+        self._model_file = os.fdopen(os.memfd_create("model"), "r+b")
+        model_fd = self._model_file.fileno()
+        command = [sys.executable, "-m", "latency.host_runner", str(core), str(model_fd)]
+        # The runner finds the modules that this process finds, wherever it was started.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        try:
+            self._process = LineProcess(command, environment, pass_fds=(model_fd,))
+        except OSError as error:
+            raise ToolError("runner_start", f"cannot start the host's runner: {error}") from error
+        try:
+            hello = json.loads(self._process.receive(START_TIMEOUT_S))
+        except (ProcessEndedError, TimeoutError, ValueError) as error:
+            self._process.kill()
+            raise ToolError("runner_start", f"the host's runner did not start: {error}") from error
+        self.engine: str = hello["engine"]
+        self.engine_version: str = hello["engine_version"]
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.alive
+
+    def load(self, model: bytes, warmup_runs: int, warmup_min_ms: float, timeout_s: float) -> dict[str, Any]:
+        """Load the model and warm it up. Raises as `ask` does."""
+        self._model_file.seek(0)
+        self._model_file.truncate()
+        self._model_file.write(model)
+        self._model_file.flush()
+        request = {
+            "op": "load",
+            "size": len(model),
+            "warmup_runs": warmup_runs,
+            "warmup_min_ms": warmup_min_ms,
+        }
+        return self.ask(request, timeout_s)
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """The runner's answer to one request.
+
+        Raises CandidateError when the model fails; the runner goes on. Raises PhoneError (`timeout`,
+        `runner_died`) or ToolError (`runner_protocol`) when the runner does, and ends it.
+        """
+        operation = request["op"]
+        try:
+            line = self._process.ask(json.dumps(request), timeout_s)
+            answer = json.loads(line)
+        except TimeoutError as error:
+            self.kill()
+            raise PhoneError("timeout", f"host runner: {operation!r} gave {error}; it was killed") from error
+        except ProcessEndedError as error:
+            self.kill()
+            raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
+        except ValueError as error:
+            self.kill()
+            raise ToolError("runner_protocol", f"host runner answered {operation!r} with no JSON") from error
+        if not isinstance(answer, dict):
+            self.kill()
+            raise ToolError("runner_protocol", f"host runner answered {operation!r} with {line[:200]!r}")
+        if not answer["ok"]:
+            stage, error_text = answer["stage"], answer["error"]
+            raise CandidateError("model_rejected", f"onnxruntime, stage {stage!r}: {error_text}", stage)
+        return answer
+
+    def close(self) -> None:
+        """End it in good order."""
+        self._process.close()
+        self._model_file.close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._model_file.close()

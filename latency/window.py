@@ -1,0 +1,99 @@
+"""One timed window: its raw runs, the statistics drawn from them, and the rule that accepts or rejects it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from latency.protocol import MeasurementSettings
+
+
+def median_absolute_deviation(values: Sequence[float]) -> float:
+    """Median distance of the values from their median: a spread that one outlier cannot move."""
+    middle = median(values)
+    return median(abs(value - middle) for value in values)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The value below which `percent` (0 to 100) of the values lie, interpolated linearly as NumPy does."""
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * percent / 100
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+@dataclass(frozen=True)
+class TimedWindow:
+    """All timed runs of one window, in order. Raises ValueError for none or for impossible times."""
+
+    wall_ms: tuple[float, ...]
+    """Elapsed time of each run."""
+    cpu_ms: tuple[float, ...]
+    """CPU time the running thread was given in each run."""
+    involuntary_switches: int
+    """How often the scheduler took the core away during the runs."""
+    frequency_khz_before: int | None = None
+    """The core's clock just before the runs; None where it cannot be read (most virtual machines)."""
+    frequency_khz_after: int | None = None
+    """The core's clock just after the runs."""
+
+    def __post_init__(self) -> None:
+        if not self.wall_ms or len(self.wall_ms) != len(self.cpu_ms):
+            raise ValueError(
+                f"a window has {len(self.wall_ms)} wall and {len(self.cpu_ms)} CPU times; "
+                "it needs at least one run, with both times for each"
+            )
+        if min(self.wall_ms) <= 0 or min(self.cpu_ms) <= 0:
+            raise ValueError("a window has a time that is not above 0; no run takes no time")
+
+    @property
+    def latency_ms(self) -> float:
+        """Median wall time of a run: the latency."""
+        return median(self.wall_ms)
+
+    @property
+    def cpu_latency_ms(self) -> float:
+        """Median CPU time of a run."""
+        return median(self.cpu_ms)
+
+    @property
+    def mad_ms(self) -> float:
+        """Median absolute deviation of the wall times."""
+        return median_absolute_deviation(self.wall_ms)
+
+    @property
+    def relative_mad(self) -> float:
+        """`mad_ms` as a share of the median."""
+        return self.mad_ms / self.latency_ms
+
+    @property
+    def p90_ms(self) -> float:
+        """90th percentile of the wall times."""
+        return percentile(self.wall_ms, 90)
+
+    @property
+    def min_ms(self) -> float:
+        """Shortest wall time."""
+        return min(self.wall_ms)
+
+    @property
+    def contention(self) -> float:
+        """Median wall time / CPU time of a run: 1 on a core of one's own, more on a shared one."""
+        return median(wall / cpu for wall, cpu in zip(self.wall_ms, self.cpu_ms, strict=True))
+
+
+def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
+    """Why the protocol does not accept the window, with the number and its limit; None when it does."""
+    if window.contention > settings.contention_limit:
+        return f"contention {window.contention:.3f} is above {settings.contention_limit:g} (wall/CPU time)"
+    switches_per_run = window.involuntary_switches / len(window.wall_ms)
+    if switches_per_run > settings.switch_limit:
+        return (
+            f"{window.involuntary_switches} involuntary context switches in {len(window.wall_ms)} runs are "
+            f"above {settings.switch_limit:g} per run"
+        )
+    if window.relative_mad > settings.relative_mad_limit:
+        return f"relative MAD {window.relative_mad:.3f} is above {settings.relative_mad_limit:g}"
+    return None
