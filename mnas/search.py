@@ -162,7 +162,7 @@ class Search:
         self._exhausted = len(asked) < count
         if not asked:
             return False
-        trials = self._store.propose(self._proposals(asked), state_to_bytes(self._controller.state()))
+        trials = self._store.propose(count, self._proposals(asked), state_to_bytes(self._controller.state()))
         self._asked += len(trials)
         self._batch = tuple(trial.id for trial in trials)
         for trial in trials:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -49,6 +49,7 @@ CREATE TABLE controller (id INTEGER PRIMARY KEY CHECK (id = 0), state BLOB NOT N
 CREATE TABLE controller_log (
     step INTEGER PRIMARY KEY,
     call TEXT NOT NULL CHECK (call IN ('ask', 'tell')),
+    count INTEGER NOT NULL,
     trials TEXT NOT NULL,
     rewards TEXT
 );
@@ -120,9 +121,13 @@ class Told:
 
 @dataclass(frozen=True)
 class ControllerCall:
-    """One entry of the controller's log; `rewards` is None for an ask."""
+    """One entry of the controller's log; `rewards` is None for an ask.
+
+    `count` is how many trials were asked for: a space that is nearly used up gives fewer.
+    """
 
     call: Literal["ask", "tell"]
+    count: int
     trial_ids: tuple[int, ...]
     rewards: tuple[float, ...] | None
 
@@ -200,8 +205,8 @@ class TrialStore:
         """Return everything kept by `set_meta`."""
         return dict(self._rows("SELECT key, value FROM meta"))
 
-    def propose(self, proposals: Sequence[Proposal], controller_state: bytes) -> list[Trial]:
-        """Record one ask: its proposals as new trials, with the state of the controller after it."""
+    def propose(self, count: int, proposals: Sequence[Proposal], controller_state: bytes) -> list[Trial]:
+        """Record one ask for `count` architectures: what came as new trials, and the controller's state after it."""
         now = _now()
         with self._transaction() as connection:
             for proposal in proposals:
@@ -218,7 +223,7 @@ class TrialStore:
                     ),
                 )
             ids = [proposal.id for proposal in proposals]
-            self._log("ask", ids, None)
+            self._log("ask", count, ids, None)
             self._keep_controller(controller_state)
         return [self.trial(trial_id) for trial_id in ids]
 
@@ -255,14 +260,14 @@ class TrialStore:
                     ),
                 )
             if told is not None:
-                self._log("tell", told.trial_ids, told.rewards)
+                self._log("tell", len(told.trial_ids), told.trial_ids, told.rewards)
                 self._keep_controller(told.controller_state)
 
-    def _log(self, call: str, trial_ids: Iterable[int], rewards: Iterable[float] | None) -> None:
+    def _log(self, call: str, count: int, trial_ids: Sequence[int], rewards: Sequence[float] | None) -> None:
         # json writes floats by repr, which reads back to the same bits.
         self._connection.execute(
-            "INSERT INTO controller_log (call, trials, rewards) VALUES (?, ?, ?)",
-            (call, json.dumps(list(trial_ids)), None if rewards is None else json.dumps(list(rewards))),
+            "INSERT INTO controller_log (call, count, trials, rewards) VALUES (?, ?, ?, ?)",
+            (call, count, json.dumps(list(trial_ids)), None if rewards is None else json.dumps(list(rewards))),
         )
 
     def _keep_controller(self, state: bytes) -> None:
@@ -275,9 +280,10 @@ class TrialStore:
 
     def controller_log(self) -> list[ControllerCall]:
         """Return every ask and tell, in order."""
+        rows = self._rows("SELECT call, count, trials, rewards FROM controller_log ORDER BY step")
         return [
-            ControllerCall(call, tuple(json.loads(ids)), None if rewards is None else tuple(json.loads(rewards)))
-            for call, ids, rewards in self._rows("SELECT call, trials, rewards FROM controller_log ORDER BY step")
+            ControllerCall(call, count, tuple(json.loads(ids)), None if rewards is None else tuple(json.loads(rewards)))
+            for call, count, ids, rewards in rows
         ]
 
     def trial(self, trial_id: int) -> Trial:

@@ -1,0 +1,29 @@
+"""Replaying a run's recorded calls through a fresh controller: the proof that its state is what the store says."""
+
+from __future__ import annotations
+
+from controllers import Controller, state_to_bytes
+from mnas.errors import MnasError
+from mnas.store import TrialStore
+
+
+class ReplayError(MnasError):
+    """A controller that does not repeat what a run has recorded."""
+
+
+def replay(store: TrialStore, controller: Controller) -> None:
+    """Repeat every recorded ask and tell on a controller at its start and compare it with the record, bit for bit.
+
+    Results are taken from the store, nothing is trained or timed. Raises ReplayError at the first difference: other
+    proposals, or another final state.
+    """
+    for step, call in enumerate(store.controller_log(), start=1):
+        recorded = [store.trial(trial_id).indices for trial_id in call.trial_ids]
+        if call.rewards is None:
+            proposed = controller.ask(call.count)
+            if proposed != recorded:
+                raise ReplayError(f"{store.path}: step {step} proposed {recorded}, the replay proposes {proposed}")
+        elif recorded:
+            controller.tell(recorded, call.rewards)
+    if state_to_bytes(controller.state()) != store.controller_state():
+        raise ReplayError(f"{store.path}: the replayed controller ends in another state than the recorded one")

@@ -1,0 +1,300 @@
+"""The driver on real controllers and a real store; children and phones are small functions behind real executors."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+import controllers
+from mnas.failure import FailureKind, TrialError
+from mnas.replay import ReplayError, replay
+from mnas.reward import RewardSettings, reward
+from mnas.search import Plan, Progress, Search, SearchStoppedError, child_seed
+from mnas.store import Trial, TrialStore
+from search_space import Architecture, SearchSpace, cost, fingerprint, lower
+
+Schedule = Literal["asynchronous", "synchronous"]
+SCHEDULES: tuple[Schedule, ...] = ("asynchronous", "synchronous")
+SPACE = SearchSpace.load("tiny16")
+
+
+def accuracy_of(architecture: Architecture) -> float:
+    return (int(fingerprint(architecture), 16) % 1000) / 1000
+
+
+def latency_of(architecture: Architecture) -> float:
+    return cost(lower(architecture, image_size=16, channels=1, num_classes=10)).multiply_adds / 1e6
+
+
+class Bench:
+    """A trainer or a latency meter made of a function."""
+
+    def __init__(self, key: str, function: Callable[[Architecture], float], workers: int = 2) -> None:
+        self._key = key
+        self._function = function
+        self._executor = ThreadPoolExecutor(workers)
+        self.submitted: list[Architecture] = []
+
+    def submit(self, architecture: Architecture, _seed: int = 0) -> Future[Mapping[str, Any]]:
+        self.submitted.append(architecture)
+        return self._executor.submit(lambda: {self._key: self._function(architecture)})
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.finished: list[Trial] = []
+        self.seen: list[Progress] = []
+
+    def trial_finished(self, trial: Trial) -> None:
+        self.finished.append(trial)
+
+    def progress(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+
+class Setup:
+    """A search that can be made again and again on one store, as after a kill."""
+
+    def __init__(self, path: Path, *, name: str = "ppo", trials: int = 12, schedule: Schedule = "asynchronous") -> None:
+        self.path = path
+        self.name = name
+        self.plan = Plan(
+            trials=trials,
+            workers=2,
+            target_ms=1.0,
+            reward=RewardSettings(),
+            schedule=schedule,
+            batch_size=4,
+            max_consecutive_failures=3,
+        )
+        self.trainer = Bench("accuracy", accuracy_of)
+        self.latency = Bench("latency_ms", latency_of)
+        self.watcher = Watcher()
+
+    def store(self) -> TrialStore:
+        return TrialStore(self.path, create=True)
+
+    def controller(self) -> controllers.Controller:
+        return controllers.create(self.name, SPACE.decision_sizes, seed=5)
+
+    def search(self, store: TrialStore) -> Search:
+        return Search(self.plan, SPACE, self.controller(), store, self.trainer, self.latency, self.watcher)
+
+    def run(self) -> list[Trial]:
+        store = self.store()
+        try:
+            self.search(store).run()
+        finally:
+            trials = store.trials()
+            store.close()
+        return trials
+
+
+@pytest.fixture(params=SCHEDULES)
+def setup(tmp_path: Path, request: pytest.FixtureRequest) -> Setup:
+    return Setup(tmp_path / "trials.sqlite", schedule=request.param)
+
+
+@pytest.fixture
+def asynchronous(tmp_path: Path) -> Setup:
+    return Setup(tmp_path / "trials.sqlite")
+
+
+def test_every_trial_ends_with_its_reward(setup: Setup) -> None:
+    trials = setup.run()
+    assert [trial.state for trial in trials] == ["complete"] * 12
+    for trial in trials:
+        architecture = SPACE.decode(trial.indices)
+        accuracy, latency_ms = accuracy_of(architecture), latency_of(architecture)
+        assert trial.reward == reward(accuracy, latency_ms, 1.0, RewardSettings())
+
+
+def test_the_controllers_calls_replay_to_the_same_state(setup: Setup) -> None:
+    setup.run()
+    replay(setup.store(), setup.controller())
+
+
+def test_a_replay_notices_a_changed_result(setup: Setup) -> None:
+    setup.run()
+    store = setup.store()
+    store._connection.execute("UPDATE controller_log SET rewards = replace(rewards, '0.', '0.9') WHERE call = 'tell'")
+    with pytest.raises(ReplayError):
+        replay(store, setup.controller())
+
+
+def test_a_finished_search_run_again_does_nothing(setup: Setup) -> None:
+    before = setup.run()
+    submitted = len(setup.trainer.submitted)
+    assert (setup.run(), len(setup.trainer.submitted)) == (before, submitted)
+
+
+def test_more_trials_can_be_asked_of_a_finished_search(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    before = Setup(path, trials=6).run()
+    assert Setup(path, trials=9).run()[:6] == before
+
+
+def test_synchronous_batches_are_told_whole_and_in_order(tmp_path: Path) -> None:
+    setup = Setup(tmp_path / "trials.sqlite", schedule="synchronous", trials=10)
+    setup.run()
+    calls = [(call.call, call.trial_ids) for call in setup.store().controller_log()]
+    batches = [(1, 2, 3, 4), (5, 6, 7, 8), (9, 10)]
+    assert calls == [(call, batch) for batch in batches for call in ("ask", "tell")]
+
+
+def test_asynchronous_search_does_not_wait_for_a_slow_child(asynchronous: Setup) -> None:
+    slow, released = threading.Event(), threading.Event()
+
+    def train(architecture: Architecture) -> float:
+        if not slow.is_set():
+            slow.set()
+            assert released.wait(30)
+        elif len(asynchronous.trainer.submitted) >= 12:
+            released.set()
+        return accuracy_of(architecture)
+
+    asynchronous.trainer = Bench("accuracy", train)
+    asynchronous.run()
+    assert asynchronous.watcher.finished[-1].id == 1 or asynchronous.watcher.finished[0].id != 1
+
+
+def test_no_more_children_are_out_than_there_are_workers(asynchronous: Setup) -> None:
+    asynchronous.run()
+    assert max(progress.workers_busy for progress in asynchronous.watcher.seen) <= 2
+
+
+def test_the_same_network_is_trained_once(tmp_path: Path) -> None:
+    # Eight trials in a space of four index tuples that make two networks: a skip of one strided layer has no effect.
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "name: two\nimage_size: 16\nstem: {filters: 8, stride: 1}\nhead: {filters: 16}\nblocks:\n"
+        "  - {op: [mbconv3], kernel: [3, 5], skip: [identity, none], filters: [8], layers: [1], stride: 2}\n"
+    )
+    space = SearchSpace.load(str(path))
+    setup = Setup(tmp_path / "trials.sqlite", name="random", trials=4)
+    store = setup.store()
+    controller = controllers.create("random", space.decision_sizes, seed=0)
+    Search(setup.plan, space, controller, store, setup.trainer, setup.latency, setup.watcher).run()
+    assert (len(store.trials()), len(setup.trainer.submitted), len(setup.latency.submitted)) == (4, 2, 2)
+    for trial in store.trials():
+        if trial.repeat_of is not None:
+            source = store.trial(trial.repeat_of)
+            assert (trial.accuracy, trial.latency_ms, trial.reward) == (source.accuracy, source.latency_ms, source.reward)
+
+
+def test_a_used_up_space_ends_the_search(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "name: two\nimage_size: 16\nstem: {filters: 8, stride: 1}\nhead: {filters: 16}\nblocks:\n"
+        "  - {op: [mbconv3], kernel: [3, 5], skip: [none], filters: [8], layers: [1], stride: 2}\n"
+    )
+    space = SearchSpace.load(str(path))
+    setup = Setup(tmp_path / "trials.sqlite", name="random", trials=50)
+    store = setup.store()
+    controller = controllers.create("random", space.decision_sizes, seed=0)
+    Search(setup.plan, space, controller, store, setup.trainer, setup.latency, setup.watcher).run()
+    assert [trial.state for trial in store.trials()] == ["complete", "complete"]
+
+
+def failing(kind: FailureKind, function: Callable[[Architecture], float]) -> Callable[[Architecture], float]:
+    """Fail for about a third of all architectures."""
+
+    def run(architecture: Architecture) -> float:
+        if int(fingerprint(architecture), 16) % 3 == 0:
+            raise TrialError(kind, "as arranged")
+        return function(architecture)
+
+    return run
+
+
+@pytest.mark.parametrize("half", ["training", "latency"])
+def test_a_failed_candidate_is_recorded_and_told_zero(setup: Setup, half: str) -> None:
+    if half == "training":
+        setup.trainer = Bench("accuracy", failing(FailureKind.TRAINING_DIVERGED, accuracy_of))
+    else:
+        setup.latency = Bench("latency_ms", failing(FailureKind.MODEL_REJECTED, latency_of))
+    trials = setup.run()
+    failed = [trial for trial in trials if trial.state == "failed"]
+    told = {
+        trial_id: value
+        for call in setup.store().controller_log()
+        for trial_id, value in zip(call.trial_ids, call.rewards or (), strict=False)
+    }
+    assert failed
+    assert all(trial.failure is not None and trial.failure.message == "as arranged" for trial in failed)
+    assert {told[trial.id] for trial in failed} == {0.0}
+    assert len(told) == 12
+
+
+def test_a_failure_of_the_phone_is_not_told(setup: Setup) -> None:
+    setup.latency = Bench("latency_ms", failing(FailureKind.PHONE, latency_of))
+    trials = setup.run()
+    failed = {trial.id for trial in trials if trial.state == "failed"}
+    told = {i for call in setup.store().controller_log() if call.rewards is not None for i in call.trial_ids}
+    assert failed
+    assert told == {trial.id for trial in trials} - failed
+
+
+def test_failures_in_a_row_of_the_phone_stop_the_search(setup: Setup) -> None:
+    def gone(_: Architecture) -> float:
+        raise TrialError(FailureKind.PHONE, "the phone is gone")
+
+    setup.latency = Bench("latency_ms", gone)
+    with pytest.raises(SearchStoppedError, match="the phone is gone"):
+        setup.run()
+
+
+def test_seeds_of_children_differ_and_repeat() -> None:
+    seeds = [child_seed(3, trial) for trial in range(1000)]
+    assert len(set(seeds)) == 1000
+    assert seeds == [child_seed(3, trial) for trial in range(1000)]
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: raised between two steps of the driver, after which nothing of it runs."""
+
+
+class MortalStore(TrialStore):
+    """A store whose process dies right before or right after its n-th write."""
+
+    def __init__(self, path: Path, writes: int, *, after: bool) -> None:
+        super().__init__(path, create=True)
+        self._left = writes
+        self._after = after
+
+    def _transaction(self) -> Any:  # the context manager of the base class, counted
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise KilledError
+        return self._dying(super()._transaction()) if self._left == 0 else super()._transaction()
+
+    def _dying(self, transaction: Any) -> Any:
+        from contextlib import contextmanager
+
+        @contextmanager
+        def run() -> Iterator[Any]:
+            with transaction as connection:
+                yield connection
+            raise KilledError
+
+        return run()
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("writes", range(1, 40, 3))
+def test_killed_at_any_write_the_search_goes_on(setup: Setup, writes: int, after: bool) -> None:
+    dying = MortalStore(setup.path, writes, after=after)
+    try:
+        setup.search(dying).run()
+    except KilledError:
+        pass
+    ended_before = [trial for trial in dying.trials() if trial.state != "proposed"]
+    dying.close()
+    trials = setup.run()
+    assert [trial.id for trial in trials] == list(range(1, 13))
+    assert all(trial.state == "complete" for trial in trials)
+    assert [trial for trial in trials if trial in ended_before] == ended_before
+    replay(setup.store(), setup.controller())

@@ -1,0 +1,137 @@
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from mnas.failure import Failure, FailureKind
+from mnas.store import ControllerCall, Outcome, Proposal, StoreError, Told, TrialStore
+
+ARCHITECTURE = {"blocks": ["r1_k3_s11_e1_i8_o8"]}
+
+
+def proposal(number: int, repeat_of: int | None = None) -> Proposal:
+    return Proposal(number, (number, 0), ARCHITECTURE, f"f{number}", repeat_of)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TrialStore:
+    return TrialStore(tmp_path / "trials.sqlite", create=True)
+
+
+def reopened(store: TrialStore) -> TrialStore:
+    store.close()
+    return TrialStore(store.path)
+
+
+def test_proposals_survive_with_the_controllers_state(store: TrialStore) -> None:
+    store.propose(2, [proposal(1), proposal(2)], b"after ask")
+    again = reopened(store)
+    assert [(trial.id, trial.indices, trial.state) for trial in again.trials()] == [
+        (1, (1, 0), "proposed"),
+        (2, (2, 0), "proposed"),
+    ]
+    assert again.controller_state() == b"after ask"
+
+
+def test_halves_are_kept_as_they_come(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"")
+    store.record_latency(1, {"latency_ms": 1.5})
+    trial = reopened(store).trial(1)
+    assert (trial.training, trial.latency, trial.state) == (None, {"latency_ms": 1.5}, "proposed")
+
+
+def test_an_outcome_is_kept_with_what_the_controller_was_told(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"asked")
+    store.finish([Outcome(1, accuracy=0.1, latency_ms=2.0, reward=0.1 + 0.2)], Told((1,), (0.1 + 0.2,), b"told"))
+    again = reopened(store)
+    assert (again.trial(1).state, again.trial(1).reward) == ("complete", 0.1 + 0.2)
+    assert again.controller_state() == b"told"
+    assert again.controller_log() == [ControllerCall("ask", 1, (1,), None), ControllerCall("tell", 1, (1,), (0.1 + 0.2,))]
+
+
+def test_a_failure_keeps_its_kind_and_text(store: TrialStore) -> None:
+    failure = Failure(FailureKind.TRAINING_DIVERGED, "loss is nan at step 3")
+    store.propose(1, [proposal(1)], b"")
+    store.finish([Outcome(1, failure=failure)])
+    assert reopened(store).trial(1).failure == failure
+
+
+def test_an_ended_trial_is_never_changed(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"")
+    store.finish([Outcome(1, accuracy=0.5, latency_ms=1.0, reward=0.5)])
+    store.finish([Outcome(1, accuracy=0.9, latency_ms=1.0, reward=0.9)])
+    assert store.trial(1).reward == 0.5
+
+
+def test_best_orders_by_reward_and_leaves_repeats_out(store: TrialStore) -> None:
+    store.propose(4, [proposal(1), proposal(2), proposal(3, repeat_of=2), proposal(4)], b"")
+    rewards = {1: 0.2, 2: 0.7, 3: 0.7, 4: 0.5}
+    store.finish([Outcome(number, 0.5, 1.0, value) for number, value in rewards.items()])
+    assert [trial.id for trial in store.best(10)] == [2, 4, 1]
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(store: TrialStore) -> None:
+    with pytest.raises(StoreError):
+        store.propose(2, [proposal(1), proposal(1)], b"half")
+    assert (store.trials(), store.controller_state()) == ([], None)
+
+
+def test_others_read_while_one_writes(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"")
+    seen: list[int] = []
+
+    def read() -> None:
+        reader = TrialStore(store.path)
+        seen.append(len(reader.trials()))
+        reader.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert seen == [1]
+
+
+def test_a_missing_database_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such run database"):
+        TrialStore(tmp_path / "trials.sqlite")
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    path.write_bytes(b"not a database, but long enough to look at " * 100)
+    with pytest.raises(StoreError, match="damaged or no database"):
+        TrialStore(path)
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    with pytest.raises(StoreError, match="not one of mnas"):
+        TrialStore(path)
+
+
+def test_a_newer_schema_is_refused(store: TrialStore) -> None:
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="schema version 99"):
+        TrialStore(store.path)
+
+
+def test_an_unknown_trial_is_named(store: TrialStore) -> None:
+    with pytest.raises(StoreError, match="no trial 7"):
+        store.trial(7)
+
+
+def test_a_full_disk_says_what_to_do_and_loses_nothing(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"kept")
+    # SQLite's own page limit fails exactly as a full disk does.
+    store._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StoreError, match="free some space"):
+        store.propose(1, [proposal(2)], b"x" * 10_000_000)
+    again = reopened(store)
+    assert ([trial.id for trial in again.trials()], again.controller_state()) == ([1], b"kept")
