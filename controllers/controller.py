@@ -1,0 +1,159 @@
+"""The interface that every strategy implements, its error, and the checks that all strategies share."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+Architecture: TypeAlias = tuple[int, ...]
+"""One index per decision: entry d is in [0, decision_sizes[d])."""
+
+State: TypeAlias = "NDArray[Any] | bool | int | float | str"
+"""One value of a controller's state; arrays hold numbers and have at least one dimension."""
+
+MAX_REWARD_MAGNITUDE = 1e100
+"""Rewards beyond it are refused: their squares would overflow inside a strategy."""
+
+
+class ControllerError(ValueError):
+    """A controller was created, told or restored with something that it does not accept."""
+
+
+class Controller(Protocol):
+    """Proposes architectures and learns from their rewards.
+
+    A controller knows only how many choices each decision has. All its randomness comes from its seed: the
+    same sequence of calls gives the same proposals.
+    """
+
+    def ask(self, count: int) -> list[Architecture]:
+        """Return up to `count` new proposals, fewer (finally none) once a small space is used up.
+
+        Proposals may be outstanding, that is asked for and not yet told, in any number.
+
+        Raises:
+            ControllerError: if `count` is not an integer >= 0.
+        """
+        ...
+
+    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+        """Learn that `architectures[i]` earned `rewards[i]`; higher is better.
+
+        Results may come one by one or many at once, in any order, late, or never. Architectures that were
+        not proposed here are welcome too (a warm start) and will not be proposed by a strategy whose
+        proposals are distinct.
+
+        Raises:
+            ControllerError: if the lengths differ, an architecture does not fit the decisions, or a reward is
+                not a finite number. The controller is then unchanged.
+        """
+        ...
+
+    def state(self) -> dict[str, State]:
+        """Return a copy of everything that later proposals and states depend on."""
+        ...
+
+    def restore(self, state: dict[str, State]) -> None:
+        """Continue exactly, bit for bit, from where `state` was taken, outstanding proposals included.
+
+        Raises:
+            ControllerError: if the state belongs to another strategy, other decisions or other
+                hyper-parameters, or is damaged. The controller is then unchanged.
+        """
+        ...
+
+
+def check_decision_sizes(decision_sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes as a tuple of ints.
+
+    Raises:
+        ControllerError: if there is no decision, or a size is not an integer >= 1.
+    """
+    sizes = tuple(decision_sizes)
+    if not sizes:
+        raise ControllerError("decision_sizes is empty; give the number of choices of at least one decision")
+    for position, size in enumerate(sizes):
+        if not _is_integer(size) or size < 1:
+            raise ControllerError(
+                f"decision_sizes[{position}] is {size!r}; the number of choices must be an integer >= 1"
+            )
+    return tuple(int(size) for size in sizes)
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed as an int.
+
+    Raises:
+        ControllerError: if it is not an integer >= 0.
+    """
+    if not _is_integer(seed) or seed < 0:
+        raise ControllerError(f"seed is {seed!r}; it must be an integer >= 0")
+    return int(seed)
+
+
+def check_count(count: int) -> int:
+    """Return the number of proposals asked for as an int.
+
+    Raises:
+        ControllerError: if it is not an integer >= 0.
+    """
+    if not _is_integer(count) or count < 0:
+        raise ControllerError(f"ask was given the count {count!r}; it must be an integer >= 0")
+    return int(count)
+
+
+def check_results(
+    decision_sizes: tuple[int, ...], architectures: Sequence[Architecture], rewards: Sequence[float]
+) -> list[tuple[Architecture, float]]:
+    """Return what `tell` was given as pairs of plain Python numbers.
+
+    Raises:
+        ControllerError: if the lengths differ, an architecture does not fit the decisions, or a reward is not
+            a finite number of at most `MAX_REWARD_MAGNITUDE`.
+    """
+    if len(architectures) != len(rewards):
+        raise ControllerError(
+            f"tell was given {len(architectures)} architectures and {len(rewards)} rewards; "
+            "give one reward for each architecture"
+        )
+    return [
+        (_check_architecture(decision_sizes, architecture), _check_reward(architecture, reward))
+        for architecture, reward in zip(architectures, rewards, strict=True)
+    ]
+
+
+def _check_architecture(decision_sizes: tuple[int, ...], architecture: Architecture) -> Architecture:
+    if len(architecture) != len(decision_sizes):
+        raise ControllerError(
+            f"architecture {architecture!r} has {len(architecture)} indices; "
+            f"this controller has {len(decision_sizes)} decisions"
+        )
+    for position, (index, size) in enumerate(zip(architecture, decision_sizes, strict=True)):
+        if not _is_integer(index) or not 0 <= index < size:
+            raise ControllerError(
+                f"architecture {architecture!r} has {index!r} at decision {position}; "
+                f"it must be an integer from 0 to {size - 1}"
+            )
+    return tuple(int(index) for index in architecture)
+
+
+def _check_reward(architecture: Architecture, reward: object) -> float:
+    # NaN fails every comparison, so it is refused by the same test.
+    if (
+        isinstance(reward, bool)
+        or not isinstance(reward, numbers.Real)
+        or not -MAX_REWARD_MAGNITUDE <= reward <= MAX_REWARD_MAGNITUDE
+    ):
+        raise ControllerError(
+            f"the reward of architecture {architecture!r} is {reward!r}; it must be a finite number from "
+            f"{-MAX_REWARD_MAGNITUDE:g} to {MAX_REWARD_MAGNITUDE:g}. "
+            "Leave a failed trial out, or tell the reward that failures shall have"
+        )
+    return float(reward)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,0 +1,89 @@
+"""The architectures that a controller must not propose again."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.controller import Architecture
+from controllers.state import index_type
+
+
+class History:
+    """A set of architectures that can draw uniformly from its complement.
+
+    Architectures are numbered in lexicographic order. The sorted numbers of the members make membership and
+    the r-th non-member a binary search, so that drawing never depends on luck, however few are left.
+    """
+
+    def __init__(self, decision_sizes: tuple[int, ...]) -> None:
+        self._sizes = decision_sizes
+        self._numbers: list[int] = []
+        self._rows: NDArray[Any] = np.empty((64, len(decision_sizes)), dtype=index_type(decision_sizes))
+        self.unseen_count = math.prod(decision_sizes)
+
+    def __contains__(self, architecture: Architecture) -> bool:
+        number = self._number(architecture)
+        position = bisect.bisect_left(self._numbers, number)
+        return position < len(self._numbers) and self._numbers[position] == number
+
+    def add(self, architecture: Architecture) -> bool:
+        """Add a member; return whether it is new."""
+        number = self._number(architecture)
+        position = bisect.bisect_left(self._numbers, number)
+        if position < len(self._numbers) and self._numbers[position] == number:
+            return False
+        count = len(self._numbers)
+        if count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[count] = architecture
+        self._numbers.insert(position, number)
+        self.unseen_count -= 1
+        return True
+
+    def draw_unseen(self, generator: np.random.Generator) -> Architecture:
+        """Return a non-member, each with the same probability; it is not added.
+
+        Raises:
+            IndexError: if `unseen_count` is 0.
+        """
+        if not self.unseen_count:
+            raise IndexError("every architecture of the space is in the history")
+        rank = _random_below(self.unseen_count, generator)
+        # numbers[i] - i non-members precede member i, so the wanted one follows all members for which that is
+        # at most its rank.
+        members_before = bisect.bisect_right(
+            range(len(self._numbers)), rank, key=lambda position: self._numbers[position] - position
+        )
+        return self._architecture(rank + members_before)
+
+    def rows(self) -> NDArray[Any]:
+        """Return a copy of the members in the order of their arrival, of shape (members, decisions)."""
+        return self._rows[: len(self._numbers)].copy()
+
+    def _number(self, architecture: Architecture) -> int:
+        number = 0
+        for index, size in zip(architecture, self._sizes, strict=True):
+            number = number * size + index
+        return number
+
+    def _architecture(self, number: int) -> Architecture:
+        indices = []
+        for size in reversed(self._sizes):
+            number, index = divmod(number, size)
+            indices.append(index)
+        return tuple(reversed(indices))
+
+
+def _random_below(bound: int, generator: np.random.Generator) -> int:
+    """Return a uniform integer in [0, bound), which may exceed 64 bits."""
+    bits = (bound - 1).bit_length()
+    byte_count = (bits + 7) // 8
+    while True:  # Each try succeeds with probability above 1/2.
+        value = int.from_bytes(generator.bytes(byte_count), "little") >> (8 * byte_count - bits)
+        if value < bound:
+            return value

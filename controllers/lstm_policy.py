@@ -1,0 +1,219 @@
+"""An autoregressive LSTM that gives every architecture a probability, with its gradient written out.
+
+Decision after decision, the LSTM reads an embedding of the previous choice, and the decision's softmax head gives
+the probabilities of its choices. This is the controller of NASNet (Zoph et al., 2018, appendix A), which MnasNet
+reuses.
+
+Choices of all decisions are laid side by side: choice c of decision d is column `offsets[d] + c`. Arrays over
+choices therefore have the shape (batch, sum of decision sizes), without padding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Views into one flat vector of parameters, or of their gradient."""
+
+    start: Floats
+    """Input of the first decision, shape (embedding,)."""
+    embedding: Floats
+    """Input that follows each choice, shape (choices of all decisions but the last, embedding)."""
+    input_kernel: Floats
+    """Shape (embedding, 4 hidden): input, forget and output gates, then the candidate."""
+    recurrent_kernel: Floats
+    """Shape (hidden, 4 hidden)."""
+    gate_bias: Floats
+    """Shape (4 hidden,)."""
+    head_kernel: Floats
+    """Shape (choices, hidden)."""
+    head_bias: Floats
+    """Shape (choices,)."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass leaves for the backward pass."""
+
+    chosen: Floats
+    """1 where a choice was taken, else 0; shape (batch, choices)."""
+    log_probabilities: Floats
+    """Of every choice given the choices before it; shape (batch, choices)."""
+    inputs: Floats
+    """Shape (decisions, batch, embedding)."""
+    gates: Floats
+    """After their activations; shape (decisions, batch, 4 hidden)."""
+    cells: Floats
+    """Shape (decisions, batch, hidden)."""
+    cell_outputs: Floats
+    """tanh of the cells; shape (decisions, batch, hidden)."""
+    hidden: Floats
+    """Shape (decisions, batch, hidden)."""
+
+
+class LstmPolicy:
+    """The policy network. Its parameters are the flat vector `parameters`, which may be changed in place."""
+
+    def __init__(
+        self,
+        decision_sizes: tuple[int, ...],
+        *,
+        hidden_units: int,
+        embedding_units: int,
+        init_scale: float,
+        generator: np.random.Generator,
+    ) -> None:
+        self._hidden = hidden_units
+        self.sizes = np.array(decision_sizes)
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self._columns = [
+            slice(start, start + size) for start, size in zip(self.offsets, self.sizes, strict=True)
+        ]
+        choices = int(self.sizes.sum())
+        self._shapes: tuple[tuple[int, ...], ...] = (
+            (embedding_units,),
+            (choices - decision_sizes[-1], embedding_units),
+            (embedding_units, 4 * hidden_units),
+            (hidden_units, 4 * hidden_units),
+            (4 * hidden_units,),
+            (choices, hidden_units),
+            (choices,),
+        )
+        size = sum(math.prod(shape) for shape in self._shapes)
+        self.parameters = generator.uniform(-init_scale, init_scale, size)
+        self._weights = self._views(self.parameters)
+
+    def sample(self, temperatures: Floats, generator: np.random.Generator) -> tuple[Indices, Floats]:
+        """Draw one architecture for each temperature and return them with their log-probabilities.
+
+        A temperature of 1 samples from the policy, a higher one from a flattened policy. Log-probabilities
+        are those of the policy in any case. The shapes are (draws, decisions) and (draws,).
+        """
+        count = len(temperatures)
+        weights = self._weights
+        architectures = np.empty((count, len(self.sizes)), dtype=np.int64)
+        log_probabilities = np.zeros(count)
+        rows = np.arange(count)
+        inputs = np.broadcast_to(weights.start, (count, len(weights.start)))
+        cell = hidden = np.zeros((count, self._hidden))
+        for decision, columns in enumerate(self._columns):
+            _, cell, _, hidden = self._step(inputs @ weights.input_kernel + weights.gate_bias, cell, hidden)
+            logits = hidden @ weights.head_kernel[columns].T + weights.head_bias[columns]
+            logits -= logits.max(axis=1, keepdims=True)
+            cumulative = np.exp(logits / temperatures[:, None]).cumsum(axis=1)
+            threshold = generator.random(count) * cumulative[:, -1]
+            choice = (cumulative < threshold[:, None]).sum(axis=1)
+            architectures[:, decision] = choice
+            log_probabilities += logits[rows, choice] - np.log(np.exp(logits).sum(axis=1))
+            if decision + 1 < len(self._columns):
+                inputs = weights.embedding[columns.start + choice]
+        return architectures, log_probabilities
+
+    def forward(self, architectures: Indices) -> Trace:
+        """Evaluate architectures, shape (batch, decisions)."""
+        weights = self._weights
+        batch, decisions = architectures.shape
+        flat = architectures + self.offsets
+        chosen = np.zeros((batch, len(weights.head_bias)))
+        np.put_along_axis(chosen, flat, 1.0, axis=1)
+        inputs = np.empty((decisions, batch, len(weights.start)))
+        inputs[0] = weights.start
+        inputs[1:] = weights.embedding[flat[:, :-1].T]
+        input_sums = inputs @ weights.input_kernel + weights.gate_bias
+        gates = np.empty((decisions, batch, 4 * self._hidden))
+        cells, cell_outputs, hidden = (np.empty((decisions, batch, self._hidden)) for _ in range(3))
+        logits = np.empty_like(chosen)
+        last_cell = last_hidden = np.zeros((batch, self._hidden))
+        for decision, columns in enumerate(self._columns):
+            gates[decision], cells[decision], cell_outputs[decision], hidden[decision] = self._step(
+                input_sums[decision], last_cell, last_hidden
+            )
+            last_cell, last_hidden = cells[decision], hidden[decision]
+            logits[:, columns] = last_hidden @ weights.head_kernel[columns].T
+        logits += weights.head_bias
+        return Trace(chosen, self._log_softmax(logits), inputs, gates, cells, cell_outputs, hidden)
+
+    def backward(self, trace: Trace, logit_gradient: Floats) -> Floats:
+        """Return the gradient of a loss with respect to `parameters`.
+
+        Args:
+            trace: of the forward pass.
+            logit_gradient: the loss's gradient with respect to the heads' logits, shape (batch, choices).
+        """
+        weights = self._weights
+        result = np.zeros_like(self.parameters)
+        gradient = self._views(result)
+        units = self._hidden
+        sum_gradients = np.empty_like(trace.gates)
+        hidden_gradient = cell_gradient = np.zeros_like(trace.hidden[0])
+        for decision in reversed(range(len(self._columns))):
+            columns = self._columns[decision]
+            gradient.head_kernel[columns] = logit_gradient[:, columns].T @ trace.hidden[decision]
+            hidden_gradient = hidden_gradient + logit_gradient[:, columns] @ weights.head_kernel[columns]
+            gates = trace.gates[decision]
+            input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+            cell_output = trace.cell_outputs[decision]
+            cell_gradient = cell_gradient + hidden_gradient * output_gate * (1 - cell_output**2)
+            last_cell = trace.cells[decision - 1] if decision else np.zeros_like(cell_gradient)
+            sums = sum_gradients[decision]
+            sums[:, :units] = cell_gradient * candidate
+            sums[:, units : 2 * units] = cell_gradient * last_cell
+            sums[:, 2 * units : 3 * units] = hidden_gradient * cell_output
+            sums[:, 3 * units :] = cell_gradient * input_gate * (1 - candidate**2)
+            sigmoids = gates[:, : 3 * units]
+            sums[:, : 3 * units] *= sigmoids * (1 - sigmoids)
+            cell_gradient = cell_gradient * forget_gate
+            hidden_gradient = sums @ weights.recurrent_kernel.T
+        gradient.head_bias[:] = logit_gradient.sum(axis=0)
+        gradient.gate_bias[:] = sum_gradients.sum(axis=(0, 1))
+        gradient.input_kernel[:] = _flat(trace.inputs).T @ _flat(sum_gradients)
+        gradient.recurrent_kernel[:] = _flat(trace.hidden[:-1]).T @ _flat(sum_gradients[1:])
+        input_gradients = sum_gradients @ weights.input_kernel.T
+        gradient.start[:] = input_gradients[0].sum(axis=0)
+        for decision, columns in enumerate(self._columns[:-1]):
+            gradient.embedding[columns] = trace.chosen[:, columns].T @ input_gradients[decision + 1]
+        return result
+
+    def sum_choices(self, values: Floats) -> Floats:
+        """Sum values of shape (batch, choices) over each decision's choices, giving (batch, decisions)."""
+        return np.add.reduceat(values, self.offsets, axis=1)
+
+    def spread(self, values: Floats) -> Floats:
+        """Repeat values of shape (batch, decisions) for each decision's choices, giving (batch, choices)."""
+        return np.repeat(values, self.sizes, axis=1)
+
+    def _log_softmax(self, logits: Floats) -> Floats:
+        shifted = logits - self.spread(np.maximum.reduceat(logits, self.offsets, axis=1))
+        return shifted - self.spread(np.log(self.sum_choices(np.exp(shifted))))
+
+    def _step(self, input_sum: Floats, cell: Floats, hidden: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Advance the LSTM by one decision; return its gates, cell, tanh of the cell, and hidden state."""
+        units = self._hidden
+        gates = input_sum + hidden @ self._weights.recurrent_kernel
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow, and one call of tanh serves all gates.
+        gates[:, : 3 * units] *= 0.5
+        np.tanh(gates, out=gates)
+        gates[:, : 3 * units] += 1.0
+        gates[:, : 3 * units] *= 0.5
+        input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+        cell = forget_gate * cell + input_gate * candidate
+        cell_output = np.tanh(cell)
+        return gates, cell, cell_output, output_gate * cell_output
+
+    def _views(self, vector: Floats) -> Weights:
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes])
+        parts = np.split(vector, ends[:-1])
+        return Weights(*(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)))
+
+
+def _flat(values: Floats) -> Floats:
+    return values.reshape(-1, values.shape[-1])

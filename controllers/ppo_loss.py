@@ -1,0 +1,72 @@
+"""The loss that PPO minimizes, over a batch of results and a queue of the best ones, and its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controllers.lstm_policy import Floats, Indices, LstmPolicy
+
+MAX_LOG_RATIO = 10.0
+"""Log-ratios of new to old probability are clamped to +-10, for exp of a larger one may overflow."""
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Weights of the loss."""
+
+    clip_ratio: float
+    entropy_weight: float
+    priority_queue_weight: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loss is computed on."""
+
+    architectures: Indices
+    """Told architectures, shape (batch, decisions)."""
+    old_log_probabilities: Floats
+    """Of these architectures when they were proposed, shape (batch,)."""
+    advantages: Floats
+    """Shape (batch,)."""
+    elite: Indices
+    """The best architectures so far, shape (elite, decisions); may be empty."""
+
+
+def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tuple[float, Floats]:
+    """Return the loss and its gradient with respect to the policy's parameters.
+
+    The loss is the sum of
+    - the clipped surrogate (Schulman et al., 2017, equation 7), an architecture being one action:
+      -mean(min(ratio * advantage, clip(ratio, 1 - clip_ratio, 1 + clip_ratio) * advantage));
+    - -entropy_weight * the entropy of the decisions, summed over decisions and averaged over the batch;
+    - -priority_queue_weight * the mean log-probability of the elite (Abolafia et al., 2018, equation 4).
+    """
+    count, elite_count = len(batch.architectures), len(batch.elite)
+    trace = policy.forward(np.concatenate([batch.architectures, batch.elite]))
+    log_probabilities = (trace.chosen * trace.log_probabilities).sum(axis=1)
+
+    log_ratios = log_probabilities[:count] - batch.old_log_probabilities
+    ratios = np.exp(np.clip(log_ratios, -MAX_LOG_RATIO, MAX_LOG_RATIO))
+    unclipped = ratios * batch.advantages
+    clipped = np.clip(ratios, 1 - terms.clip_ratio, 1 + terms.clip_ratio) * batch.advantages
+    loss = -float(np.minimum(unclipped, clipped).mean())
+    moves = (unclipped <= clipped) & (np.abs(log_ratios) < MAX_LOG_RATIO)
+    # Derivative of the loss with respect to each architecture's log-probability.
+    slopes = np.zeros(count + elite_count)
+    slopes[:count] = np.where(moves, -unclipped, 0.0) / count
+
+    if elite_count:
+        loss -= terms.priority_queue_weight * float(log_probabilities[count:].mean())
+        slopes[count:] = -terms.priority_queue_weight / elite_count
+
+    probabilities = np.exp(trace.log_probabilities)
+    logit_gradient = slopes[:, None] * (trace.chosen - probabilities)
+
+    own_log, own = trace.log_probabilities[:count], probabilities[:count]
+    entropies = -policy.sum_choices(own * own_log)
+    loss -= terms.entropy_weight * float(entropies.sum(axis=1).mean())
+    logit_gradient[:count] += (terms.entropy_weight / count) * own * (own_log + policy.spread(entropies))
+    return loss, policy.backward(trace, logit_gradient)

@@ -1,0 +1,66 @@
+"""Random search: every architecture not seen before is equally likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from controllers.controller import Architecture, State, check_count, check_results
+from controllers.history import History
+from controllers.state import (
+    check_identity,
+    generator_entry,
+    identity_entries,
+    read_architectures,
+    read_generator,
+)
+
+
+@dataclass(frozen=True)
+class RandomHyperparameters:
+    """Random search has nothing to choose."""
+
+
+class RandomSearch:
+    """Draws uniformly without replacement; rewards do not matter."""
+
+    def __init__(
+        self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: RandomHyperparameters
+    ) -> None:
+        self._sizes = decision_sizes
+        self._identity = identity_entries("random", decision_sizes, asdict(hyperparameters))
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._history = History(decision_sizes)
+
+    def ask(self, count: int) -> list[Architecture]:
+        """Return up to `count` architectures, uniform among those neither proposed nor told before."""
+        proposals = []
+        for _ in range(min(check_count(count), self._history.unseen_count)):
+            proposal = self._history.draw_unseen(self._generator)
+            self._history.add(proposal)
+            proposals.append(proposal)
+        return proposals
+
+    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+        """Note that the architectures need not be proposed again."""
+        for architecture, _ in check_results(self._sizes, architectures, rewards):
+            self._history.add(architecture)
+
+    def state(self) -> dict[str, State]:
+        """Return the generator's state and the architectures seen."""
+        return {
+            **self._identity,
+            "generator": generator_entry(self._generator),
+            "seen": self._history.rows(),
+        }
+
+    def restore(self, state: dict[str, State]) -> None:
+        """Continue from `state`."""
+        check_identity(state, self._identity)
+        generator = read_generator(state, "generator")
+        history = History(self._sizes)
+        for architecture in read_architectures(state, "seen", self._sizes):
+            history.add(architecture)
+        self._generator, self._history = generator, history

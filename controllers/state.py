@@ -1,0 +1,215 @@
+"""Controller states as bytes, and the parts of a state that all strategies share.
+
+A state is a flat dict of numbers, strings and numeric arrays. Its bytes are an uncompressed `.npz` archive
+without pickle, which `numpy.load` opens. Equal states give equal bytes: entries are sorted and carry a fixed
+time stamp.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.controller import ControllerError, State
+
+STATE_FORMAT = 1
+"""Version of the states' layout; a state of another version is refused."""
+
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_ZIP_SYSTEM_UNIX = 3
+
+
+def state_to_bytes(state: Mapping[str, State]) -> bytes:
+    """Serialize a controller's state; equal states give equal bytes.
+
+    Raises:
+        ControllerError: if a key is not an identifier, or a value is not a bool, int of 64 bits, float,
+            string or numeric array of one dimension or more.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for key in sorted(state):
+            entry = zipfile.ZipInfo(f"{key}.npy", _ZIP_EPOCH)
+            entry.create_system = _ZIP_SYSTEM_UNIX
+            content = io.BytesIO()
+            np.save(content, _to_array(key, state[key]), allow_pickle=False)
+            archive.writestr(entry, content.getbuffer())
+    return buffer.getvalue()
+
+
+def state_from_bytes(data: bytes) -> dict[str, State]:
+    """Return the state that `state_to_bytes` serialized.
+
+    Raises:
+        ControllerError: if the bytes are damaged or hold anything but a state.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ControllerError(
+            f"these {len(data)} bytes are not a controller state as written by state_to_bytes ({error})"
+        ) from error
+    return {key: array if array.ndim else array.item() for key, array in arrays.items()}
+
+
+def _to_array(key: str, value: State) -> NDArray[Any]:
+    if not key.isidentifier():
+        raise ControllerError(f"state key {key!r} is not an identifier")
+    if isinstance(value, np.ndarray):
+        if value.ndim == 0 or value.dtype.kind not in "biuf":
+            raise ControllerError(
+                f"state value {key!r} is an array of shape {value.shape} and type {value.dtype}; "
+                "it must hold numbers and have one dimension or more"
+            )
+        return np.asarray(value, order="C")
+    if isinstance(value, str) and value.endswith("\0"):
+        raise ControllerError(f"state value {key!r} ends in a NUL character, which NumPy strings cannot hold")
+    if not isinstance(value, bool | int | float | str):
+        raise ControllerError(
+            f"state value {key!r} is a {type(value).__name__}; use a bool, int, float, str or array"
+        )
+    array = np.array(value)
+    if array.dtype.kind == "O" or array.dtype == np.uint64:
+        raise ControllerError(f"state value {key!r} is {value!r}; an int must fit in 64 bits with sign")
+    return array
+
+
+def identity_entries(
+    strategy: str, decision_sizes: tuple[int, ...], hyperparameters: Mapping[str, object]
+) -> dict[str, State]:
+    """Return the entries that say which controllers a state fits."""
+    return {
+        "format": STATE_FORMAT,
+        "strategy": strategy,
+        "decision_sizes": np.array(decision_sizes, dtype=np.int64),
+        "hyperparameters": json.dumps(dict(hyperparameters), sort_keys=True),
+    }
+
+
+def check_identity(state: Mapping[str, State], expected: Mapping[str, State]) -> None:
+    """Check that a state fits the controller whose `identity_entries` are `expected`.
+
+    Raises:
+        ControllerError: naming the first difference.
+    """
+    for key in ("format", "strategy", "decision_sizes", "hyperparameters"):
+        theirs, ours = _plain(read(state, key)), _plain(expected[key])
+        if theirs != ours:
+            raise ControllerError(
+                f"the state has {key} {theirs}, this controller has {ours}; "
+                "restore it into a controller created with the same arguments"
+            )
+
+
+def generator_entry(generator: np.random.Generator) -> str:
+    """Return the state of a PCG64 generator as a JSON string."""
+    return json.dumps(generator.bit_generator.state, sort_keys=True)
+
+
+def read_generator(state: Mapping[str, State], key: str) -> np.random.Generator:
+    """Return a new generator that continues the one stored under `key`.
+
+    Raises:
+        ControllerError: if the entry is missing or damaged.
+    """
+    bit_generator = np.random.PCG64(0)
+    try:
+        bit_generator.state = json.loads(str(read(state, key)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ControllerError(
+            f"state value {key!r} is not the state of a PCG64 generator ({error})"
+        ) from error
+    return np.random.Generator(bit_generator)
+
+
+def read(state: Mapping[str, State], key: str) -> State:
+    """Return one value of a state.
+
+    Raises:
+        ControllerError: if it is missing.
+    """
+    if key not in state:
+        raise ControllerError(
+            f"the state has no value {key!r}; it is damaged or was written by another version"
+        )
+    return state[key]
+
+
+def read_count(state: Mapping[str, State], key: str) -> int:
+    """Return one integer >= 0 of a state.
+
+    Raises:
+        ControllerError: if it is missing or something else.
+    """
+    value = read(state, key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ControllerError(f"state value {key!r} is {value!r}; expected an integer >= 0")
+    return value
+
+
+def read_float(state: Mapping[str, State], key: str) -> float:
+    """Return one finite float of a state.
+
+    Raises:
+        ControllerError: if it is missing or something else.
+    """
+    value = read(state, key)
+    if not isinstance(value, float) or not np.isfinite(value):
+        raise ControllerError(f"state value {key!r} is {value!r}; expected a finite float")
+    return value
+
+
+def read_floats(state: Mapping[str, State], key: str, length: int) -> NDArray[np.float64]:
+    """Return a copy of one array of `length` finite floats of a state.
+
+    Raises:
+        ControllerError: if it is missing or something else.
+    """
+    value = read(state, key)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != (length,):
+        raise ControllerError(f"state value {key!r} is not an array of {length} float64")
+    if not np.isfinite(value).all():
+        raise ControllerError(f"state value {key!r} holds values that are not finite")
+    return value.copy()
+
+
+def index_type(decision_sizes: tuple[int, ...]) -> np.dtype[Any]:
+    """Return the smallest unsigned type that holds every index."""
+    return np.min_scalar_type(max(decision_sizes) - 1)
+
+
+def architectures_entry(
+    decision_sizes: tuple[int, ...], architectures: list[tuple[int, ...]]
+) -> NDArray[Any]:
+    """Return architectures as an array of shape (count, decisions)."""
+    return np.array(architectures, dtype=index_type(decision_sizes)).reshape(-1, len(decision_sizes))
+
+
+def read_architectures(
+    state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Return the architectures of an array of shape (count, decisions).
+
+    Raises:
+        ControllerError: if it is missing, has another shape or type, or an index is out of range.
+    """
+    value = read(state, key)
+    if (
+        not isinstance(value, np.ndarray)
+        or value.dtype != index_type(decision_sizes)
+        or value.shape[1:] != (len(decision_sizes),)
+        or (value >= np.array(decision_sizes)).any()
+    ):
+        raise ControllerError(f"state value {key!r} does not hold architectures of these decisions")
+    return [tuple(row) for row in value.tolist()]
+
+
+def _plain(value: State) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value
