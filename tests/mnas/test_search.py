@@ -170,7 +170,7 @@ def test_the_same_network_is_trained_once(tmp_path: Path) -> None:
     # Eight trials in a space of four index tuples that make two networks: a skip of one strided layer has no effect.
     path = tmp_path / "space.yaml"
     path.write_text(
-        "name: two\nimage_size: 16\nstem: {filters: 8, stride: 1}\nhead: {filters: 16}\nblocks:\n"
+        "name: two\nimage_size: 16\nstem_filters: 8\nstem_stride: 1\nhead_filters: 16\nblocks:\n"
         "  - {op: [mbconv3], kernel: [3, 5], skip: [identity, none], filters: [8], layers: [1], stride: 2}\n"
     )
     space = SearchSpace.load(str(path))
@@ -188,7 +188,7 @@ def test_the_same_network_is_trained_once(tmp_path: Path) -> None:
 def test_a_used_up_space_ends_the_search(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
-        "name: two\nimage_size: 16\nstem: {filters: 8, stride: 1}\nhead: {filters: 16}\nblocks:\n"
+        "name: two\nimage_size: 16\nstem_filters: 8\nstem_stride: 1\nhead_filters: 16\nblocks:\n"
         "  - {op: [mbconv3], kernel: [3, 5], skip: [none], filters: [8], layers: [1], stride: 2}\n"
     )
     space = SearchSpace.load(str(path))
