@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
@@ -141,18 +142,16 @@ def _check_architecture(decision_sizes: tuple[int, ...], architecture: Architect
 
 
 def _check_reward(architecture: Architecture, reward: object) -> float:
-    # NaN fails every comparison, so it is refused by the same test.
-    if (
-        isinstance(reward, bool)
-        or not isinstance(reward, numbers.Real)
-        or not -MAX_REWARD_MAGNITUDE <= reward <= MAX_REWARD_MAGNITUDE
-    ):
-        raise ControllerError(
-            f"the reward of architecture {architecture!r} is {reward!r}; it must be a finite number from "
-            f"{-MAX_REWARD_MAGNITUDE:g} to {MAX_REWARD_MAGNITUDE:g}. "
-            "Leave a failed trial out, or tell the reward that failures shall have"
-        )
-    return float(reward)
+    if not isinstance(reward, bool) and isinstance(reward, numbers.Real):
+        with contextlib.suppress(OverflowError):  # An integer beyond all floats.
+            value = float(reward)
+            if abs(value) <= MAX_REWARD_MAGNITUDE:  # False for NaN.
+                return value
+    raise ControllerError(
+        f"the reward of architecture {architecture!r} is {reward!r}; it must be a finite number from "
+        f"{-MAX_REWARD_MAGNITUDE:g} to {MAX_REWARD_MAGNITUDE:g}. "
+        "Leave a failed trial out, or tell the reward that failures shall have"
+    )
 
 
 def _is_integer(value: object) -> bool:

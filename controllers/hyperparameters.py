@@ -1,7 +1,7 @@
 """Hyper-parameters: documented, bounded fields of frozen dataclasses.
 
-A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default; `build` makes
-the dataclass from what a user wrote, `describe` lists the fields for people.
+A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default; `build`
+makes the dataclass from what a user wrote, `describe` lists the fields for people.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An autoregressive LSTM that gives every architecture a probability, with its gradient written out.
 
-Decision after decision, the LSTM reads an embedding of the previous choice, and the decision's softmax head gives
-the probabilities of its choices. This is the controller of NASNet (Zoph et al., 2018, appendix A), which MnasNet
-reuses.
+Decision after decision, the LSTM reads an embedding of the previous choice, and the decision's softmax head
+gives the probabilities of its choices. This is the controller of NASNet (Zoph et al., 2018, appendix A) and
+of MnasNet.
 
 Choices of all decisions are laid side by side: choice c of decision d is column `offsets[d] + c`. Arrays over
 choices therefore have the shape (batch, sum of decision sizes), without padding.

@@ -34,7 +34,7 @@ class PpoHyperparameters:
     embedding_units: int = integer(32, "length of the vector that stands for a choice", low=1, high=4096)
     init_scale: float = number(0.1, "parameters start uniform in +- this", low=1e-6, high=10.0)
     learning_rate: float = number(0.01, "learning rate of Adam", low=1e-8, high=1.0)
-    batch_size: int = integer(10, "told architectures per update", low=1, high=10_000)
+    batch_size: int = integer(5, "told architectures per update", low=1, high=10_000)
     epochs: int = integer(4, "gradient steps per update", low=1, high=100)
     clip_ratio: float = number(
         0.2,
@@ -44,7 +44,7 @@ class PpoHyperparameters:
     )
     max_gradient_norm: float = number(1.0, "longer gradients are scaled to this norm", low=1e-6, high=1e9)
     entropy_weight: float = number(
-        0.05, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0
+        0.1, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0
     )
     advantage: str = choice(
         "standardised",
