@@ -87,6 +87,8 @@ def dump(obj: object) -> str:
         return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000))
     except (TypeError, yaml.representer.RepresenterError) as error:
         raise DocumentError(f"cannot be written as YAML: {error}; use text, numbers, lists and mappings") from error
+    except RecursionError as error:
+        raise DocumentError("cannot be written as YAML: the data is nested too deeply or contains itself") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,6 +116,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # In any other style PyYAML writes these as they are and reads them back as line breaks or not at all.
+    style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
 def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
     text = float.__repr__(number)
     return dumper.represent_scalar(_FLOAT_TAG, {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text))
@@ -134,6 +142,7 @@ def _use_yaml_1_2_floats(resolver: type[yaml.SafeLoader] | type[yaml.SafeDumper]
 
 _use_yaml_1_2_floats(_Loader)
 _use_yaml_1_2_floats(_Dumper)
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)
