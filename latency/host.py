@@ -118,6 +118,7 @@ class HostPhone:
             load_ms=loaded["load_ms"],
             first_run_ms=loaded["first_run_ms"],
             warmup_runs=loaded["warmup_runs"],
+            warmup_ms=loaded["warmup_ms"],
             output_checksum=loaded["output_checksum"],
             governor=loaded["governor"],
             window=window,

@@ -146,13 +146,16 @@ class Runner:
         self._release()
         model = LoadedModel(_read(self._model_fd, size))
         first_run_ms, checksum = model.first_run()
-        runs = 1 + model.run_untimed(max(0, warmup_runs - 1), warmup_min_ms)
+        started_ns = time.perf_counter_ns()
+        runs = model.run_untimed(warmup_runs, warmup_min_ms)
+        warmup_ms = (time.perf_counter_ns() - started_ns) / 1e6
         self._model = model
         return {
             "ok": True,
             "load_ms": model.load_ms,
             "first_run_ms": first_run_ms,
             "warmup_runs": runs,
+            "warmup_ms": warmup_ms,
             "output_checksum": checksum,
             "governor": self._governor(),
         }

@@ -62,7 +62,9 @@ class LatencyRecord:
     first_run_ms: float
     """Time of the very first inference."""
     warmup_runs: int
-    """Warm-up runs carried out, the first included."""
+    """Warm-up runs carried out, the first not included."""
+    warmup_ms: float
+    """Time they took."""
     output_checksum: float | None
     """Sum of the absolute outputs for the protocol's fixed inputs, the same on every correct engine to about
     1e-5 relative; None where it is not a finite number."""

@@ -29,7 +29,7 @@ class RetryPolicy:
 
     def delay_s(self, failures: int) -> float:
         """Wait after the given number of failures (at least 1)."""
-        return min(self.first_delay_s * 2.0 ** (failures - 1), self.max_delay_s)
+        return min(self.first_delay_s * 2.0 ** min(failures - 1, 100), self.max_delay_s)
 
 
 class LatencyService:

@@ -66,7 +66,9 @@ def separable_network(channels: list[int], strides: list[int], size: int) -> byt
         )
         return name
 
-    def convolution(source: str, name: str, inputs: int, outputs: int, kernel: int, stride: int, group: int) -> str:
+    def convolution(
+        source: str, name: str, inputs: int, outputs: int, kernel: int, stride: int, group: int
+    ) -> str:
         pad = kernel // 2
         nodes.append(
             helper.make_node(
@@ -102,9 +104,9 @@ def separable_network(channels: list[int], strides: list[int], size: int) -> byt
 
 
 MODELS: dict[str, Callable[[], bytes]] = {
-    "small": lambda: separable_network([8, 16, 24, 32], [2, 2, 2], 64),
+    "small": lambda: separable_network([16, 32, 64, 96, 128], [1, 2, 2, 1], 176),
     "mobile": lambda: separable_network(
-        [32, 64, 128, 128, 192, 192, 256, 256, 384, 384, 512], [1, 2, 1, 2, 1, 1, 1, 2, 1, 1], 128
+        [32, 64, 128, 128, 192, 192, 256, 256, 384, 384, 512], [1, 2, 1, 2, 1, 1, 1, 2, 1, 1], 224
     ),
 }
 
@@ -137,7 +139,7 @@ class Sample:
     rejected: tuple[str, ...]
     paused_s: float
     overhead_s: float
-    """Time of the whole measurement besides warm-up, timed runs and waiting after rejected windows."""
+    """Time of the whole measurement besides first run, warm-up, re-warm and timed runs."""
 
 
 def measure(phone: HostPhone, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
@@ -171,7 +173,7 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
                 ("windows", windowed, settings),
                 ("load", plain, unprotected),
             ):
-                with training_load(cores) if condition != "quiet" else nullcontext([]) as pids:
+                with training_load([] if condition == "quiet" else cores) as pids:
                     victims[:] = pids
                     for name, model in models.items():
                         paused_s = pauser.paused_s
@@ -189,29 +191,25 @@ def sample(model: str, condition: str, record: LatencyRecord, seconds: float, pa
     windows = [record.window] if record.accepted else []
     windows += [rejected.window for rejected in record.rejected_windows]
     timed_s = sum(sum(window.wall_ms) for window in windows) / 1000
-    settings = record.settings
-    rewarm_ms = max(settings.rewarm_min_ms, settings.rewarm_runs * record.latency_ms) * len(windows)
-    warmup_ms = max(settings.warmup_min_ms, record.warmup_runs * record.latency_ms)
+    untimed_ms = record.first_run_ms + record.warmup_ms + len(windows) * record.settings.rewarm_min_ms
     return Sample(
         model=model,
         condition=condition,
         latency_ms=record.latency_ms if record.accepted else None,
         rejected=tuple(rejected.reason for rejected in record.rejected_windows),
         paused_s=paused_s,
-        overhead_s=seconds - timed_s - (rewarm_ms + warmup_ms) / 1000,
+        overhead_s=seconds - timed_s - untimed_ms / 1000,
     )
 
 
 def summary(samples: list[Sample]) -> list[dict[str, Any]]:
-    """One row per model and condition."""
+    """One row per model and condition; ratios are to the model's quiet median."""
     rows = []
     for model in MODELS:
-        quiet_ms = median(s.latency_ms for s in samples if s.model == model and s.condition == "quiet" and s.latency_ms)
+        quiet_ms = median(accepted_ms(samples, model, "quiet"))
         for condition in ("quiet", "windows", "load"):
-            chosen = [s for s in samples if s.model == model and s.condition == condition]
-            latencies_ms = sorted(s.latency_ms for s in chosen if s.latency_ms is not None)
-            if not latencies_ms:
-                continue
+            latencies_ms = sorted(accepted_ms(samples, model, condition))
+            chosen = [s for s in samples if (s.model, s.condition) == (model, condition)]
             rows.append(
                 {
                     "model": model,
@@ -220,7 +218,7 @@ def summary(samples: list[Sample]) -> list[dict[str, Any]]:
                     "ratio": median(latencies_ms) / quiet_ms,
                     "ratio_lowest": latencies_ms[0] / quiet_ms,
                     "ratio_highest": latencies_ms[-1] / quiet_ms,
-                    "measurements": len(latencies_ms),
+                    "measurements": len(chosen),
                     "unstable": len(chosen) - len(latencies_ms),
                     "rejected_windows": sum(len(s.rejected) for s in chosen),
                     "paused_s": median(s.paused_s for s in chosen),
@@ -228,6 +226,18 @@ def summary(samples: list[Sample]) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def accepted_ms(samples: list[Sample], model: str, condition: str) -> list[float]:
+    """The accepted latencies of one model in one condition."""
+    latencies_ms = [
+        s.latency_ms
+        for s in samples
+        if (s.model, s.condition) == (model, condition) and s.latency_ms is not None
+    ]
+    if not latencies_ms:
+        raise SystemExit(f"{model}, {condition}: nothing was accepted; is the machine busy otherwise?")
+    return latencies_ms
 
 
 def main() -> None:
@@ -242,13 +252,9 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"rows": rows, "samples": [asdict(s) for s in samples]}, indent=1))
         return
-    print("model   condition  median ms  ratio  lowest highest  n  unstable  rejected  paused s  overhead s")
+    print(" ".join(f"{name:>16}" for name in rows[0]))
     for row in rows:
-        print(
-            f"{row['model']:7} {row['condition']:9} {row['median_ms']:10.3f} {row['ratio']:6.3f} "
-            f"{row['ratio_lowest']:7.3f} {row['ratio_highest']:7.3f} {row['measurements']:2} "
-            f"{row['unstable']:9} {row['rejected_windows']:9} {row['paused_s']:9.3f} {row['overhead_s']:11.3f}"
-        )
+        print(" ".join(f"{v:16.3f}" if isinstance(v, float) else f"{v:>16}" for v in row.values()))
 
 
 if __name__ == "__main__":

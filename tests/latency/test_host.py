@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from latency.errors import PhoneError, ToolError
+from latency.host import HostPhone
+from latency.host_runner import fixed_input
+from latency.protocol import MeasurementSettings
+from latency.window import rejection
+
+BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); print(flush=True)\nwhile True: pass"
+
+
+@contextmanager
+def busy_process(core: int) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", BUSY, str(core)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def gone(pid: int, timeout_s: float = 10.0) -> bool:
+    """Whether the process ends (or is a zombie that nobody has waited for) in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] in "ZX":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_noise_on_the_core_gives_no_latency(slow_model: bytes, tolerant: MeasurementSettings) -> None:
+    core = max(os.sched_getaffinity(0))
+    strict = replace(tolerant, contention_limit=1.03, max_attempts=2, runs=10)
+    phone = HostPhone()
+    try:
+        with busy_process(core), pytest.raises(PhoneError) as caught:
+            phone.measure(slow_model, strict)
+    finally:
+        phone.close()
+    assert caught.value.kind == "phone_unstable"
+    assert caught.value.record is not None
+    windows = [rejected.window for rejected in caught.value.record.rejected_windows]
+    assert len(windows) == 2
+    assert all(window.contention > 1.03 and rejection(window, strict) is not None for window in windows)
+
+
+def test_the_quiet_context_surrounds_each_window_and_nothing_else(
+    tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
+    entered: list[bool] = []
+
+    @contextmanager
+    def quiet() -> Iterator[None]:
+        entered.append(True)
+        yield
+
+    phone = HostPhone(quiet=quiet)
+    try:
+        phone.identify()
+        assert entered == []
+        phone.measure(tiny_model, tolerant)
+        assert len(entered) == 1
+        with pytest.raises(PhoneError, match="steady"):
+            phone.measure(tiny_model, replace(tolerant, relative_mad_limit=0.0, runs=200, max_attempts=3))
+        assert len(entered) == 4
+    finally:
+        phone.close()
+
+
+def test_a_quiet_context_that_fails_fails_the_measurement_and_leaves_the_phone_usable(
+    tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
+    failures = [ToolError("pause_failed", "no")]
+
+    @contextmanager
+    def quiet() -> Iterator[None]:
+        if failures:
+            raise failures.pop()
+        yield
+
+    phone = HostPhone(quiet=quiet)
+    try:
+        with pytest.raises(ToolError, match="no"):
+            phone.measure(tiny_model, tolerant)
+        assert phone.measure(tiny_model, tolerant).accepted
+    finally:
+        phone.close()
+
+
+def test_a_core_that_is_not_ours_is_refused() -> None:
+    with pytest.raises(PhoneError, match="core 4096 is not one of") as caught:
+        HostPhone(core=4096)
+    assert caught.value.kind == "phone_unknown"
+
+
+def test_the_runner_ends_when_its_owner_is_killed_in_the_middle_of_a_measurement(
+    slow_model: bytes, tmp_path: os.PathLike[str]
+) -> None:
+    model_path = os.path.join(tmp_path, "model.onnx")
+    with open(model_path, "wb") as file:
+        file.write(slow_model)
+    owner_code = (
+        "import sys; from pathlib import Path\n"
+        "from latency.host import HostPhone; from latency.protocol import MeasurementSettings\n"
+        "phone = HostPhone(); phone.identify(); print(phone.runner_pid, flush=True)\n"
+        "phone.measure(Path(sys.argv[1]).read_bytes(), MeasurementSettings(warmup_min_ms=60_000.0))"
+    )
+    command = [sys.executable, "-c", owner_code, model_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        runner_pid = int(owner.stdout.readline())
+        time.sleep(0.5)  # Into the warm-up.
+        assert not gone(runner_pid, timeout_s=0.05)
+        owner.kill()
+        assert gone(runner_pid)
+
+
+def test_the_fixed_inputs_are_what_other_runners_must_reproduce() -> None:
+    hashes = [2654435761, 2 * 2654435761 % 2**32, 3 * 2654435761 % 2**32]
+    assert fixed_input([1, 3], position=0)[0].tolist() == pytest.approx([h / 2**31 - 1 for h in hashes])
+    assert fixed_input([1], position=1)[0] == fixed_input([2], position=0)[1]

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from latency.record import LatencyRecord, RejectedWindow
+from latency.window import TimedWindow
+
+FREQUENCIES = st.none() | st.integers(1, 10_000_000)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> TimedWindow:
+    runs = draw(st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)), min_size=1, max_size=20))
+    return TimedWindow(
+        tuple(wall for wall, _ in runs),
+        tuple(cpu for _, cpu in runs),
+        draw(st.integers(0, 1000)),
+        draw(FREQUENCIES),
+        draw(FREQUENCIES),
+    )
+
+
+@given(
+    window=windows(),
+    rejected=st.lists(st.builds(RejectedWindow, st.text(), windows()), max_size=3),
+    checksum=st.none() | st.floats(0, 1e12),
+    governor=st.none() | st.text(),
+    accepted=st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_record_survives_json_exactly(
+    record: LatencyRecord,
+    window: TimedWindow,
+    rejected: list[RejectedWindow],
+    checksum: float | None,
+    governor: str | None,
+    accepted: bool,
+) -> None:
+    drawn = replace(
+        record,
+        window=window,
+        rejected_windows=tuple(rejected),
+        output_checksum=checksum,
+        governor=governor,
+        accepted=accepted,
+    )
+    assert LatencyRecord.from_dict(json.loads(json.dumps(drawn.to_dict(), allow_nan=False))) == drawn
+
+
+def test_the_summary_repeats_the_derived_numbers(record: LatencyRecord) -> None:
+    summary = record.to_dict()["summary"]
+    assert summary["latency_ms"] == record.latency_ms == 2.1
+    assert summary["p90_ms"] == record.p90_ms
+    assert summary["attempts"] == 2
+
+
+def test_another_schema_version_is_refused(record: LatencyRecord) -> None:
+    with pytest.raises(ValueError, match="schema 99"):
+        LatencyRecord.from_dict({**record.to_dict(), "schema": 99})
+
+
+@pytest.mark.parametrize(
+    "change", [{"window": {}}, {"phone": {"name": "host"}}, {"unknown_field": 1}, {"settings": None}]
+)
+def test_data_that_is_no_record_is_refused(record: LatencyRecord, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a latency record"):
+        LatencyRecord.from_dict({**record.to_dict(), **change})
+
+
+def test_an_unaccepted_record_counts_only_its_rejected_windows(rejected_record: LatencyRecord) -> None:
+    assert rejected_record.attempts == 1
