@@ -11,40 +11,39 @@ import queue
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 
 from mnas.data import SearchData
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, MnasError, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device, SearchSettings
-from mnas.failure import FailureKind, TrialError
-from mnas.training import TrainingSettings
+from mnas.failure import Failure, FailureKind, TrialError
+from mnas.training_settings import TrainingSettings
 from search_space import Architecture, architecture_from_dict, architecture_to_dict
 
 _RESOURCE = {"CPU": "CPU", "Ascend": "NPU"}
-_MIN_OBJECT_STORE_BYTES = 128 * 2**20
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 @contextmanager
-def ray_cluster(settings: SearchSettings, data_bytes: int) -> Iterator[None]:
+def ray_cluster(settings: SearchSettings) -> Iterator[None]:
     """Start Ray on this machine for as long as the context lasts, or join the cluster of `settings.ray_address`.
 
     Raises ConfigurationError where that cluster cannot be reached.
     """
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     if settings.ray_address is None:
-        store_bytes = max(_MIN_OBJECT_STORE_BYTES, 2 * data_bytes)
         # Workers beyond the cores are the user's wish; Ray would let them wait for ever.
         workers = settings.workers if isinstance(settings.workers, int) else 1
         cores = max(len(os.sched_getaffinity(0)), workers)
-        ray.init(num_cpus=cores, object_store_memory=store_bytes, **quiet)
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, **_QUIET)
     else:
         try:
-            ray.init(address=settings.ray_address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=settings.ray_address, **_QUIET)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(f"search.ray_address: {settings.ray_address}: {error}") from error
     try:
@@ -76,6 +75,8 @@ class ChildWorker:
         self._data = data
         self._training = training
         self._device = device
+        # One core each on the CPU: two workers of one thread beat one of two, and their compilations overlap.
+        self._threads = 1 if device == "CPU" else None
 
     def pid(self) -> int:
         """Return the process, which a quiet window of the latency measurement stops for a moment."""
@@ -83,9 +84,9 @@ class ChildWorker:
 
     def prepare(self) -> None:
         """Load MindSpore, before the first child asks for it."""
-        from mnas.mindspore_setup import prepare
+        from mnas.mindspore_setup import prepare_mindspore
 
-        prepare(self._device)
+        prepare_mindspore(self._device, self._threads)
 
     def train(self, architecture: Mapping[str, Any], seed: int) -> _Reply:
         """Train one child; failures that have a kind come back as a value."""
@@ -99,17 +100,21 @@ class ChildWorker:
                 self._data.reward,
                 seed=seed,
                 device=self._device,
+                threads=self._threads,
             )
-        except TrialError as error:
-            return _Reply(None, error.failure.kind.value, error.failure.message, _resident_mb())
-        return _Reply(result.to_dict(), None, "", _resident_mb())
+        except TrainingDivergedError as error:
+            return _Reply(None, Failure(FailureKind.TRAINING_DIVERGED, str(error)), _resident_mb())
+        except OutOfMemoryError as error:
+            return _Reply(None, Failure(FailureKind.OUT_OF_MEMORY, str(error)), _resident_mb())
+        except MnasError as error:
+            return _Reply(None, Failure(FailureKind.INTERNAL, str(error)), _resident_mb())
+        return _Reply(asdict(result), None, _resident_mb())
 
 
 @dataclass(frozen=True)
 class _Reply:
     result: dict[str, Any] | None
-    failure_kind: str | None
-    failure_message: str
+    failure: Failure | None
     resident_mb: float
 
 
@@ -169,8 +174,9 @@ class ChildPool:
                 continue
             if reply.resident_mb > self._settings.worker_memory_mb:
                 slot.restart(unless=self._closing)
-            if reply.result is None:
-                raise TrialError(FailureKind(reply.failure_kind), reply.failure_message)
+            if reply.failure is not None:
+                raise TrialError(reply.failure.kind, reply.failure.message)
+            assert reply.result is not None
             return reply.result
         raise failure
 
@@ -210,7 +216,7 @@ class _Slot:
         except GetTimeoutError as error:
             message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
             raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
-        except OutOfMemoryError as error:
+        except RayOutOfMemoryError as error:
             raise TrialError(
                 FailureKind.OUT_OF_MEMORY, f"the worker ran out of memory: {_first_line(error)}"
             ) from error

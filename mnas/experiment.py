@@ -14,7 +14,7 @@ from latency import MeasurementSettings
 from mnas.data import DataSettings
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
-from mnas.training import TrainingSettings
+from mnas.training_settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
 from search_space.yaml_document import read
 

@@ -15,7 +15,7 @@ from mnas.latency_meter import OnnxLatencyMeter
 from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial
-from search_space import architecture_from_dict, save_architecture
+from search_space import ArchitectureFile, architecture_from_dict, write_architecture
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,22 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
     controller = experiment.create_controller(space)
     data = load_search_data(experiment.data)
     with ExitStack() as stack:
-        store = stack.enter_context(open_run(directory, experiment, data.fingerprint))
-        if store.counts()["proposed"] or sum(store.counts().values()) < experiment.search.trials:
-            stack.enter_context(ray_cluster(experiment.search, data.nbytes))
+        store = stack.enter_context(open_run(directory, experiment, data.fingerprint()))
+        counts = store.counts()
+        if counts["proposed"] or sum(counts.values()) < experiment.search.trials:
+            stack.enter_context(ray_cluster(experiment.search))
             workers = worker_count(experiment.search, experiment.device)
             pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)
             stack.callback(pool.close)
+            # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
+            pauser = ProcessPauser()
+            stack.callback(pauser.close)
             try:
-                pauser = stack.enter_context(ProcessPauser())
                 phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
             except LatencyError as error:
                 raise ConfigurationError(f"latency.phone: {error}") from error
-            service = LatencyService(phone, settings=experiment.latency.measurement_settings())
-            stack.callback(service.close)
+            stack.callback(phone.close)
+            service = stack.enter_context(LatencyService(phone, experiment.latency.measurement_settings()))
             meter = OnnxLatencyMeter(
                 service,
                 image_size=data.train.image_size,
@@ -68,24 +71,31 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
                 max_consecutive_failures=experiment.search.max_consecutive_failures,
             )
             Search(plan, space, controller, store, pool, meter, observer).run()
-        best = store.best()
         counts = store.counts()
-        if not best:
-            raise MnasError(
-                f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why"
-            )
-        path = directory / "best.yaml"
-        save_architecture(
-            path,
-            architecture_from_dict(best[0].architecture),
-            space=space.name,
-            indices=best[0].indices,
-            lineage={
-                "run": str(directory),
-                "trial": best[0].id,
-                "accuracy": best[0].accuracy,
-                "latency_ms": best[0].latency_ms,
-                "reward": best[0].reward,
-            },
-        )
-        return SearchResult(best[0], path, counts["complete"], counts["failed"])
+        best = next(iter(store.best()), None)
+    if best is None:
+        raise MnasError(f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why")
+    return SearchResult(best, _write_best(directory, space.name, best), counts["complete"], counts["failed"])
+
+
+def _write_best(directory: Path, space_name: str, best: Trial) -> Path:
+    path = directory / "best.yaml"
+    lineage = {
+        "run": str(directory),
+        "trial": best.id,
+        "accuracy": best.accuracy,
+        "latency_ms": best.latency_ms,
+        "reward": best.reward,
+    }
+    file = ArchitectureFile(
+        architecture_from_dict(best.architecture),
+        name=f"trial {best.id} of {directory.name}",
+        space=space_name,
+        indices=best.indices,
+        lineage=lineage,
+    )
+    # Written beside and moved into place: a kill in between leaves the old file or the new one, never half of one.
+    draft = path.with_suffix(".tmp")
+    write_architecture(draft, file)
+    draft.replace(path)
+    return path
