@@ -86,9 +86,7 @@ def describe(cls: type[Any]) -> tuple[Hyperparameter, ...]:
     described = []
     for field in _fields(cls):
         default: Any = field.default
-        described.append(
-            Hyperparameter(field.name, default, field.metadata["doc"], field.metadata["allowed"])
-        )
+        described.append(Hyperparameter(field.name, default, field.metadata["doc"], field.metadata["allowed"]))
     return tuple(described)
 
 

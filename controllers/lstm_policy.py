@@ -75,9 +75,7 @@ class LstmPolicy:
         self._hidden = hidden_units
         self.sizes = np.array(decision_sizes)
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        self._columns = [
-            slice(start, start + size) for start, size in zip(self.offsets, self.sizes, strict=True)
-        ]
+        self._columns = [slice(start, start + size) for start, size in zip(self.offsets, self.sizes, strict=True)]
         choices = int(self.sizes.sum())
         self._shapes: tuple[tuple[int, ...], ...] = (
             (embedding_units,),

@@ -43,9 +43,7 @@ class PpoHyperparameters:
         high=10.0,
     )
     max_gradient_norm: float = number(1.0, "longer gradients are scaled to this norm", low=1e-6, high=1e9)
-    entropy_weight: float = number(
-        0.1, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0
-    )
+    entropy_weight: float = number(0.1, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0)
     advantage: str = choice(
         "standardised",
         "a reward is compared with its batch's mean and standard deviation, or with a moving average (ema)",
@@ -101,9 +99,7 @@ class Ppo:
     unseen architecture is drawn uniformly.
     """
 
-    def __init__(
-        self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: PpoHyperparameters
-    ) -> None:
+    def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: PpoHyperparameters) -> None:
         self._sizes = decision_sizes
         self._hyperparameters = hyperparameters
         self._identity = identity_entries("ppo", decision_sizes, asdict(hyperparameters))
@@ -129,9 +125,7 @@ class Ppo:
     def ask(self, count: int) -> list[Architecture]:
         """Return `count` samples of the policy; fewer if they are distinct and the space is used up."""
         count = check_count(count)
-        sampled = (
-            self._sample_unseen(count) if self._hyperparameters.distinct else self._sample(np.ones(count))
-        )
+        sampled = self._sample_unseen(count) if self._hyperparameters.distinct else self._sample(np.ones(count))
         for architecture, log_probability in sampled:
             self._outstanding.setdefault(architecture, []).append(log_probability)
         return [architecture for architecture, _ in sampled]
@@ -239,9 +233,7 @@ class Ppo:
             "updates": self._updates,
             "baseline": self._baseline,
             "seen": self._history.rows(),
-            "outstanding": architectures_entry(
-                self._sizes, [architecture for architecture, _ in outstanding]
-            ),
+            "outstanding": architectures_entry(self._sizes, [architecture for architecture, _ in outstanding]),
             "outstanding_log_probabilities": np.array([value for _, value in outstanding], dtype=np.float64),
             **_results_entries("pending", self._sizes, self._pending),
             **_results_entries("elite", self._sizes, self._elite),
@@ -269,9 +261,7 @@ class Ppo:
             outstanding.setdefault(architecture, []).append(log_probability)
         pending = _read_results(state, "pending", self._sizes)
         if len(pending) >= self._hyperparameters.batch_size:
-            raise ControllerError(
-                f"the state has {len(pending)} pending results, which is a full batch; it is damaged"
-            )
+            raise ControllerError(f"the state has {len(pending)} pending results, which is a full batch; it is damaged")
         elite = _read_results(state, "elite", self._sizes)
         self._policy.parameters[:] = parameters
         self._generator, self._adam, self._history = generator, adam, history
@@ -290,9 +280,7 @@ def _standardised(rewards: Floats) -> Floats:
 def _results_entries(key: str, sizes: tuple[int, ...], results: list[_Result]) -> dict[str, State]:
     return {
         key: architectures_entry(sizes, [result.architecture for result in results]),
-        f"{key}_log_probabilities": np.array(
-            [result.log_probability for result in results], dtype=np.float64
-        ),
+        f"{key}_log_probabilities": np.array([result.log_probability for result in results], dtype=np.float64),
         f"{key}_rewards": np.array([result.reward for result in results], dtype=np.float64),
     }
 
@@ -302,6 +290,5 @@ def _read_results(state: Mapping[str, State], key: str, sizes: tuple[int, ...]) 
     log_probabilities = read_floats(state, f"{key}_log_probabilities", len(architectures))
     rewards = read_floats(state, f"{key}_rewards", len(architectures))
     return [
-        _Result(*values)
-        for values in zip(architectures, log_probabilities.tolist(), rewards.tolist(), strict=True)
+        _Result(*values) for values in zip(architectures, log_probabilities.tolist(), rewards.tolist(), strict=True)
     ]

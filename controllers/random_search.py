@@ -26,9 +26,7 @@ class RandomHyperparameters:
 class RandomSearch:
     """Draws uniformly without replacement; rewards do not matter."""
 
-    def __init__(
-        self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: RandomHyperparameters
-    ) -> None:
+    def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: RandomHyperparameters) -> None:
         self._sizes = decision_sizes
         self._identity = identity_entries("random", decision_sizes, asdict(hyperparameters))
         self._generator = np.random.Generator(np.random.PCG64(seed))

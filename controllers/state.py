@@ -75,9 +75,7 @@ def _to_array(key: str, value: State) -> NDArray[Any]:
     if isinstance(value, str) and value.endswith("\0"):
         raise ControllerError(f"state value {key!r} ends in a NUL character, which NumPy strings cannot hold")
     if not isinstance(value, bool | int | float | str):
-        raise ControllerError(
-            f"state value {key!r} is a {type(value).__name__}; use a bool, int, float, str or array"
-        )
+        raise ControllerError(f"state value {key!r} is a {type(value).__name__}; use a bool, int, float, str or array")
     array = np.array(value)
     if array.dtype.kind == "O" or array.dtype == np.uint64:
         raise ControllerError(f"state value {key!r} is {value!r}; an int must fit in 64 bits with sign")
@@ -126,9 +124,7 @@ def read_generator(state: Mapping[str, State], key: str) -> np.random.Generator:
     try:
         bit_generator.state = json.loads(str(read(state, key)))
     except (ValueError, TypeError, KeyError) as error:
-        raise ControllerError(
-            f"state value {key!r} is not the state of a PCG64 generator ({error})"
-        ) from error
+        raise ControllerError(f"state value {key!r} is not the state of a PCG64 generator ({error})") from error
     return np.random.Generator(bit_generator)
 
 
@@ -139,9 +135,7 @@ def read(state: Mapping[str, State], key: str) -> State:
         ControllerError: if it is missing.
     """
     if key not in state:
-        raise ControllerError(
-            f"the state has no value {key!r}; it is damaged or was written by another version"
-        )
+        raise ControllerError(f"the state has no value {key!r}; it is damaged or was written by another version")
     return state[key]
 
 
@@ -188,16 +182,12 @@ def index_type(decision_sizes: tuple[int, ...]) -> np.dtype[Any]:
     return np.min_scalar_type(max(decision_sizes) - 1)
 
 
-def architectures_entry(
-    decision_sizes: tuple[int, ...], architectures: list[tuple[int, ...]]
-) -> NDArray[Any]:
+def architectures_entry(decision_sizes: tuple[int, ...], architectures: list[tuple[int, ...]]) -> NDArray[Any]:
     """Return architectures as an array of shape (count, decisions)."""
     return np.array(architectures, dtype=index_type(decision_sizes)).reshape(-1, len(decision_sizes))
 
 
-def read_architectures(
-    state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]
-) -> list[tuple[int, ...]]:
+def read_architectures(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the architectures of an array of shape (count, decisions).
 
     Raises:

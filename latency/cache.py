@@ -28,9 +28,7 @@ class LatencyCache:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(
-        self, model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings
-    ) -> LatencyRecord | None:
+    def get(self, model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> LatencyRecord | None:
         """The record of such a measurement; None when there is none yet."""
         with self._connection() as connection:
             row = connection.execute(
@@ -44,9 +42,7 @@ class LatencyCache:
             raise ValueError(f"record of model {record.model_sha256[:12]} is not accepted: {record.reason}")
         key = _key(record.model_sha256, record.phone, record.settings)
         with self._connection() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(record.to_dict()))
-            )
+            connection.execute("INSERT OR REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(record.to_dict())))
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

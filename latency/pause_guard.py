@@ -82,9 +82,7 @@ class Guard:
         if words[0] == "resume":
             self.resume()
             return f"resumed {self._paused_s:.6f} {int(self._expired)}"
-        return self._stop(
-            float(words[1]), [(int(a), int(b)) for a, b in (word.split(":") for word in words[2:])]
-        )
+        return self._stop(float(words[1]), [(int(a), int(b)) for a, b in (word.split(":") for word in words[2:])])
 
     def _stop(self, limit_s: float, processes: list[tuple[int, int]]) -> str:
         self._since = time.monotonic()

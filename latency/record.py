@@ -144,9 +144,7 @@ class LatencyRecord:
         Raises ValueError for another schema version or for data that is not a record.
         """
         if data.get("schema") != SCHEMA_VERSION:
-            raise ValueError(
-                f"latency record has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}"
-            )
+            raise ValueError(f"latency record has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}")
         fields = {key: value for key, value in data.items() if key not in ("schema", "summary")}
         try:
             fields["phone"] = PhoneIdentity(**fields["phone"])

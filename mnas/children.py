@@ -184,7 +184,7 @@ class ChildPool:
 class _Slot:
     """A place for one worker; holds the actor that is there now."""
 
-    def __init__(self, actor_class: object, arguments: tuple[object, ...]) -> None:
+    def __init__(self, actor_class: Any, arguments: tuple[object, ...]) -> None:
         self._actor_class = actor_class
         self._arguments = arguments
         self._actor: Any = None

@@ -61,14 +61,10 @@ def separable_network(channels: list[int], strides: list[int], size: int) -> byt
 
     def weight(name: str, *shape: int) -> str:
         scale = (2 / np.prod(shape[1:])) ** 0.5
-        weights.append(
-            numpy_helper.from_array((generator.standard_normal(shape) * scale).astype(np.float32), name)
-        )
+        weights.append(numpy_helper.from_array((generator.standard_normal(shape) * scale).astype(np.float32), name))
         return name
 
-    def convolution(
-        source: str, name: str, inputs: int, outputs: int, kernel: int, stride: int, group: int
-    ) -> str:
+    def convolution(source: str, name: str, inputs: int, outputs: int, kernel: int, stride: int, group: int) -> str:
         pad = kernel // 2
         nodes.append(
             helper.make_node(
@@ -114,9 +110,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
 @contextmanager
 def training_load(cores: list[int]) -> Iterator[list[int]]:
     """One busy worker per core; yields their process ids."""
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(core)], stdout=subprocess.PIPE) for core in cores
-    ]
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(core)], stdout=subprocess.PIPE) for core in cores]
     try:
         for worker in workers:
             assert worker.stdout is not None
@@ -231,9 +225,7 @@ def summary(samples: list[Sample]) -> list[dict[str, Any]]:
 def accepted_ms(samples: list[Sample], model: str, condition: str) -> list[float]:
     """The accepted latencies of one model in one condition."""
     latencies_ms = [
-        s.latency_ms
-        for s in samples
-        if (s.model, s.condition) == (model, condition) and s.latency_ms is not None
+        s.latency_ms for s in samples if (s.model, s.condition) == (model, condition) and s.latency_ms is not None
     ]
     if not latencies_ms:
         raise SystemExit(f"{model}, {condition}: nothing was accepted; is the machine busy otherwise?")

@@ -23,11 +23,10 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        code = exit_code(error)
-        if code is None:
+        if (failed := exit_code(error)) is None:
             raise
         print(f"mnas: {error}", file=sys.stderr)
-        return code
+        return failed
 
 
 def exit_code(error: Exception) -> int | None:

@@ -58,9 +58,7 @@ def _read_batch(path: Path) -> tuple[Uint8Images, npt.NDArray[np.int32]]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_missing_file_remedy(path)}") from None
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check the file and its permissions"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
     if content.size == 0 or content.size % RECORD_BYTES:
         raise DataError(
             f"{path}: {content.size} bytes is not a whole number of {RECORD_BYTES}-byte records "

@@ -101,9 +101,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check the file and its permissions"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
 
 
 def _to_rgb(path: Path, content: bytes) -> Image.Image:
@@ -113,9 +111,7 @@ def _to_rgb(path: Path, content: bytes) -> Image.Image:
         if picture.mode[0] in "IF":
             raise ValueError(f"more than 8 bits per channel, mode {picture.mode}")
         # Pillow wants palettes with transparency to go through RGBA.
-        with_alpha = (
-            picture.convert("RGBA") if picture.mode == "P" and "transparency" in picture.info else picture
-        )
+        with_alpha = picture.convert("RGBA") if picture.mode == "P" and "transparency" in picture.info else picture
         return with_alpha.convert("RGB")
     except _DAMAGE as error:
         raise _unreadable(path, error) from error

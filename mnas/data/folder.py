@@ -51,9 +51,7 @@ class FileListing:
         try:
             sizes = np.array([self.path(position).stat().st_size for position in range(len(self))], np.int64)
         except OSError as error:
-            raise DataError(
-                f"{error.filename}: cannot be examined ({error.strerror}); restore the file"
-            ) from error
+            raise DataError(f"{error.filename}: cannot be examined ({error.strerror}); restore the file") from error
         return fingerprint_of(b"\n".join(self.names.tolist()), sizes, self.labels, *self.class_names)
 
 
@@ -66,9 +64,7 @@ def list_training(directory: Path) -> FileListing:
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder; `directory` must hold train/CLASS/IMAGE files")
     if not (directory / TRAIN_FOLDER).is_dir():
-        raise DataError(
-            f"{directory}: has no `{TRAIN_FOLDER}` folder; the layout is DIRECTORY/train/CLASS/IMAGE"
-        )
+        raise DataError(f"{directory}: has no `{TRAIN_FOLDER}` folder; the layout is DIRECTORY/train/CLASS/IMAGE")
     return _list_classes(directory / TRAIN_FOLDER)
 
 
@@ -101,13 +97,9 @@ def find_test_folder(directory: Path, test_folder: str | None) -> Path:
     found = [directory / name for name in candidates if (directory / name).is_dir()]
     if not found:
         names = " or ".join(f"`{name}`" for name in candidates)
-        raise DataError(
-            f"{directory}: has no {names} folder; full training needs the test set as CLASS/IMAGE there"
-        )
+        raise DataError(f"{directory}: has no {names} folder; full training needs the test set as CLASS/IMAGE there")
     if len(found) > 1:
-        raise DataError(
-            f"{directory}: has both a `test` and a `val` folder; say which to use with `test_folder`"
-        )
+        raise DataError(f"{directory}: has both a `test` and a `val` folder; say which to use with `test_folder`")
     return found[0]
 
 
@@ -119,8 +111,7 @@ def _list_classes(directory: Path) -> FileListing:
             classes.append(entry.name)
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             raise DataError(
-                f"{directory}: holds images directly ({entry.name}); "
-                "put each image into the folder of its class"
+                f"{directory}: holds images directly ({entry.name}); put each image into the folder of its class"
             )
     if len(classes) < 2:
         raise DataError(
@@ -157,9 +148,7 @@ def _no_images(class_directory: Path) -> str:
     suffixes = ", ".join(IMAGE_SUFFIXES)
     subfolders = [entry.name for entry in _entries(class_directory) if entry.is_dir()]
     if subfolders:
-        return (
-            f"{class_directory}: has folders ({_some(subfolders)}) but no images; move its images up into it"
-        )
+        return f"{class_directory}: has folders ({_some(subfolders)}) but no images; move its images up into it"
     return f"{class_directory}: has no images ({suffixes}); add some or remove the folder"
 
 

@@ -75,9 +75,7 @@ class AugmentationDraws:
     flipped: npt.NDArray[np.bool_]
 
     @classmethod
-    def for_epoch(
-        cls, count: int, preprocessing: Preprocessing, *, seed: int, epoch: int
-    ) -> "AugmentationDraws":
+    def for_epoch(cls, count: int, preprocessing: Preprocessing, *, seed: int, epoch: int) -> "AugmentationDraws":
         """Draws for the first, second, ... image that this epoch visits, whatever the batch size."""
         # The third number keeps this stream apart from the one that orders the epoch.
         random = np.random.default_rng([seed, epoch, 1])

@@ -24,9 +24,7 @@ class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         """Raise ValueError for lists of different lengths."""
         if len(self.mean) != len(self.std):
-            raise ValueError(
-                f"`mean` has {len(self.mean)} values and `std` {len(self.std)}: give one per channel"
-            )
+            raise ValueError(f"`mean` has {len(self.mean)} values and `std` {len(self.std)}: give one per channel")
 
 
 DIGITS_NORMALIZATION = Normalization(mean=(0.3054,), std=(0.3755,))
@@ -34,9 +32,7 @@ CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470
 IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-class _CommonSettings(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="format"
-):
+class _CommonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="format"):
     """What every format has.
 
     image_size: height and width of the network's input, in pixels.
@@ -62,9 +58,7 @@ class _CommonSettings(
     def __post_init__(self) -> None:
         """Raise ValueError for a padding that would leave crops without picture."""
         if self.padding >= self.image_size:
-            raise ValueError(
-                f"`crop_padding` must be less than `image_size` ({self.image_size}), found {self.padding}"
-            )
+            raise ValueError(f"`crop_padding` must be less than `image_size` ({self.image_size}), found {self.padding}")
 
 
 class DigitsSettings(_CommonSettings, frozen=True, kw_only=True, tag="digits"):
@@ -156,6 +150,4 @@ DataSettings: TypeAlias = DigitsSettings | ImageFolderSettings | Cifar10BinarySe
 
 def _require_channels(normalize: Normalization, channels: int) -> None:
     if len(normalize.mean) != channels:
-        raise ValueError(
-            f"`normalize` needs {channels} values for `mean` and `std`, found {len(normalize.mean)}"
-        )
+        raise ValueError(f"`normalize` needs {channels} values for `mean` and `std`, found {len(normalize.mean)}")

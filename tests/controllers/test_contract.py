@@ -56,9 +56,7 @@ decision_sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5).map(tuple)
 @every_member
 @settings(max_examples=25, deadline=None)
 @given(sizes=decision_sizes, seed=st.integers(0, 2**64), counts=st.lists(st.integers(0, 9), max_size=5))
-def test_proposals_are_index_tuples_in_range(
-    member: str, sizes: tuple[int, ...], seed: int, counts: list[int]
-) -> None:
+def test_proposals_are_index_tuples_in_range(member: str, sizes: tuple[int, ...], seed: int, counts: list[int]) -> None:
     controller = make(member, sizes, seed)
     for count in counts:
         proposals = controller.ask(count)

@@ -13,9 +13,7 @@ def test_an_unknown_strategy_is_refused_with_the_nearest_and_all_names() -> None
 
 
 def test_an_unknown_hyperparameter_is_refused_with_the_nearest_and_all_names() -> None:
-    with pytest.raises(
-        ControllerError, match=r"'learn_rate' \(did you mean 'learning_rate'\?\).*preset, .*epochs"
-    ):
+    with pytest.raises(ControllerError, match=r"'learn_rate' \(did you mean 'learning_rate'\?\).*preset, .*epochs"):
         create("ppo", (2, 2), seed=0, learn_rate=0.1)
 
 

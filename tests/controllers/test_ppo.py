@@ -38,9 +38,7 @@ def parameters(controller: Controller) -> NDArray[Any]:
 
 def test_the_tuned_preset_finds_much_more_than_random_search() -> None:
     optimum, trials, seeds = TABLE.max(axis=1).sum(), 150, range(3)
-    ppo_gap = mean(
-        optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds
-    )
+    ppo_gap = mean(optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds)
     random_gap = mean(optimum - best_after(create("random", SIZES, seed=seed), trials) for seed in seeds)
     assert ppo_gap < 0.25 * random_gap
 
@@ -58,9 +56,7 @@ def test_the_mean_reward_rises_under_the_papers_loss() -> None:
 
 
 def test_the_paper_preset_has_the_published_settings() -> None:
-    hyperparameters = json.loads(
-        str(create("ppo", (2, 2), seed=0, preset="paper").state()["hyperparameters"])
-    )
+    hyperparameters = json.loads(str(create("ppo", (2, 2), seed=0, preset="paper").state()["hyperparameters"]))
     published = {
         "hidden_units": 100,
         "init_scale": 0.1,

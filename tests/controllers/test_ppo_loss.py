@@ -90,9 +90,7 @@ def test_the_entropy_of_a_uniform_policy_is_the_log_of_the_number_of_architectur
     assert loss == pytest.approx(-0.5 * math.log(math.prod(SIZES)), rel=1e-12)
 
 
-def test_the_priority_queue_term_is_the_mean_log_probability_of_the_elite(
-    policy: LstmPolicy, batch: Batch
-) -> None:
+def test_the_priority_queue_term_is_the_mean_log_probability_of_the_elite(policy: LstmPolicy, batch: Batch) -> None:
     policy.parameters[:] = 0.0
     neutral = replace(batch, advantages=np.zeros(6))
     loss, _ = loss_and_gradient(policy, neutral, replace(SURROGATE, priority_queue_weight=2.0))

@@ -80,9 +80,7 @@ def test_the_record_names_the_model_the_phone_and_the_settings(
     assert record.settings == tolerant
 
 
-def test_it_warms_up_by_count_and_by_time(
-    phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings
-) -> None:
+def test_it_warms_up_by_count_and_by_time(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
     by_count = phone.measure(tiny_model, replace(tolerant, warmup_runs=7, warmup_min_ms=0.0))
     by_time = phone.measure(tiny_model, replace(tolerant, warmup_runs=0, warmup_min_ms=50.0))
     assert by_count.warmup_runs == 7

@@ -47,7 +47,10 @@ def test_an_outcome_is_kept_with_what_the_controller_was_told(store: TrialStore)
     again = reopened(store)
     assert (again.trial(1).state, again.trial(1).reward) == ("complete", 0.1 + 0.2)
     assert again.controller_state() == b"told"
-    assert again.controller_log() == [ControllerCall("ask", 1, (1,), None), ControllerCall("tell", 1, (1,), (0.1 + 0.2,))]
+    assert again.controller_log() == [
+        ControllerCall("ask", 1, (1,), None),
+        ControllerCall("tell", 1, (1,), (0.1 + 0.2,)),
+    ]
 
 
 def test_a_failure_keeps_its_kind_and_text(store: TrialStore) -> None:

@@ -17,9 +17,7 @@ def test_whole_images_pass(directory: Path) -> None:
     assert main([str(directory)]) == 0
 
 
-def test_broken_images_of_training_and_test_are_printed(
-    directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_images_of_training_and_test_are_printed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train/bee/1.png", "test/ant/0.png"):
         (directory / name).write_bytes(b"broken")
     assert main([str(directory)]) == 1

@@ -64,9 +64,7 @@ def test_the_folder_above_is_recognised(tmp_path: Path, make_cifar10: MakeCifar1
 @pytest.mark.parametrize("size", [0, 3072, 5000])
 def test_a_batch_of_wrong_size_is_refused(directory: Path, size: int) -> None:
     (directory / "data_batch_2.bin").write_bytes(bytes(size))
-    with pytest.raises(
-        DataError, match=rf"data_batch_2\.bin: {size} bytes is not a whole number of 3073-byte records"
-    ):
+    with pytest.raises(DataError, match=rf"data_batch_2\.bin: {size} bytes is not a whole number of 3073-byte records"):
         load_training(settings(directory))
 
 

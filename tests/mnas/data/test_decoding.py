@@ -41,13 +41,9 @@ def noise() -> Image.Image:
         ("1", "PNG", (0, 0, 0)),
     ],
 )
-def test_every_8_bit_mode_becomes_rgb(
-    file: Path, mode: str, format: str, expected: tuple[int, int, int]
-) -> None:
+def test_every_8_bit_mode_becomes_rgb(file: Path, mode: str, format: str, expected: tuple[int, int, int]) -> None:
     palette = Image.Palette.ADAPTIVE
-    Image.new("RGB", (8, 8), COLOUR).convert(mode, palette=palette, dither=Image.Dither.NONE).save(
-        file, format
-    )
+    Image.new("RGB", (8, 8), COLOUR).convert(mode, palette=palette, dither=Image.Dither.NONE).save(file, format)
     for picture in (decode_rgb(file), Image.open(BytesIO(encoded_rgb(file).tobytes()))):
         assert picture.mode == "RGB"
         assert np.abs(np.asarray(picture).astype(int) - expected).max() <= 3
@@ -83,9 +79,7 @@ def test_truncated_files_are_refused_by_name(
 ) -> None:
     noise.save(file, format)
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(
-        DataError, match=r"train/ant/picture: cannot be read as an 8-bit image \(.+\); replace or"
-    ):
+    with pytest.raises(DataError, match=r"train/ant/picture: cannot be read as an 8-bit image \(.+\); replace or"):
         read(file)
 
 
@@ -103,9 +97,7 @@ def test_16_bit_images_are_refused(file: Path) -> None:
 
 
 def test_missing_files_are_named(file: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"picture: cannot be read \(No such file or directory\); check the file"
-    ):
+    with pytest.raises(DataError, match=r"picture: cannot be read \(No such file or directory\); check the file"):
         decode_rgb(file)
 
 

@@ -95,31 +95,23 @@ def test_images_outside_class_folders_are_refused(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("classes", [(), ("only",)])
-def test_fewer_than_two_classes_are_refused(
-    tmp_path: Path, make_folder: MakeFolder, classes: tuple[str, ...]
-) -> None:
+def test_fewer_than_two_classes_are_refused(tmp_path: Path, make_folder: MakeFolder, classes: tuple[str, ...]) -> None:
     (tmp_path / "train").mkdir()
     make_folder(tmp_path / "data", classes=classes, parts=("train",))
     (tmp_path / "data" / "train").mkdir(parents=True, exist_ok=True)
-    with pytest.raises(
-        DataError, match=rf"train: has {len(classes)} class folders, a classifier needs at least 2"
-    ):
+    with pytest.raises(DataError, match=rf"train: has {len(classes)} class folders, a classifier needs at least 2"):
         list_training(tmp_path / "data")
 
 
 def test_an_empty_class_folder_is_refused(directory: Path) -> None:
     (directory / "train" / "dog").mkdir()
-    with pytest.raises(
-        DataError, match=r"train/dog: has no images \(.*\.jpg.*\); add some or remove the folder"
-    ):
+    with pytest.raises(DataError, match=r"train/dog: has no images \(.*\.jpg.*\); add some or remove the folder"):
         list_training(directory)
 
 
 def test_images_one_folder_too_deep_are_refused(directory: Path) -> None:
     (directory / "train" / "dog" / "images").mkdir(parents=True)
-    with pytest.raises(
-        DataError, match=r"train/dog: has folders \(images\) but no images; move its images up"
-    ):
+    with pytest.raises(DataError, match=r"train/dog: has folders \(images\) but no images; move its images up"):
         list_training(directory)
 
 
@@ -143,9 +135,7 @@ def test_a_missing_test_folder_is_named(tmp_path: Path) -> None:
 
 def test_two_test_folders_need_a_choice(tmp_path: Path, make_folder: MakeFolder) -> None:
     directory = make_folder(tmp_path, parts=("train", "test", "val"))
-    with pytest.raises(
-        DataError, match="has both a `test` and a `val` folder; say which to use with `test_folder`"
-    ):
+    with pytest.raises(DataError, match="has both a `test` and a `val` folder; say which to use with `test_folder`"):
         find_test_folder(directory, None)
 
 

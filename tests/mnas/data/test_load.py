@@ -100,9 +100,7 @@ def test_where_images_are_kept(directory: Path, options: dict[str, Any], train: 
 
 
 def test_images_that_must_fit_but_do_not_are_refused(directory: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"24 images at 16 pixels take .* GB decoded, memory_limit_gb is 1e-06: raise"
-    ):
+    with pytest.raises(DataError, match=r"24 images at 16 pixels take .* GB decoded, memory_limit_gb is 1e-06: raise"):
         load_search_data(settings(directory, storage="memory", memory_limit_gb=1e-6))
 
 

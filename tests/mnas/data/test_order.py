@@ -22,7 +22,5 @@ def test_full_batches_round_down() -> None:
 
 
 def test_a_batch_that_cannot_be_filled_is_refused() -> None:
-    with pytest.raises(
-        DataError, match="a batch of 12 cannot be filled from 11 training images: lower the batch"
-    ):
+    with pytest.raises(DataError, match="a batch of 12 cannot be filled from 11 training images: lower the batch"):
         full_batches(11, 12)

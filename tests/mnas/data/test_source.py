@@ -79,9 +79,7 @@ def labels(batches: list[Batch]) -> list[int]:
 
 def contents(batches: list[Batch]) -> "Counter[tuple[bytes, int]]":
     return Counter(
-        (image.tobytes(), int(label))
-        for images, batch in batches
-        for image, label in zip(images, batch, strict=True)
+        (image.tobytes(), int(label)) for images, batch in batches for image, label in zip(images, batch, strict=True)
     )
 
 
@@ -151,9 +149,7 @@ def test_evaluation_order_is_stable_and_independent_of_the_batch_size(source: Im
 
 
 def test_a_batch_larger_than_the_data_is_refused(source: ImageSource) -> None:
-    with pytest.raises(
-        DataError, match=rf"a batch of 1000 cannot be filled from {len(source)} training images"
-    ):
+    with pytest.raises(DataError, match=rf"a batch of 1000 cannot be filled from {len(source)} training images"):
         next(iter(source.training_batches(1000, seed=1, epoch=0)))
 
 

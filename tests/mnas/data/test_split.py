@@ -83,16 +83,12 @@ def test_another_seed_gives_another_reward_set() -> None:
 
 def test_a_reward_set_that_leaves_no_training_image_is_refused() -> None:
     labels = np.zeros(10, np.int32)
-    with pytest.raises(
-        DataError, match=r"reward_images is 10, but the training data has 10 images .* 9 or less"
-    ):
+    with pytest.raises(DataError, match=r"reward_images is 10, but the training data has 10 images .* 9 or less"):
         split(labels, 10, None, 0)
 
 
 def test_more_training_images_than_remain_are_refused() -> None:
     labels = np.zeros(10, np.int32)
-    message = (
-        "train_images is 8, but 10 training images less 3 reward images leave 7: lower train_images to 7"
-    )
+    message = "train_images is 8, but 10 training images less 3 reward images leave 7: lower train_images to 7"
     with pytest.raises(DataError, match=message):
         split(labels, 3, 8, 0)
