@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 import controllers
-from latency import MeasurementSettings
+from latency import LatencyError, MeasurementSettings, create_phone
 from mnas.data import DataSettings
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
@@ -55,6 +55,14 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     target_ms: Annotated[float, msgspec.Meta(gt=0)]
     phone: str = "host"
     measurement: dict[str, int | float] = {}
+
+    def check(self) -> None:
+        """Raise ConfigurationError where there is no such phone or no such measurement."""
+        self.measurement_settings()
+        try:
+            create_phone(self.phone).close()
+        except LatencyError as error:
+            raise ConfigurationError(f"latency.phone: {error}") from error
 
     def measurement_settings(self) -> MeasurementSettings:
         """Return the measurement protocol. Raises ConfigurationError for an unknown field or a bad value."""
@@ -114,14 +122,14 @@ RESUMABLE = frozenset(
 
 
 def load_experiment(path: str | os.PathLike[str]) -> Experiment:
-    """Read and check an experiment, its space and controller included.
+    """Read and check an experiment, its space, controller and phone included.
 
     Raises ConfigurationError or DocumentError whose message has the file, the key's path and what is allowed.
     """
     experiment = read(Path(path), Experiment)
     try:
         experiment.create_controller(experiment.load_space())
-        experiment.latency.measurement_settings()
+        experiment.latency.check()
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return experiment

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency import LatencyError, LatencyService, ProcessPauser, create_phone
+from latency import LatencyService, ProcessPauser, create_phone
 from mnas.children import ChildPool, ray_cluster, worker_count
 from mnas.data import load_search_data
 from mnas.errors import ConfigurationError, MnasError
@@ -36,6 +36,11 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
     space = experiment.load_space()
     controller = experiment.create_controller(space)
     data = load_search_data(experiment.data)
+    if len(data.train) < experiment.training.batch_size:
+        raise ConfigurationError(
+            f"training.batch_size: {len(data.train)} training images do not fill one batch of "
+            f"{experiment.training.batch_size}; lower it"
+        )
     with ExitStack() as stack:
         store = stack.enter_context(open_run(directory, experiment, data.fingerprint()))
         counts = store.counts()
@@ -47,10 +52,7 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()
             stack.callback(pauser.close)
-            try:
-                phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
-            except LatencyError as error:
-                raise ConfigurationError(f"latency.phone: {error}") from error
+            phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
             stack.callback(phone.close)
             service = stack.enter_context(LatencyService(phone, experiment.latency.measurement_settings()))
             meter = OnnxLatencyMeter(
