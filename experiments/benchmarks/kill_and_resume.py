@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.kill_and_resume experiments/quickstart.yaml --kills 10 --run-dir runs/killed
 
 Every process of the search is killed with SIGKILL: driver, Ray and workers. After each kill, every trial that had ended
-before must still be there, unchanged. At the end every trial must have ended exactly once, and the controller's recorded
-calls must replay through a fresh controller to the same proposals and the same final state, bit for bit.
+before must still be there, unchanged. At the end every trial must have ended exactly once, and the controller's
+recorded calls must replay through a fresh controller to the same proposals and the same final state, bit for bit.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def main() -> int:
         moment_s = moments.uniform(0.5, arguments.longest_s)
         finished = run_and_kill(command, moment_s)
         ended = check_ended(arguments.run_dir / DATABASE, ended)
-        print(
-            f"kill {kill:>2} after {moment_s:5.1f} s{' (it had finished)' if finished else ''}: {len(ended)} trials ended"
-        )
+        print(f"kill {kill:>2} after {moment_s:5.1f} s{' (done)' if finished else ''}: {len(ended)} trials ended")
     last = subprocess.run(command, check=False)
     ended = check_ended(arguments.run_dir / DATABASE, ended)
     experiment = load_experiment(arguments.experiment)
