@@ -144,7 +144,7 @@ class _Reader:
 
 
 def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError) -> DataError:
-    """The error of the first file that Pillow cannot decode: MindSpore says what went wrong, but not where."""
+    """The error of the first file that Pillow cannot decode: MindSpore says what went wrong, not where."""
     remaining = listing.select(np.arange(done, len(listing)))
     for broken in broken_files(remaining, workers):
         return broken
