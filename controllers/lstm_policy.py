@@ -160,7 +160,7 @@ class LstmPolicy:
             gradient.head_kernel[columns] = logit_gradient[:, columns].T @ trace.hidden[decision]
             hidden_gradient = hidden_gradient + logit_gradient[:, columns] @ weights.head_kernel[columns]
             gates = trace.gates[decision]
-            input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+            input_gate, forget_gate, output_gate, candidate = self._split_gates(gates)
             cell_output = trace.cell_outputs[decision]
             cell_gradient = cell_gradient + hidden_gradient * output_gate * (1 - cell_output**2)
             last_cell = trace.cells[decision - 1] if decision else np.zeros_like(cell_gradient)
@@ -198,16 +198,27 @@ class LstmPolicy:
     def _step(self, input_sum: Floats, cell: Floats, hidden: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Advance the LSTM by one decision; return its gates, cell, tanh of the cell, and hidden state."""
         units = self._hidden
-        gates = input_sum + hidden @ self._weights.recurrent_kernel
+        gates: Floats = hidden @ self._weights.recurrent_kernel
+        gates += input_sum
         # sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow, and one call of tanh serves all gates.
-        gates[:, : 3 * units] *= 0.5
+        sigmoids = gates[:, : 3 * units]
+        sigmoids *= 0.5
         np.tanh(gates, out=gates)
-        gates[:, : 3 * units] += 1.0
-        gates[:, : 3 * units] *= 0.5
-        input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+        sigmoids += 1.0
+        sigmoids *= 0.5
+        input_gate, forget_gate, output_gate, candidate = self._split_gates(gates)
         cell = forget_gate * cell + input_gate * candidate
         cell_output = np.tanh(cell)
         return gates, cell, cell_output, output_gate * cell_output
+
+    def _split_gates(self, gates: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        units = self._hidden
+        return (
+            gates[:, :units],
+            gates[:, units : 2 * units],
+            gates[:, 2 * units : 3 * units],
+            gates[:, 3 * units :],
+        )
 
     def _views(self, vector: Floats) -> Weights:
         ends = np.cumsum([math.prod(shape) for shape in self._shapes])

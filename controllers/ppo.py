@@ -80,7 +80,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 """Named changes to the defaults."""
 
 _SAMPLING_ROUNDS = 3
-_MIN_REDRAWS = 32
+_MIN_REDRAWS = 16
 _MAX_TEMPERATURE = 8.0
 
 
