@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_PRODUCT_BLOCK = 128
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -172,12 +174,12 @@ class LstmPolicy:
             sigmoids = gates[:, : 3 * units]
             sums[:, : 3 * units] *= sigmoids * (1 - sigmoids)
             cell_gradient = cell_gradient * forget_gate
-            hidden_gradient = sums @ weights.recurrent_kernel.T
+            hidden_gradient = _product(sums, weights.recurrent_kernel.T)
         gradient.head_bias[:] = logit_gradient.sum(axis=0)
         gradient.gate_bias[:] = sum_gradients.sum(axis=(0, 1))
-        gradient.input_kernel[:] = _flat(trace.inputs).T @ _flat(sum_gradients)
-        gradient.recurrent_kernel[:] = _flat(trace.hidden[:-1]).T @ _flat(sum_gradients[1:])
-        input_gradients = sum_gradients @ weights.input_kernel.T
+        gradient.input_kernel[:] = _product(_flat(trace.inputs).T, _flat(sum_gradients))
+        gradient.recurrent_kernel[:] = _product(_flat(trace.hidden[:-1]).T, _flat(sum_gradients[1:]))
+        input_gradients = _product(sum_gradients, weights.input_kernel.T)
         gradient.start[:] = input_gradients[0].sum(axis=0)
         for decision, columns in enumerate(self._columns[:-1]):
             gradient.embedding[columns] = trace.chosen[:, columns].T @ input_gradients[decision + 1]
@@ -198,7 +200,7 @@ class LstmPolicy:
     def _step(self, input_sum: Floats, cell: Floats, hidden: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Advance the LSTM by one decision; return its gates, cell, tanh of the cell, and hidden state."""
         units = self._hidden
-        gates: Floats = hidden @ self._weights.recurrent_kernel
+        gates = _product(hidden, self._weights.recurrent_kernel)
         gates += input_sum
         # sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow, and one call of tanh serves all gates.
         sigmoids = gates[:, : 3 * units]
@@ -228,3 +230,16 @@ class LstmPolicy:
 
 def _flat(values: Floats) -> Floats:
     return values.reshape(-1, values.shape[-1])
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """Return the matrix product, summed in blocks of the inner dimension.
+
+    The order in which OpenBLAS adds up longer sums depends on its number of threads; within a block it does
+    not. So a run stays exact when it is resumed or replayed with other thread settings.
+    """
+    result: Floats = left[..., :_PRODUCT_BLOCK] @ right[:_PRODUCT_BLOCK]
+    for start in range(_PRODUCT_BLOCK, len(right), _PRODUCT_BLOCK):
+        block = slice(start, start + _PRODUCT_BLOCK)
+        result += left[..., block] @ right[block]
+    return result

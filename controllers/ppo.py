@@ -205,7 +205,8 @@ class Ppo:
         )
         for _ in range(chosen.epochs):
             _, gradient = loss_and_gradient(self._policy, batch, terms)
-            norm = float(np.linalg.norm(gradient))
+            # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
+            norm = float(np.sqrt((gradient * gradient).sum()))
             if norm > chosen.max_gradient_norm:
                 gradient *= chosen.max_gradient_norm / norm
             self._adam.update(self._policy.parameters, gradient)
