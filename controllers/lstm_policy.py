@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_PRODUCT_BLOCK = 128
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -158,7 +160,7 @@ class LstmPolicy:
             gradient.head_kernel[columns] = logit_gradient[:, columns].T @ trace.hidden[decision]
             hidden_gradient = hidden_gradient + logit_gradient[:, columns] @ weights.head_kernel[columns]
             gates = trace.gates[decision]
-            input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+            input_gate, forget_gate, output_gate, candidate = self._split_gates(gates)
             cell_output = trace.cell_outputs[decision]
             cell_gradient = cell_gradient + hidden_gradient * output_gate * (1 - cell_output**2)
             last_cell = trace.cells[decision - 1] if decision else np.zeros_like(cell_gradient)
@@ -170,12 +172,12 @@ class LstmPolicy:
             sigmoids = gates[:, : 3 * units]
             sums[:, : 3 * units] *= sigmoids * (1 - sigmoids)
             cell_gradient = cell_gradient * forget_gate
-            hidden_gradient = sums @ weights.recurrent_kernel.T
+            hidden_gradient = _product(sums, weights.recurrent_kernel.T)
         gradient.head_bias[:] = logit_gradient.sum(axis=0)
         gradient.gate_bias[:] = sum_gradients.sum(axis=(0, 1))
-        gradient.input_kernel[:] = _flat(trace.inputs).T @ _flat(sum_gradients)
-        gradient.recurrent_kernel[:] = _flat(trace.hidden[:-1]).T @ _flat(sum_gradients[1:])
-        input_gradients = sum_gradients @ weights.input_kernel.T
+        gradient.input_kernel[:] = _product(_flat(trace.inputs).T, _flat(sum_gradients))
+        gradient.recurrent_kernel[:] = _product(_flat(trace.hidden[:-1]).T, _flat(sum_gradients[1:]))
+        input_gradients = _product(sum_gradients, weights.input_kernel.T)
         gradient.start[:] = input_gradients[0].sum(axis=0)
         for decision, columns in enumerate(self._columns[:-1]):
             gradient.embedding[columns] = trace.chosen[:, columns].T @ input_gradients[decision + 1]
@@ -196,16 +198,27 @@ class LstmPolicy:
     def _step(self, input_sum: Floats, cell: Floats, hidden: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Advance the LSTM by one decision; return its gates, cell, tanh of the cell, and hidden state."""
         units = self._hidden
-        gates = input_sum + hidden @ self._weights.recurrent_kernel
+        gates = _product(hidden, self._weights.recurrent_kernel)
+        gates += input_sum
         # sigmoid(x) = (1 + tanh(x / 2)) / 2 cannot overflow, and one call of tanh serves all gates.
-        gates[:, : 3 * units] *= 0.5
+        sigmoids = gates[:, : 3 * units]
+        sigmoids *= 0.5
         np.tanh(gates, out=gates)
-        gates[:, : 3 * units] += 1.0
-        gates[:, : 3 * units] *= 0.5
-        input_gate, forget_gate, output_gate, candidate = np.split(gates, 4, axis=1)
+        sigmoids += 1.0
+        sigmoids *= 0.5
+        input_gate, forget_gate, output_gate, candidate = self._split_gates(gates)
         cell = forget_gate * cell + input_gate * candidate
         cell_output = np.tanh(cell)
         return gates, cell, cell_output, output_gate * cell_output
+
+    def _split_gates(self, gates: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        units = self._hidden
+        return (
+            gates[:, :units],
+            gates[:, units : 2 * units],
+            gates[:, 2 * units : 3 * units],
+            gates[:, 3 * units :],
+        )
 
     def _views(self, vector: Floats) -> Weights:
         ends = np.cumsum([math.prod(shape) for shape in self._shapes])
@@ -215,3 +228,16 @@ class LstmPolicy:
 
 def _flat(values: Floats) -> Floats:
     return values.reshape(-1, values.shape[-1])
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """Return the matrix product, summed in blocks of the inner dimension.
+
+    The order in which OpenBLAS adds up longer sums depends on its number of threads; within a block it does
+    not. So a run stays exact when it is resumed or replayed with other thread settings.
+    """
+    result: Floats = left[..., :_PRODUCT_BLOCK] @ right[:_PRODUCT_BLOCK]
+    for start in range(_PRODUCT_BLOCK, len(right), _PRODUCT_BLOCK):
+        block = slice(start, start + _PRODUCT_BLOCK)
+        result += left[..., block] @ right[block]
+    return result

@@ -78,7 +78,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 """Named changes to the defaults."""
 
 _SAMPLING_ROUNDS = 3
-_MIN_REDRAWS = 32
+_MIN_REDRAWS = 16
 _MAX_TEMPERATURE = 8.0
 
 
@@ -199,7 +199,8 @@ class Ppo:
         )
         for _ in range(chosen.epochs):
             _, gradient = loss_and_gradient(self._policy, batch, terms)
-            norm = float(np.linalg.norm(gradient))
+            # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
+            norm = float(np.sqrt((gradient * gradient).sum()))
             if norm > chosen.max_gradient_norm:
                 gradient *= chosen.max_gradient_norm / norm
             self._adam.update(self._policy.parameters, gradient)

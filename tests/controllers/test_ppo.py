@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import fields
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -141,6 +145,28 @@ def test_the_moving_average_follows_rewards_one_by_one() -> None:
     controller = create("ppo", (3, 3), seed=0, preset="paper", batch_size=2, baseline_decay=0.75)
     controller.tell(controller.ask(2), [1.0, 3.0])  # Starts at the first batch's mean, 2.
     assert controller.state()["baseline"] == pytest.approx(0.75 * (0.75 * 2.0 + 0.25 * 1.0) + 0.25 * 3.0)
+
+
+def test_the_state_does_not_depend_on_the_number_of_blas_threads() -> None:
+    script = (
+        "import hashlib, controllers\n"
+        "controller = controllers.create('ppo', (3,) * 40, seed=0)\n"
+        "for _ in range(3):\n"
+        "    proposals = controller.ask(15)\n"
+        "    controller.tell(proposals, [float(sum(proposal)) for proposal in proposals])\n"
+        "print(hashlib.sha256(controllers.state_to_bytes(controller.state())).hexdigest())\n"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            cwd=Path(__file__).parents[2],
+            check=True,
+            capture_output=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_a_converged_policy_proposes_neighbours_of_the_best() -> None:
