@@ -34,7 +34,7 @@ class LatencyCache:
             row = connection.execute(
                 "SELECT record FROM latency WHERE key = ?", (_key(model_hash, phone, settings),)
             ).fetchone()
-        return None if row is None else LatencyRecord.from_dict(json.loads(row[0]))
+            return None if row is None else LatencyRecord.from_dict(json.loads(row[0]))
 
     def put(self, record: LatencyRecord) -> None:
         """Keep an accepted record, in place of an older one. Raises ValueError when it is not accepted."""
@@ -50,7 +50,7 @@ class LatencyCache:
             with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)) as connection, connection:
                 connection.execute(_TABLE)
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise ToolError(
                 "cache_unusable",
                 f"latency cache {self._path}: {error}; check its folder and permissions, or delete the file",

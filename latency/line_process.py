@@ -77,9 +77,11 @@ class LineProcess:
     def receive(self, timeout_s: float) -> str:
         """Wait for one line. Raises ProcessEndedError or TimeoutError."""
         deadline = time.monotonic() + timeout_s
+        readable = select.poll()  # Unlike select(), it takes any descriptor of a process with many.
+        readable.register(self._from_process, select.POLLIN)
         while b"\n" not in self._received:
             remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0 or not select.select([self._from_process], [], [], remaining_s)[0]:
+            if remaining_s <= 0 or not readable.poll(remaining_s * 1000):
                 raise TimeoutError(f"no answer within {timeout_s:g} s")
             chunk = os.read(self._from_process.fileno(), 1 << 16)
             if not chunk:

@@ -71,20 +71,20 @@ class RunnerProcess:
         """
         operation = request["op"]
         try:
-            line = self._process.ask(json.dumps(request), timeout_s)
-            answer = json.loads(line)
-        except TimeoutError as error:
+            answer: dict[str, Any] = json.loads(self._process.ask(json.dumps(request), timeout_s))
+        except BaseException as error:
+            # Ctrl-C included: an answer that nobody read must not be taken for the next one.
             self.kill()
-            raise PhoneError("timeout", f"host runner: {operation!r} gave {error}; it was killed") from error
-        except ProcessEndedError as error:
-            self.kill()
-            raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
-        except ValueError as error:
-            self.kill()
-            raise ToolError("runner_protocol", f"host runner answered {operation!r} with no JSON") from error
-        if not isinstance(answer, dict):
-            self.kill()
-            raise ToolError("runner_protocol", f"host runner answered {operation!r} with {line[:200]!r}")
+            if isinstance(error, TimeoutError):
+                message = f"host runner: {operation!r} gave {error}; it was killed"
+                raise PhoneError("timeout", message) from error
+            if isinstance(error, ProcessEndedError):
+                message = f"host runner died during {operation!r}: {error}"
+                raise PhoneError("runner_died", message) from error
+            if isinstance(error, ValueError):
+                message = f"host runner answered {operation!r} with no JSON: {error}"
+                raise ToolError("runner_protocol", message) from error
+            raise
         if not answer["ok"]:
             stage, error_text = answer["stage"], answer["error"]
             raise CandidateError("model_rejected", f"onnxruntime, stage {stage!r}: {error_text}", stage)

@@ -88,11 +88,11 @@ def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
     """Why the protocol does not accept the window, with the number and its limit; None when it does."""
     if window.contention > settings.contention_limit:
         return f"contention {window.contention:.3f} is above {settings.contention_limit:g} (wall/CPU time)"
-    switches_per_run = window.involuntary_switches / len(window.wall_ms)
-    if switches_per_run > settings.switch_limit:
+    seconds = sum(window.wall_ms) / 1000
+    if window.involuntary_switches > 1 + settings.switches_per_s_limit * seconds:
         return (
-            f"{window.involuntary_switches} involuntary context switches in {len(window.wall_ms)} runs are "
-            f"above {settings.switch_limit:g} per run"
+            f"{window.involuntary_switches} involuntary context switches in {seconds:.3f} s are above "
+            f"1 + {settings.switches_per_s_limit:g} per second"
         )
     if window.relative_mad > settings.relative_mad_limit:
         return f"relative MAD {window.relative_mad:.3f} is above {settings.relative_mad_limit:g}"

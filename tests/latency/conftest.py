@@ -76,7 +76,7 @@ def tolerant() -> MeasurementSettings:
         runs=12,
         contention_limit=10.0,
         relative_mad_limit=1.0,
-        switch_limit=1000.0,
+        switches_per_s_limit=1e6,
         load_timeout_s=30.0,
         window_timeout_s=30.0,
     )

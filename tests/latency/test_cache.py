@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -76,6 +78,16 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path, record: LatencyReco
     path = tmp_path / "latency.sqlite"
     path.write_bytes(b"this is not SQLite" * 100)
     with pytest.raises(ToolError, match=r"latency\.sqlite") as caught:
+        LatencyCache(path).get(record.model_sha256, record.phone, record.settings)
+    assert caught.value.kind == "cache_unusable"
+
+
+def test_a_spoilt_record_is_an_error_not_a_latency(tmp_path: Path, record: LatencyRecord) -> None:
+    path = tmp_path / "latency.sqlite"
+    LatencyCache(path).put(record)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE latency SET record = substr(record, 1, 100)")
+    with pytest.raises(ToolError) as caught:
         LatencyCache(path).get(record.model_sha256, record.phone, record.settings)
     assert caught.value.kind == "cache_unusable"
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +101,20 @@ def test_a_quiet_context_that_fails_fails_the_measurement_and_leaves_the_phone_u
         with pytest.raises(ToolError, match="no"):
             phone.measure(tiny_model, tolerant)
         assert phone.measure(tiny_model, tolerant).accepted
+    finally:
+        phone.close()
+
+
+def test_an_interrupted_measurement_leaves_no_answer_for_the_next(
+    tiny_model: bytes, slow_model: bytes, tolerant: MeasurementSettings
+) -> None:
+    phone = HostPhone()
+    try:
+        expected = phone.measure(tiny_model, tolerant).output_checksum
+        threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            phone.measure(slow_model, replace(tolerant, warmup_min_ms=20_000.0))
+        assert phone.measure(tiny_model, tolerant).output_checksum == expected
     finally:
         phone.close()
 

@@ -23,7 +23,7 @@ from latency.protocol import MeasurementSettings
         {"window_budget_ms": 0.0},
         {"contention_limit": 0.99},
         {"relative_mad_limit": -0.01},
-        {"switch_limit": -1.0},
+        {"switches_per_s_limit": -1.0},
         {"max_attempts": 0},
         {"backoff_s": -1.0},
         {"load_timeout_s": 0.0},

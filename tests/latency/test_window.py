@@ -83,12 +83,17 @@ def test_a_steady_window_is_accepted() -> None:
     ("timed", "reason"),
     [
         (window([1.04] * 10, [1.0] * 10), "contention 1.040 is above 1.03"),
-        (window([1.0] * 10, switches=2), "2 involuntary context switches in 10 runs"),
+        (window([1.0] * 100, switches=3), "3 involuntary context switches in 0.100 s"),
         (window([1.0, 1.1, 1.2, 1.3, 1.4]), "relative MAD 0.083 is above 0.03"),
     ],
 )
 def test_a_disturbed_window_is_rejected_with_number_and_limit(timed: TimedWindow, reason: str) -> None:
     assert reason in str(rejection(timed, MeasurementSettings()))
+
+
+def test_a_few_context_switches_in_a_long_window_are_accepted() -> None:
+    assert rejection(window([20.0] * 50, switches=11), MeasurementSettings()) is None
+    assert rejection(window([20.0] * 50, switches=12), MeasurementSettings()) is not None
 
 
 def test_a_stable_but_shared_window_is_rejected() -> None:
