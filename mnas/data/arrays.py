@@ -1,0 +1,91 @@
+"""Images that are held in memory, decoded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mnas.data.order import epoch_order, full_batches
+from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
+from mnas.data.source import Batch, fingerprint_of
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArrays:
+    """Decoded images as an `ImageSource`.
+
+    Ray puts the two arrays into shared memory, and every worker of a machine reads them there without a
+    copy; they are never written to.
+
+    images: uint8 (count, image_size, image_size, channels).
+    labels: int32 (count,).
+    """
+
+    images: Uint8Images
+    labels: npt.NDArray[np.int32]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width, in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return int(self.images.shape[3])
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def select(self, indices: npt.NDArray[np.int64]) -> "ImageArrays":
+        """The images at these positions, copied."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield one epoch of shuffled, augmented, full batches; see `ImageSource`."""
+        order = epoch_order(len(self), seed=seed, epoch=epoch)
+        draws = AugmentationDraws.for_epoch(len(self), self.preprocessing, seed=seed, epoch=epoch)
+        for batch in range(full_batches(len(self), batch_size)):
+            part = slice(batch * batch_size, (batch + 1) * batch_size)
+            chosen = order[part]
+            yield self.preprocessing.augment(self.images[chosen], draws[part]), self.labels[chosen]
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield every image once, in order; see `ImageSource`."""
+        for start in range(0, len(self), batch_size):
+            part = slice(start, start + batch_size)
+            yield self.preprocessing.normalize(self.images[part]), self.labels[part]
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of pixels, labels and class names."""
+        return fingerprint_of(self.images, self.labels, *self.class_names)
+
+    def describe(self) -> str:
+        """One line for people."""
+        return (
+            f"{len(self):,} images of {self.num_classes} classes, {self.image_size}x{self.image_size}"
+            f"x{self.channels}, in memory ({self.images.nbytes / 1e6:,.1f} MB)"
+        )
+
+
+def resize_images(images: Uint8Images, image_size: int) -> Uint8Images:
+    """Resize square images (NHWC) to image_size x image_size, bilinear; unchanged if they have that size."""
+    if images.shape[1:3] == (image_size, image_size):
+        return images
+    count, _, _, channels = images.shape
+    resized = np.empty((count, image_size, image_size, channels), np.uint8)
+    for source, target in zip(images, resized, strict=True):
+        picture = Image.fromarray(source[..., 0] if channels == 1 else source)
+        pixels = np.asarray(picture.resize((image_size, image_size), Image.Resampling.BILINEAR))
+        target[...] = pixels.reshape(target.shape)
+    return resized

@@ -1,0 +1,129 @@
+"""From image file to pixels, with Pillow.
+
+Every image becomes 8-bit RGB: grey is repeated on three channels, palettes are looked up, CMYK is converted,
+transparency is dropped. Images with more than 8 bits per channel in one plane (modes I and F) are refused,
+since converting would clip them.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from mnas.data.folder import FileListing
+from mnas.data.preprocessing import Uint8Images
+from mnas.errors import DataError
+
+# What Pillow raises for damaged files, depending on the format and on where the damage is.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_JPEG_END = b"\xff\xd9"
+
+
+def decode_squares(listing: FileListing, image_size: int, crop_fraction: float, workers: int) -> Uint8Images:
+    """Decode all files to (count, image_size, image_size, 3): a centred square of each, resized.
+
+    The filter is bilinear over all pixels that fall together (antialiased).
+
+    Args:
+        crop_fraction: side of the square as a fraction of the picture's shorter side.
+        workers: threads; Pillow decodes and resizes outside Python's lock.
+
+    Raises:
+        DataError: a file cannot be read as an image.
+    """
+    images = np.empty((len(listing), image_size, image_size, 3), np.uint8)
+
+    def decode(position: int) -> None:
+        picture = decode_rgb(listing.path(position))
+        side = min(picture.size) * crop_fraction
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        box = (left, top, left + side, top + side)
+        images[position] = picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(decode, range(len(listing))):
+            pass
+    return images
+
+
+def decode_rgb(path: Path) -> Image.Image:
+    """Decode a whole file to RGB.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    return _to_rgb(path, _read(path))
+
+
+def encoded_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """A file's bytes (count,) if they are a whole RGB JPEG, else the picture as an RGB bitmap file.
+
+    MindSpore's decoders end the process on some damaged files and fill the missing part of others with
+    grey, so only what Pillow has recognised reaches them.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    content = _read(path)
+    try:
+        header = Image.open(io.BytesIO(content))
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+    if header.format != "JPEG" or header.mode != "RGB" or not content.endswith(_JPEG_END):
+        bitmap = io.BytesIO()
+        _to_rgb(path, content).save(bitmap, "BMP")
+        content = bitmap.getvalue()
+    return np.frombuffer(content, np.uint8)
+
+
+def broken_files(listing: FileListing, workers: int) -> Iterator[DataError]:
+    """Decode every file and yield the error of each one that cannot be."""
+
+    def examine(position: int) -> DataError | None:
+        try:
+            decode_rgb(listing.path(position))
+        except DataError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        for error in pool.map(examine, range(len(listing))):
+            if error is not None:
+                yield error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); check the file and its permissions"
+        ) from error
+
+
+def _to_rgb(path: Path, content: bytes) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(content))
+        picture.load()
+        if picture.mode[0] in "IF":
+            raise ValueError(f"more than 8 bits per channel, mode {picture.mode}")
+        # Pillow wants palettes with transparency to go through RGBA.
+        with_alpha = (
+            picture.convert("RGBA") if picture.mode == "P" and "transparency" in picture.info else picture
+        )
+        return with_alpha.convert("RGB")
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = "unknown or damaged format" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DataError(
+        f"{path}: cannot be read as an 8-bit image ({reason}); replace or remove it "
+        f"(`python -m mnas.data.check {path.parents[2]}` lists every such file)"
+    )

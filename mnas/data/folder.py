@@ -1,0 +1,168 @@
+"""Image folders: which files there are, and of which class. Nothing is decoded here."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnas.data.source import fingerprint_of
+from mnas.errors import DataError
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+TRAIN_FOLDER = "train"
+TEST_FOLDERS = ("test", "val")
+
+
+@dataclass(frozen=True, eq=False)
+class FileListing:
+    """Labelled image files below one folder, sorted by class, then by file name.
+
+    names: CLASS/FILE of each image, as file system bytes: one array of ImageNet's size takes 50 MB, and
+        Ray shares it between processes like any array.
+    labels: int32 (count,).
+    """
+
+    directory: Path
+    names: npt.NDArray[np.bytes_]
+    labels: npt.NDArray[np.int32]
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self.labels)
+
+    def path(self, position: int) -> Path:
+        """Path of one file."""
+        return self.directory / os.fsdecode(self.names[position])
+
+    def select(self, indices: npt.NDArray[np.int64]) -> "FileListing":
+        """The files at these positions."""
+        return replace(self, names=self.names[indices], labels=self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of names, sizes and labels of the files; their content is not read.
+
+        Raises:
+            DataError: a file has gone.
+        """
+        try:
+            sizes = np.array([self.path(position).stat().st_size for position in range(len(self))], np.int64)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename}: cannot be examined ({error.strerror}); restore the file"
+            ) from error
+        return fingerprint_of(b"\n".join(self.names.tolist()), sizes, self.labels, *self.class_names)
+
+
+def list_training(directory: Path) -> FileListing:
+    """List DIRECTORY/train; the test set is not looked at.
+
+    Raises:
+        DataError: the folder is missing or is not laid out as train/CLASS/IMAGE.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder; `directory` must hold train/CLASS/IMAGE files")
+    if not (directory / TRAIN_FOLDER).is_dir():
+        raise DataError(
+            f"{directory}: has no `{TRAIN_FOLDER}` folder; the layout is DIRECTORY/train/CLASS/IMAGE"
+        )
+    return _list_classes(directory / TRAIN_FOLDER)
+
+
+def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...]) -> FileListing:
+    """List the test set: the named folder, else whichever of `test` and `val` exists.
+
+    Raises:
+        DataError: no such folder, both, wrong layout, or other classes than the training data's.
+    """
+    listing = _list_classes(find_test_folder(directory, test_folder))
+    missing = sorted(set(class_names) - set(listing.class_names))
+    unknown = sorted(set(listing.class_names) - set(class_names))
+    if missing or unknown:
+        differences = [f"missing {_some(missing)}"] if missing else []
+        differences += [f"not in training {_some(unknown)}"] if unknown else []
+        raise DataError(
+            f"{listing.directory}: its classes differ from the training data's ({'; '.join(differences)}); "
+            "both need the same class folders"
+        )
+    return listing
+
+
+def find_test_folder(directory: Path, test_folder: str | None) -> Path:
+    """The folder of the test set.
+
+    Raises:
+        DataError: there is none, or it is not clear which.
+    """
+    candidates = (test_folder,) if test_folder is not None else TEST_FOLDERS
+    found = [directory / name for name in candidates if (directory / name).is_dir()]
+    if not found:
+        names = " or ".join(f"`{name}`" for name in candidates)
+        raise DataError(
+            f"{directory}: has no {names} folder; full training needs the test set as CLASS/IMAGE there"
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"{directory}: has both a `test` and a `val` folder; say which to use with `test_folder`"
+        )
+    return found[0]
+
+
+def _list_classes(directory: Path) -> FileListing:
+    """List CLASS/IMAGE below a folder. Hidden entries, and files that are not images, are passed over."""
+    classes: list[str] = []
+    for entry in _entries(directory):
+        if entry.is_dir():
+            classes.append(entry.name)
+        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            raise DataError(
+                f"{directory}: holds images directly ({entry.name}); "
+                "put each image into the folder of its class"
+            )
+    if len(classes) < 2:
+        raise DataError(
+            f"{directory}: has {len(classes)} class folders, a classifier needs at least 2; "
+            "the layout is one folder per class with its images in it"
+        )
+    names: list[bytes] = []
+    sizes: list[int] = []
+    for class_name in classes:
+        images = [
+            entry
+            for entry in _entries(directory / class_name)
+            if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file()
+        ]
+        if not images:
+            raise DataError(_no_images(directory / class_name))
+        names += [os.fsencode(f"{class_name}/{entry.name}") for entry in images]
+        sizes.append(len(images))
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
+    return FileListing(directory, np.array(names, np.bytes_), labels, tuple(classes))
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """Visible entries, by name."""
+    try:
+        with os.scandir(directory) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{directory}: cannot be listed ({error.strerror}); check its permissions") from error
+    return iter(sorted(visible, key=lambda entry: entry.name))
+
+
+def _no_images(class_directory: Path) -> str:
+    suffixes = ", ".join(IMAGE_SUFFIXES)
+    subfolders = [entry.name for entry in _entries(class_directory) if entry.is_dir()]
+    if subfolders:
+        return (
+            f"{class_directory}: has folders ({_some(subfolders)}) but no images; move its images up into it"
+        )
+    return f"{class_directory}: has no images ({suffixes}); add some or remove the folder"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

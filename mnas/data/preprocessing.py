@@ -1,0 +1,92 @@
+"""From a batch of uint8 images to the network's input: random crop, flip, normalization; in NumPy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from mnas.data.settings import DataSettings
+
+Uint8Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How prepared square images become network inputs.
+
+    crop: pad each side with this many black pixels, then crop at random; 0 for no crop.
+    flip: mirror each image left to right with probability 1/2.
+    mean, std: per channel, of pixel values scaled to 0..1.
+    """
+
+    crop: int
+    flip: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalize(self, images: Uint8Images) -> npt.NDArray[np.float32]:
+        """(pixel / 255 - mean) / std, from NHWC to contiguous NCHW."""
+        return self._normalize_nchw(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+    def augment(self, images: Uint8Images, draws: "AugmentationDraws") -> npt.NDArray[np.float32]:
+        """Crop, flip and normalize, from NHWC to contiguous NCHW; draw i belongs to image i."""
+        count, height, width, _ = images.shape
+        if self.crop:
+            margin = (self.crop, self.crop)
+            padded = np.pad(images, ((0, 0), margin, margin, (0, 0)))
+            windows = sliding_window_view(sliding_window_view(padded, height, axis=1), width, axis=2)
+            planes = windows[np.arange(count), draws.top, draws.left]
+        else:
+            planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        if self.flip:
+            planes[draws.flipped] = planes[draws.flipped, :, :, ::-1]
+        return self._normalize_nchw(planes)
+
+    def _normalize_nchw(self, planes: Uint8Images) -> npt.NDArray[np.float32]:
+        std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
+        mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
+        normalized: npt.NDArray[np.float32] = np.multiply(planes, 1 / (255 * std), dtype=np.float32)
+        normalized -= mean / std
+        return normalized
+
+
+def preprocessing_for(settings: DataSettings) -> Preprocessing:
+    """What remains to be done to prepared squares; the random parts of `inception` are cut while decoding."""
+    return Preprocessing(
+        crop=settings.padding if settings.augment == "crop_flip" else 0,
+        flip=settings.augment != "none",
+        mean=settings.normalize.mean,
+        std=settings.normalize.std,
+    )
+
+
+@dataclass(frozen=True)
+class AugmentationDraws:
+    """The random choices for some images.
+
+    top, left: corner of the crop in the padded image, in pixels.
+    flipped: whether the image is mirrored.
+    """
+
+    top: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int64]
+    flipped: npt.NDArray[np.bool_]
+
+    @classmethod
+    def for_epoch(
+        cls, count: int, preprocessing: Preprocessing, *, seed: int, epoch: int
+    ) -> "AugmentationDraws":
+        """Draws for the first, second, ... image that this epoch visits, whatever the batch size."""
+        # The third number keeps this stream apart from the one that orders the epoch.
+        random = np.random.default_rng([seed, epoch, 1])
+        positions = 2 * preprocessing.crop + 1
+        return cls(
+            top=random.integers(positions, size=count),
+            left=random.integers(positions, size=count),
+            flipped=random.random(count) < 0.5,
+        )
+
+    def __getitem__(self, part: slice) -> "AugmentationDraws":
+        """The draws of a batch."""
+        return AugmentationDraws(self.top[part], self.left[part], self.flipped[part])

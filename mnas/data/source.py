@@ -1,0 +1,83 @@
+"""The interface between data and training: labelled images in batches, wherever they are kept."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Batch: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
+"""Normalized images (count, channels, image_size, image_size) and their labels (count,)."""
+
+
+class ImageSource(Protocol):
+    """Labelled images that a training loop reads.
+
+    Sources are immutable, and cheap to send to another process: large arrays travel out of band, files
+    travel as names.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class; the position is the label."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; labels are 0 .. num_classes - 1."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the batches' images, in pixels."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield one epoch of shuffled, augmented, full batches; the tail that fills no batch is left out.
+
+        The order depends on (seed, epoch) alone: not on the process, nor on earlier epochs.
+
+        Raises:
+            DataError: there are fewer images than one batch, or a file cannot be read as an image.
+        """
+        ...
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield every image once, in order and not augmented; the last batch may be short.
+
+        Raises:
+            DataError: a file cannot be read as an image.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the content, by which a resumed run notices that its data changed."""
+        ...
+
+    def describe(self) -> str:
+        """One line for people: count, classes, size and where the images are kept."""
+        ...
+
+
+def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
+    """SHA-256 (hex) over the parts, each with its length or type and shape, so that none run together."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str} {part.shape}\n".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            data = part.encode() if isinstance(part, str) else part
+            digest.update(f"{len(data)}\n".encode())
+            digest.update(data)
+    return digest.hexdigest()

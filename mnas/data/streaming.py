@@ -1,0 +1,170 @@
+"""Images that are read and decoded anew in every epoch, by the C++ threads of mindspore.dataset."""
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mnas.data.decoding import broken_files, encoded_rgb
+from mnas.data.folder import FileListing
+from mnas.data.order import epoch_order, full_batches
+from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
+from mnas.data.source import Batch
+from mnas.errors import DataError
+
+# Inception's random part of a picture: fraction of the area, and width / height.
+CROP_AREA = (0.08, 1.0)
+CROP_ASPECT = (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """Image files as an `ImageSource`.
+
+    random_parts: training cuts a random part out of each picture (Inception), not the centred square.
+    evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side.
+    workers: threads that read and decode.
+    """
+
+    listing: FileListing
+    image_size: int
+    random_parts: bool
+    evaluation_crop: float
+    workers: int
+    preprocessing: Preprocessing
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class; the position is the label."""
+        return self.listing.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """3: files are decoded to RGB."""
+        return 3
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.listing)
+
+    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield one epoch of shuffled, augmented, full batches; see `ImageSource`.
+
+        The random parts repeat for the same (seed, epoch) if the number of workers is the same too.
+        """
+        from mindspore.dataset import vision
+
+        visited = full_batches(len(self), batch_size) * batch_size
+        listing = self.listing.select(epoch_order(len(self), seed=seed, epoch=epoch)[:visited])
+        draws = AugmentationDraws.for_epoch(len(self), self.preprocessing, seed=seed, epoch=epoch)
+        if self.random_parts:
+            operations = [vision.RandomCropDecodeResize(self.image_size, CROP_AREA, CROP_ASPECT)]
+        else:
+            operations = self._centred_square(1.0)
+        crop_seed = int(np.random.SeedSequence([seed, epoch, 2]).generate_state(1)[0])
+        for start, images in self._decoded(listing, operations, batch_size, crop_seed):
+            part = slice(start, start + batch_size)
+            yield self.preprocessing.augment(images, draws[part]), listing.labels[part]
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield every image once, in order; see `ImageSource`."""
+        operations = self._centred_square(self.evaluation_crop)
+        for start, images in self._decoded(self.listing, operations, batch_size, crop_seed=0):
+            yield self.preprocessing.normalize(images), self.listing.labels[start : start + len(images)]
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the files' names, sizes and labels."""
+        return self.listing.fingerprint()
+
+    def describe(self) -> str:
+        """One line for people."""
+        return (
+            f"{len(self):,} images of {self.num_classes} classes, {self.image_size}x{self.image_size}x3, "
+            f"streamed from {self.listing.directory}"
+        )
+
+    def _centred_square(self, crop_fraction: float) -> list[Any]:
+        from mindspore.dataset import vision
+
+        shorter_side = round(self.image_size / crop_fraction)
+        return [vision.Decode(), vision.Resize(shorter_side), vision.CenterCrop(self.image_size)]
+
+    def _decoded(
+        self, listing: FileListing, operations: Sequence[Any], batch_size: int, crop_seed: int
+    ) -> Iterator[tuple[int, Uint8Images]]:
+        """Yield (position of the first image, images NHWC) of each batch, in the order of the listing."""
+        from mindspore import dataset
+
+        # MindSpore refuses more threads than there are cores.
+        workers = min(self.workers, os.cpu_count() or 1)
+        reader = _Reader(listing)
+        with _pipeline_seed(crop_seed):
+            pipeline = dataset.GeneratorDataset(
+                reader, ["image"], shuffle=False, num_parallel_workers=workers, python_multiprocessing=False
+            )
+            pipeline = pipeline.map(operations, ["image"], num_parallel_workers=workers)
+            pipeline = pipeline.batch(batch_size)
+            batches = pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        done = 0
+        try:
+            for (images,) in batches:
+                yield done, images
+                done += len(images)
+        except RuntimeError as error:
+            raise reader.error or _culprit(listing, done, workers, error) from error
+        finally:
+            batches.stop()
+
+
+class _Reader:
+    """Encoded images by position, for GeneratorDataset; keeps the first error (MindSpore only its text)."""
+
+    def __init__(self, listing: FileListing) -> None:
+        self._listing = listing
+        self.error: DataError | None = None
+
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def __getitem__(self, position: int) -> tuple[npt.NDArray[np.uint8]]:
+        try:
+            return (encoded_rgb(self._listing.path(int(position))),)
+        except DataError as error:
+            self.error = self.error or error
+            raise
+
+
+def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError) -> DataError:
+    """The error of the first file that Pillow cannot decode either; MindSpore does not say which it was."""
+    remaining = listing.select(np.arange(done, len(listing)))
+    for broken in broken_files(remaining, workers):
+        return broken
+    return DataError(
+        f"{listing.directory}: MindSpore could not decode one of the images from {listing.path(done)} on, "
+        f"although Pillow can: convert the folder's images to plain RGB JPEG. MindSpore says: {error}"
+    )
+
+
+@contextmanager
+def _pipeline_seed(seed: int) -> Iterator[None]:
+    """Seed the pipelines built inside. MindSpore also seeds Python and NumPy globally: undo all of it."""
+    from mindspore.dataset import config
+
+    previous, python_state, numpy_state = config.get_seed(), random.getstate(), np.random.get_state()
+    config.set_seed(seed)
+    try:
+        yield
+    finally:
+        config.set_seed(previous)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
