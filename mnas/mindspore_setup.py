@@ -6,15 +6,21 @@ Call `prepare_mindspore` before anything that imports MindSpore (`mnas.network`,
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal
+
+from mnas.errors import OutOfMemoryError, TrainingError
 
 Device = Literal["CPU", "Ascend"]
 
 # oneDNN's AVX-512 path runs k x k convolutions of MindSpore with its reference kernel, 4 to 60 times slower than AVX2.
 _ONEDNN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+_OUT_OF_MEMORY = re.compile(r"out of memory|memory not enough|allocate memory failed|bad_alloc", re.IGNORECASE)
 _QUIET = {"GLOG_v": "3"}  # errors only
 
 
@@ -49,6 +55,18 @@ def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> Non
     mindspore.set_device(device)
     if threads is not None:
         _bound_threads(threads)
+
+
+@contextmanager
+def mindspore_errors() -> Iterator[None]:
+    """Turn MindSpore's errors into TrainingError or OutOfMemoryError, the cause kept."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).strip().partition("\n")[0]
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            raise OutOfMemoryError(f"not enough memory: {text}; use a smaller batch or network") from error
+        raise TrainingError(f"MindSpore failed: {text}") from error
 
 
 @cache

@@ -29,14 +29,22 @@ from search_space.lowering import (
 )
 
 
-def build_network(network: LoweredNetwork, weights: Weights, *, dropout: float = 0.0, seed: int = 0) -> nn.Cell:
+def build_network(
+    network: LoweredNetwork,
+    weights: Weights,
+    *,
+    dropout: float = 0.0,
+    seed: int = 0,
+    norm_momentum: float = BATCH_NORM_MOMENTUM,
+) -> nn.Cell:
     """Build the network with `weights`: (N, channels, image_size, image_size) float32 in, logits (N, num_classes) out.
 
-    In training mode (`set_train()`) batch norms use the batch's statistics and a share `dropout` of the classifier's
-    inputs is dropped, drawn from `seed`. Raises WeightsError where `weights` are those of another network.
+    In training mode (`set_train()`) batch norms use the batch's statistics, of which the moving ones keep a share
+    `norm_momentum` of the old at each step, and a share `dropout` of the classifier's inputs is dropped, drawn from
+    `seed`. Raises WeightsError where `weights` are those of another network.
     """
     check_weights(network, weights)
-    units = [cell for unit in network.units for cell in _unit_cells(unit, weights)]
+    units = [cell for unit in network.units for cell in _unit_cells(unit, weights, norm_momentum)]
     if dropout > 0:
         units.insert(len(units) - 1, _Dropout(dropout, seed))
     return _Chain(units)
@@ -47,23 +55,24 @@ def network_weights(cell: nn.Cell) -> dict[str, FloatArray]:
     return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
 
 
-def _unit_cells(unit: Unit, weights: Weights) -> list[nn.Cell]:
-    body = [_cell(layer, weights) for layer in fuse(unit.body)]
+def _unit_cells(unit: Unit, weights: Weights, norm_momentum: float) -> list[nn.Cell]:
+    body = [_cell(layer, weights, norm_momentum) for layer in fuse(unit.body)]
     if unit.shortcut is None:
         return body
-    return [_Residual(body, [_cell(layer, weights) for layer in fuse(unit.shortcut)])]
+    return [_Residual(body, [_cell(layer, weights, norm_momentum) for layer in fuse(unit.shortcut)])]
 
 
-def _cell(layer: Layer | ConvolutionGroup, weights: Weights) -> nn.Cell:
+def _cell(layer: Layer | ConvolutionGroup, weights: Weights, norm_momentum: float) -> nn.Cell:
     match layer:
         case ConvolutionGroup():
-            return _ConvolutionGroup(layer, weights)
+            return _ConvolutionGroup(layer, weights, norm_momentum)
         case SqueezeExcite():
             return _SqueezeExcite(layer, weights)
         case AveragePool(kernel, stride):
             return nn.AvgPool2d(kernel, stride, pad_mode="same")
         case FitChannels(in_channels, out_channels):
-            return _CutChannels(out_channels) if out_channels < in_channels else _AddChannels(out_channels - in_channels)
+            added = out_channels - in_channels
+            return _AddChannels(added) if added > 0 else _CutChannels(out_channels)
         case GlobalAveragePool():
             return _GlobalAveragePool()
         case Dense():
@@ -107,7 +116,7 @@ class _Residual(nn.Cell):
 
 
 class _ConvolutionGroup(nn.Cell):
-    def __init__(self, group: ConvolutionGroup, weights: Weights) -> None:
+    def __init__(self, group: ConvolutionGroup, weights: Weights, norm_momentum: float) -> None:
         super().__init__(auto_prefix=False)
         convolution, norm = group.convolution, group.norm.name
         self.weight = _parameter(f"{convolution.name}.weight", weights)
@@ -124,12 +133,11 @@ class _ConvolutionGroup(nn.Cell):
             group=convolution.groups,
         )
         # The primitive's momentum is the share of the *new* statistics.
-        self.train_norm = ops.BatchNorm(
-            is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1 - BATCH_NORM_MOMENTUM
-        )
+        self.train_norm = ops.BatchNorm(is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1 - norm_momentum)
         self.infer_norm = ops.BatchNorm(is_training=False, epsilon=BATCH_NORM_EPSILON)
         self.activated = group.activation is not None
-        self.activate = _activation(group.activation) if group.activation else None
+        if group.activation is not None:
+            self.activate = _activation(group.activation)
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.convolve(x, self.weight)

@@ -182,8 +182,10 @@ class _Graph:
             self.constants[name] = numpy_helper.from_array(np.asarray(value), name)
         return name
 
-    def add(self, op: str, name: str, inputs: Sequence[str], **attributes: object) -> str:
+    def add(self, op: str, name: str, inputs: Sequence[str], **attributes: int | list[int]) -> str:
         """Append a node and return the name of its output."""
         output = f"{name}:0"
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **attributes))
+        node = helper.make_node(op, list(inputs), [output], name=name)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(node)
         return output

@@ -1,6 +1,8 @@
 # mypy: allow-subclassing-any
 """The optimizers as MindSpore cells: `cell(learning_rate, gradients)` updates the parameters in place.
 
+A cell returns what its primitives return; the training step must depend on it to have them run.
+
 MindSpore's own optimizers keep the schedule inside the graph and add several nodes for each parameter. These take the
 learning rate as an input, so that `mnas.learning_rate` is the one place that decides it, and compile faster.
 
@@ -35,7 +37,7 @@ class _RmsProp(nn.Cell):
         self.velocities = weights.clone("rmsprop.velocity", "zeros")
         self.map = ops.HyperMap()
 
-    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> Tensor:
         update = ops.partial(_update_by_rmsprop, self.constants, learning_rate)
         return self.map(update, self.weights, self.squares, self.velocities, gradients)
 
@@ -48,7 +50,7 @@ class _Sgd(nn.Cell):
         self.velocities = weights.clone("sgd.velocity", "zeros")
         self.map = ops.HyperMap()
 
-    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> Tensor:
         update = ops.partial(_update_by_sgd, self.momentum, learning_rate)
         return self.map(update, self.weights, self.velocities, gradients)
 
@@ -64,9 +66,12 @@ class _Adam(nn.Cell):
         self.beta2_power = Parameter(Tensor(1.0, mindspore.float32), name="adam.beta2_power", requires_grad=False)
         self.map = ops.HyperMap()
 
-    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> Tensor:
         beta1, beta2, _ = self.constants
-        powers = (ops.assign(self.beta1_power, self.beta1_power * beta1), ops.assign(self.beta2_power, self.beta2_power * beta2))
+        powers = (
+            ops.assign(self.beta1_power, self.beta1_power * beta1),
+            ops.assign(self.beta2_power, self.beta2_power * beta2),
+        )
         update = ops.partial(_update_by_adam, self.constants, powers, learning_rate)
         return self.map(update, self.weights, self.means, self.squares, gradients)
 
@@ -100,6 +105,6 @@ def _update_by_adam(
     mean: Tensor,
     square: Tensor,
     gradient: Tensor,
-) -> tuple[Tensor, ...]:
+) -> Tensor:
     beta1, beta2, epsilon = constants
     return _apply_adam(weight, mean, square, powers[0], powers[1], learning_rate, beta1, beta2, epsilon, gradient)

@@ -78,6 +78,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     weight_decay: this times the weights is added to the gradients before the optimizer sees them.
     weight_decay_on: "kernels" spares batch norms and biases, as the paper does; "all" spares nothing, as MindCV does.
     dropout: share of the classifier's inputs that is dropped.
+    norm_momentum: share of the old moving statistics that batch norms keep at each step.
     clip_norm: gradients are scaled down where their global norm exceeds this; absent means never.
     """
 
@@ -90,6 +91,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     weight_decay: NonNegative = 0.0
     weight_decay_on: Literal["kernels", "all"] = "kernels"
     dropout: Share = 0.0
+    norm_momentum: Share = 0.99
     clip_norm: Positive | None = None
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from mnas.training_settings import TrainingSettings
 
 
 class TrainingStep(nn.Cell):
-    """Called with images (N, C, H, W), int32 labels (N,) and the learning rate (), returns the mean loss () before the update.
+    """Takes images (N, C, H, W), int32 labels (N,) and the learning rate (); returns the mean loss before the update.
 
     The loss is the cross entropy with smoothed labels; weight decay is in the gradients only.
     """
