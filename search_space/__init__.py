@@ -1,1 +1,47 @@
 """The factorized hierarchical search space, its architectures and what they lower to."""
+
+from search_space.architecture import Architecture, Block, scale_filters
+from search_space.architecture_file import (
+    ArchitectureFile,
+    architecture_from_dict,
+    architecture_to_dict,
+    read_architecture,
+    write_architecture,
+)
+from search_space.block_string import format_block, parse_block
+from search_space.counting import Cost, Parameter, cost, layer_parameters, multiply_adds, parameters
+from search_space.errors import DocumentError, SpaceError
+from search_space.lowering import LoweredNetwork, fingerprint, lower
+from search_space.reference import Published, Reference, find_architecture, reference, reference_names
+from search_space.space import Decision, SearchSpace
+
+__all__ = [
+    "Architecture",
+    "ArchitectureFile",
+    "Block",
+    "Cost",
+    "Decision",
+    "DocumentError",
+    "LoweredNetwork",
+    "Parameter",
+    "Published",
+    "Reference",
+    "SearchSpace",
+    "SpaceError",
+    "architecture_from_dict",
+    "architecture_to_dict",
+    "cost",
+    "find_architecture",
+    "fingerprint",
+    "format_block",
+    "layer_parameters",
+    "lower",
+    "multiply_adds",
+    "parameters",
+    "parse_block",
+    "read_architecture",
+    "reference",
+    "reference_names",
+    "scale_filters",
+    "write_architecture",
+]

@@ -74,10 +74,10 @@ class Architecture:
         _require(self.stem_stride in (1, 2), f"stem_stride is {self.stem_stride}; it must be 1 or 2")
         _require(self.head_filters >= 1, f"head_filters is {self.head_filters}; it must be at least 1")
         _require(self.activation in ("relu", "relu6"), f"activation {self.activation!r} is not relu or relu6")
-        for number, (before, after) in enumerate(zip(self.blocks, self.blocks[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(zip(self.blocks, self.blocks[1:], strict=False)):
             _require(
                 before.out_filters == after.in_filters,
-                f"block {number} puts out {before.out_filters} filters but block {number + 1} takes in "
+                f"blocks[{number}] puts out {before.out_filters} filters but blocks[{number + 1}] takes in "
                 f"{after.in_filters}; make them equal",
             )
 

@@ -1,7 +1,7 @@
 """Block strings: the official MnasNet grammar, and the two words that it lacks.
 
-`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order (tensorflow/tpu,
-models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
+`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order
+(tensorflow/tpu, models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
 
 Extension, which leaves every official string as it is:
 - `_conv`: a block of regular convolutions (needs e1);
@@ -12,6 +12,7 @@ The paper's depthwise separable convolution needs no word of its own: it is e1.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from search_space.architecture import Block, Skip
 from search_space.errors import SpaceError
@@ -25,7 +26,12 @@ _SE_FIELD = re.compile(r"(se)([0-9]*\.?[0-9]+)")
 
 
 def parse_block(text: str) -> Block:
-    """Read one block string. Raises SpaceError that names the string, the field and the grammar."""
+    """Read one block string. Raises SpaceError that names the string, the field and the grammar.
+
+    >>> block = parse_block("r3_k5_s22_e3_i24_o40_se0.25")
+    >>> block.layers, block.kernel, block.stride, block.expand, block.se_ratio, block.skip
+    (3, 5, 2, 3, 0.25, 'identity')
+    """
     fields: dict[str, str] = {}
     for word in text.split("_"):
         key, value = _parse_word(word, text)
@@ -55,7 +61,11 @@ def parse_block(text: str) -> Block:
 
 
 def format_block(block: Block) -> str:
-    """Write a block as its string, fields in the official order. `parse_block` reads back an equal block."""
+    """Write a block as its string, fields in the official order. `parse_block` reads back an equal block.
+
+    >>> format_block(parse_block("k3_r1_e1_s11_o16_i32_conv_noskip"))
+    'r1_k3_s11_e1_i32_o16_noskip_conv'
+    """
     text = (
         f"r{block.layers}_k{block.kernel}_s{block.stride}{block.stride}_e{block.expand}"
         f"_i{block.in_filters}_o{block.out_filters}"
@@ -80,5 +90,4 @@ def _parse_word(word: str, text: str) -> tuple[str, str]:
 
 def _plain(ratio: float) -> str:
     # repr keeps the round trip exact but may use an exponent, which the grammar has not.
-    text = repr(float(ratio))
-    return f"{ratio:.20f}".rstrip("0") if "e" in text else text
+    return format(Decimal(repr(float(ratio))), "f")

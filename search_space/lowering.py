@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.errors import SpaceError
@@ -165,10 +165,17 @@ def fingerprint(architecture: Architecture) -> str:
 
     Decisions without effect (an identity skip where none can be, how layers are grouped into blocks) do not enter.
     """
-    # Names and spatial sizes say nothing about which network it is.
     network = lower(architecture)
-    text = json.dumps([[_structure(unit.body), _structure(unit.shortcut)] for unit in network.units], sort_keys=True)
+    text = json.dumps([unit_structure(unit) for unit in network.units], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def unit_structure(unit: Unit) -> list[object]:
+    """Return body and shortcut of a unit as plain data without what says nothing about which network it is.
+
+    That is the names and the spatial sizes. Units of equal structure compute the same function of their weights.
+    """
+    return [_structure(unit.body), _structure(unit.shortcut)]
 
 
 def _structure(layers: tuple[Layer, ...] | None) -> list[object] | None:
@@ -177,7 +184,11 @@ def _structure(layers: tuple[Layer, ...] | None) -> list[object] | None:
     return [
         [
             type(layer).__name__,
-            {key: value for key, value in asdict(layer).items() if key not in ("name", "out_size")},
+            {
+                field.name: getattr(layer, field.name)
+                for field in fields(layer)
+                if field.name not in ("name", "out_size")
+            },
         ]
         for layer in layers
     ]

@@ -1,0 +1,136 @@
+"""Architectures as data: `architecture.yaml`, and the plain dict that JSON and databases keep.
+
+An architecture file is what a search hands on to export and full training:
+
+    name: best of run 12
+    stem_filters: 32
+    stem_stride: 2
+    head_filters: 1280
+    activation: relu
+    blocks:
+    - r1_k3_s11_e1_i32_o16_noskip
+    - r2_k3_s22_e6_i16_o24
+    space: mnasnet
+    indices: [1, 0, ...]
+    lineage: {run: 12, trial: 87, ...}
+
+All but `blocks` may be left out; stem, head and activation are then those of MnasNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from search_space import yaml_document
+from search_space.architecture import ActivationKind, Architecture
+from search_space.block_string import format_block, parse_block
+from search_space.errors import SpaceError
+from search_space.validation import convert
+
+
+@dataclass(frozen=True)
+class ArchitectureFile:
+    """An architecture with what is known of it: its name, the space and indices it came from, and its lineage.
+
+    `lineage` is free: text, numbers, lists and mappings with text as keys, kept as they are.
+    """
+
+    architecture: Architecture
+    name: str | None = None
+    space: str | None = None
+    indices: tuple[int, ...] | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The schema of an architecture as plain data; blocks are block strings.
+
+    Raises ValueError where the blocks are no architecture.
+    """
+
+    stem_filters: Annotated[int, Meta(ge=1)] = 32
+    stem_stride: Literal[1, 2] = 2
+    head_filters: Annotated[int, Meta(ge=1)] = 1280
+    activation: ActivationKind = "relu"
+    blocks: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        self.architecture()
+
+    def architecture(self) -> Architecture:
+        """Return the architecture. Raises SpaceError where the blocks are none."""
+        blocks = []
+        for number, text in enumerate(self.blocks):
+            try:
+                blocks.append(parse_block(text))
+            except SpaceError as error:
+                raise SpaceError(f"blocks[{number}]: {error}") from error
+        return Architecture(
+            tuple(blocks),
+            stem_filters=self.stem_filters,
+            stem_stride=self.stem_stride,
+            head_filters=self.head_filters,
+            activation=self.activation,
+        )
+
+
+class _FileFields(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The schema of an architecture file."""
+
+    name: str | None = None
+    space: str | None = None
+    indices: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
+    lineage: dict[str, Any] = {}
+
+
+def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
+    """Return an architecture as plain data: numbers, text and a list of block strings.
+
+    >>> architecture_to_dict(Architecture((parse_block("r1_k3_s11_e1_i32_o16"),)))["blocks"]
+    ['r1_k3_s11_e1_i32_o16']
+    """
+    return {
+        "stem_filters": architecture.stem_filters,
+        "stem_stride": architecture.stem_stride,
+        "head_filters": architecture.head_filters,
+        "activation": architecture.activation,
+        "blocks": [format_block(block) for block in architecture.blocks],
+    }
+
+
+def architecture_from_dict(data: object, *, source: str = "architecture") -> Architecture:
+    """Return the architecture of `architecture_to_dict`.
+
+    `source` names where the data comes from. Raises DocumentError that says what does not fit.
+    """
+    return convert(data, ArchitectureFields, source=source).architecture()
+
+
+def read_architecture(path: str | Path) -> ArchitectureFile:
+    """Read an architecture file. Raises DocumentError where it cannot be read or is no architecture."""
+    fields = yaml_document.read(path, _FileFields)
+    return ArchitectureFile(
+        fields.architecture(), name=fields.name, space=fields.space, indices=fields.indices, lineage=fields.lineage
+    )
+
+
+def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
+    """Write an architecture file; `read_architecture` gives back an equal one.
+
+    Raises DocumentError where the lineage is no plain data, and OSError where the file cannot be written.
+    """
+    document = {
+        "name": file.name,
+        **architecture_to_dict(file.architecture),
+        "space": file.space,
+        "indices": file.indices,
+        "lineage": file.lineage or None,
+    }
+    known = {key: value for key, value in document.items() if value is not None}
+    Path(path).write_text(yaml_document.dump(known), encoding="utf-8")

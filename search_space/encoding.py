@@ -1,0 +1,109 @@
+"""From an architecture back to the decisions of a space: the inverse of decoding.
+
+Several index tuples may decode to the same network (an expansion that a regular convolution ignores, an identity skip
+where none can be, layers that could belong to either of two blocks). The search below compares lowered layers, not
+decisions, tries index tuples in ascending order and so returns the lowest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+from search_space.architecture import Architecture, Block
+from search_space.block_choices import BlockChoices, op_and_expand
+from search_space.errors import SpaceError
+from search_space.lowering import Convolution, Unit, lower, unit_structure
+
+
+def encode_blocks(choices: Sequence[BlockChoices], architecture: Architecture) -> tuple[int, ...]:
+    """Return the lowest indices, block after block, that decode to the network of `architecture`.
+
+    Stem, head and activation are taken as given. Raises SpaceError that says which block is outside, and why.
+    """
+    units = _body(architecture)
+    structures = [unit_structure(unit) for unit in units]
+    furthest = 0
+
+    def search(block_index: int, start: int, in_filters: int) -> tuple[int, ...] | None:
+        nonlocal furthest
+        furthest = max(furthest, block_index)
+        if block_index == len(choices):
+            return () if start == len(units) else None
+        if start == len(units):
+            return None
+        out_filters = _out_filters(units[start])
+        for indices, layers in _matches(choices[block_index], structures[start:], in_filters, out_filters):
+            rest = search(block_index + 1, start + layers, out_filters)
+            if rest is not None:
+                return indices + rest
+        return None
+
+    found = search(0, 0, architecture.stem_filters)
+    if found is None:
+        raise SpaceError(_why_outside(choices, architecture, furthest))
+    return found
+
+
+def _matches(
+    choices: BlockChoices, structures: Sequence[object], in_filters: int, out_filters: int
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield, in ascending order, the indices whose block equals the next layers, with the number of its layers."""
+    names = choices.decisions()
+    if out_filters not in choices.filters:
+        return
+    ranges: list[Sequence[int]] = [range(len(choices.choices(name))) for name in names]
+    if "filters" in names:
+        ranges[names.index("filters")] = (choices.filters.index(out_filters),)
+    # The layers come last, and the layers of a block are alike but for the first: two of them show what all are.
+    layer_indices: Sequence[int] = ranges.pop() if "layers" in names else (0,)
+    for indices in product(*ranges):
+        whole = (*indices, 0) if "layers" in names else indices
+        first, repeated = _layer_structures(choices.block(whole, in_filters))
+        if structures[0] != first:
+            continue
+        for layer_index in layer_indices:
+            layers = choices.layers[layer_index]
+            following = structures[1:layers]
+            if len(following) == layers - 1 and all(structure == repeated for structure in following):
+                yield ((*indices, layer_index) if "layers" in names else indices), layers
+
+
+def _layer_structures(block: Block) -> tuple[object, object]:
+    units = _body(Architecture((replace(block, layers=2),), stem_filters=block.in_filters))
+    return unit_structure(units[0]), unit_structure(units[1])
+
+
+def _body(architecture: Architecture) -> tuple[Unit, ...]:
+    # Without the stem, the head and the classifier.
+    return lower(architecture).units[1:-2]
+
+
+def _out_filters(unit: Unit) -> int:
+    return next(layer.out_channels for layer in reversed(unit.body) if isinstance(layer, Convolution))
+
+
+def _why_outside(choices: Sequence[BlockChoices], architecture: Architecture, furthest: int) -> str:
+    if len(architecture.blocks) != len(choices):
+        return f"the architecture has {len(architecture.blocks)} blocks; the space has {len(choices)}"
+    index = min(furthest, len(choices) - 1)
+    allowed, block = choices[index], architecture.blocks[index]
+    ops = {op_and_expand(op, expand): None for op in allowed.op for expand in allowed.expand or (1,)}
+    if (block.op, block.expand) not in ops:
+        listed = ", ".join(f"{op} with expand {expand}" for op, expand in ops)
+        return f"blocks[{index}]: {block.op} with expand {block.expand} is outside the space; it has {listed}"
+    if block.stride != allowed.stride:
+        return f"blocks[{index}]: stride {block.stride} is outside the space; it is {allowed.stride} there"
+    values = {
+        "kernel": block.kernel,
+        "se_ratio": block.se_ratio,
+        "skip": block.skip,
+        "filters": block.out_filters,
+        "layers": block.layers,
+    }
+    for name, value in values.items():
+        listed = ", ".join(str(choice) for choice in allowed.choices(name))
+        if value not in allowed.choices(name):
+            return f"blocks[{index}]: {name} {value} is outside the space; it has {listed}"
+    return f"blocks[{index}]: no combination of the space's choices gives its layers"

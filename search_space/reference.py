@@ -1,0 +1,76 @@
+"""Reference networks and their published numbers; other widths are `reference(name).architecture.scaled(width)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from search_space import yaml_document
+from search_space.architecture import Architecture
+from search_space.architecture_file import ArchitectureFields, read_architecture
+from search_space.errors import SpaceError
+from search_space.names import is_path, unknown_name
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Published numbers of a network at one width, on ImageNet at 224 pixels; latency is of one core of a Pixel 1."""
+
+    width: Annotated[float, Meta(gt=0)]
+    top1_percent: Percent
+    top5_percent: Percent | None = None
+    pixel1_latency_ms: Annotated[float, Meta(gt=0)] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network from the literature at width 1, with its published numbers in ascending order of width."""
+
+    name: str
+    description: str
+    architecture: Architecture
+    published: tuple[Published, ...]
+
+
+class _Entry(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    description: str
+    published: tuple[Published, ...]
+
+
+def reference_names() -> tuple[str, ...]:
+    """Return the names of the reference networks."""
+    return tuple(_entries())
+
+
+def reference(name: str) -> Reference:
+    """Return a reference network by its name, such as "mnasnet-a1". Raises SpaceError for an unknown name.
+
+    >>> reference("mnasnet-b1").architecture.scaled(0.75).stem_filters
+    24
+    """
+    entries = _entries()
+    if name not in entries:
+        raise SpaceError(unknown_name("reference network", name, entries))
+    entry = entries[name]
+    return Reference(name, entry.description, entry.architecture(), entry.published)
+
+
+def find_architecture(name_or_path: str | Path) -> Architecture:
+    """Return a reference network by its name, or the architecture of an architecture file by its path.
+
+    Raises SpaceError for an unknown name and DocumentError for a file that is no architecture.
+    """
+    if is_path(name_or_path):
+        return read_architecture(name_or_path).architecture
+    return reference(str(name_or_path)).architecture
+
+
+def _entries() -> dict[str, _Entry]:
+    text = (files("search_space") / "references.yaml").read_text(encoding="utf-8")
+    return yaml_document.parse(text, dict[str, _Entry], source="references.yaml")

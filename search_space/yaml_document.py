@@ -1,0 +1,158 @@
+"""YAML documents: read and checked against a type, and written so that they read back the same.
+
+YAML is read as PyYAML's safe loader reads it, but for two things:
+- floats follow YAML 1.2: `1e-5` is a number (YAML 1.1, and so PyYAML, takes it for text unless a dot is in it);
+- a key that is given twice in one mapping is an error instead of silently replacing the first.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from search_space.errors import DocumentError
+from search_space.validation import convert
+
+T = TypeVar("T")
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_FLOAT = re.compile(
+    r"""^(?: [-+]?(?: [0-9]+\.[0-9]* | \.[0-9]+ ) (?:[eE][-+]?[0-9]+)?
+          |  [-+]?[0-9]+ [eE][-+]?[0-9]+
+          |  [-+]?\.(?:inf|Inf|INF)
+          |  \.(?:nan|NaN|NAN) )$""",
+    re.VERBOSE,
+)
+
+
+def read(path: str | Path, type: type[T]) -> T:
+    """Read a YAML file as an instance of `type`.
+
+    Raises DocumentError where the file cannot be read, is no YAML, or does not fit the type.
+    """
+    source = str(path)
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise DocumentError(f"{source}: no such file; check the path (working directory: {Path.cwd()})") from error
+    except IsADirectoryError as error:
+        raise DocumentError(f"{source}: this is a directory; give the path of a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{source}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
+    except OSError as error:
+        raise DocumentError(f"{source}: cannot be read: {error.strerror or error}") from error
+    return parse(text, type, source=source)
+
+
+def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
+    """Read YAML text as an instance of `type`; `source` names it in messages. Raises DocumentError as `read` does.
+
+    >>> parse("learning_rates: [1e-3, 1e-5]", dict[str, list[float]])
+    {'learning_rates': [0.001, 1e-05]}
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise DocumentError(f"{source}{_line(error)}: {_problem(error)}") from error
+    except yaml.reader.ReaderError as error:
+        raise DocumentError(
+            f"{source}, character {error.position}: {error.reason} (#x{error.character:04x}); remove it"
+        ) from error
+    except RecursionError as error:
+        raise DocumentError(f"{source}: the document is nested too deeply") from error
+    except ValueError as error:  # a date such as 2024-13-01 looks like one but is none
+        raise DocumentError(f"{source}: {error}; quote the value if it is meant as text") from error
+    if data is None:
+        raise DocumentError(f"{source}: the document is empty")
+    return convert(data, type, source=source)
+
+
+def dump(obj: object) -> str:
+    """Write plain data or a msgspec struct as YAML: keys in their own order, lists of numbers on one line.
+
+    `parse` reads the same data back. Raises DocumentError for an object that is not plain data.
+
+    >>> print(dump({"name": "small", "learning_rate": 1e-05, "indices": [0, 2, 1], "tags": ["1e5"]}), end="")
+    name: small
+    learning_rate: 1e-05
+    indices: [0, 2, 1]
+    tags:
+    - '1e5'
+    """
+    try:
+        data = msgspec.to_builtins(obj)
+        return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000))
+    except (TypeError, yaml.representer.RepresenterError) as error:
+        raise DocumentError(f"cannot be written as YAML: {error}; use text, numbers, lists and mappings") from error
+    except RecursionError as error:
+        raise DocumentError("cannot be written as YAML: the data is nested too deeply or contains itself") from error
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # Checked here, where a merge key (<<) has not yet brought in keys that may be overridden.
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.MappingNode):
+            _refuse_duplicate_keys(node)
+        return node
+
+
+def _refuse_duplicate_keys(mapping: yaml.MappingNode) -> None:
+    seen: dict[tuple[str, str], yaml.Node] = {}
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        first = seen.setdefault((key.tag, key.value), key)
+        if first is not key:
+            problem = f"key {key.value!r} is given twice (first in line {first.start_mark.line + 1}); keep one"
+            raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # In any other style PyYAML writes these as they are and reads them back as line breaks or not at all.
+    style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
+    text = float.__repr__(number)
+    return dumper.represent_scalar(_FLOAT_TAG, {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text))
+
+
+def _represent_list(dumper: yaml.SafeDumper, items: list[object] | tuple[object, ...]) -> yaml.SequenceNode:
+    numbers = all(type(item) in (int, float) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=numbers)
+
+
+def _use_yaml_1_2_floats(resolver: type[yaml.SafeLoader] | type[yaml.SafeDumper]) -> None:
+    resolver.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in patterns if tag != _FLOAT_TAG]
+        for first, patterns in resolver.yaml_implicit_resolvers.items()
+    }
+    resolver.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+.0123456789"))
+
+
+_use_yaml_1_2_floats(_Loader)
+_use_yaml_1_2_floats(_Dumper)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(tuple, _represent_list)
+
+
+def _line(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    words = [word for word in (error.context, error.problem) if word]
+    return ", ".join(words)
