@@ -38,7 +38,8 @@ class Preprocessing:
             windows = sliding_window_view(sliding_window_view(padded, height, axis=1), width, axis=2)
             planes = windows[np.arange(count), draws.top, draws.left]
         else:
-            planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            planes = images.transpose(0, 3, 1, 2)
+        planes = np.array(planes, order="C")
         if self.flip:
             planes[draws.flipped] = planes[draws.flipped, :, :, ::-1]
         return self._normalize_nchw(planes)

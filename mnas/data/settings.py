@@ -5,7 +5,6 @@ types and ranges and names the path of a wrong value; `__post_init__` checks wha
 msgspec adds the path to its message too.
 """
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -23,9 +22,7 @@ class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     std: tuple[Annotated[float, Meta(gt=0, le=1)], ...]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a NaN or for lists of different lengths."""
-        if any(math.isnan(value) for value in (*self.mean, *self.std)):
-            raise ValueError("`mean` and `std` must be numbers, found NaN")
+        """Raise ValueError for lists of different lengths."""
         if len(self.mean) != len(self.std):
             raise ValueError(
                 f"`mean` has {len(self.mean)} values and `std` {len(self.std)}: give one per channel"
@@ -100,8 +97,8 @@ class Cifar10BinarySettings(_CommonSettings, frozen=True, kw_only=True, tag="cif
 
     @property
     def path(self) -> Path:
-        """The directory, with `~` expanded."""
-        return Path(self.directory).expanduser()
+        """The directory, with `~` expanded and made absolute: workers run in other folders."""
+        return Path(self.directory).expanduser().absolute()
 
 
 class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image_folder"):
@@ -117,7 +114,7 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
         `auto` streams the training images under `inception`, which needs the original pictures, and
         whatever does not fit `memory_limit_gb`; the rest is held in memory.
     memory_limit_gb: bound of the decoded images held in memory, in 10^9 bytes.
-    decode_workers: threads that read and decode. MindSpore draws random crops per thread, so the crops of
+    decode_workers: threads that decode. MindSpore draws random crops per thread, so the crops of
         `inception` repeat exactly only with the same number (the order of images always does).
     """
 
@@ -143,8 +140,8 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
 
     @property
     def path(self) -> Path:
-        """The directory, with `~` expanded."""
-        return Path(self.directory).expanduser()
+        """The directory, with `~` expanded and made absolute: workers run in other folders."""
+        return Path(self.directory).expanduser().absolute()
 
     @property
     def evaluation_crop_fraction(self) -> float:

@@ -28,7 +28,7 @@ class StreamedImages:
 
     random_parts: training cuts a random part out of each picture (Inception), not the centred square.
     evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side.
-    workers: threads that read and decode.
+    workers: threads that decode.
     """
 
     listing: FileListing
@@ -109,8 +109,9 @@ class StreamedImages:
         workers = min(self.workers, os.cpu_count() or 1)
         reader = _Reader(listing)
         with _pipeline_seed(crop_seed):
+            # One reader: several would wait for each other's turns at Python's lock (5 times slower).
             pipeline = dataset.GeneratorDataset(
-                reader, ["image"], shuffle=False, num_parallel_workers=workers, python_multiprocessing=False
+                reader, ["image"], shuffle=False, num_parallel_workers=1, python_multiprocessing=False
             )
             pipeline = pipeline.map(operations, ["image"], num_parallel_workers=workers)
             pipeline = pipeline.batch(batch_size)

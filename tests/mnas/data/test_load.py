@@ -1,0 +1,139 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mnas.data import (
+    DigitsSettings,
+    ImageArrays,
+    ImageFolderSettings,
+    StreamedImages,
+    load_full_data,
+    load_search_data,
+)
+from mnas.errors import DataError
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, make_folder: MakeFolder) -> Path:
+    return make_folder(tmp_path / "data")
+
+
+def settings(directory: Path, **options: object) -> ImageFolderSettings:
+    defaults = {"directory": str(directory), "image_size": 16, "augment": "crop_flip", "reward_images": 6}
+    return msgspec.convert(defaults | options, ImageFolderSettings)
+
+
+def test_a_search_splits_the_training_images() -> None:
+    data = load_search_data(DigitsSettings(reward_images=237, train_images=1000))
+    assert (len(data.train), len(data.reward)) == (1000, 237)
+
+
+def test_training_and_reward_images_are_different_images() -> None:
+    data = load_search_data(DigitsSettings())
+    assert isinstance(data.train, ImageArrays)
+    assert isinstance(data.reward, ImageArrays)
+    train, reward = ({image.tobytes() for image in part.images} for part in (data.train, data.reward))
+    assert not train & reward
+
+
+def test_full_training_uses_every_training_image_and_the_test_set() -> None:
+    data = load_full_data(DigitsSettings(reward_images=237, train_images=1000))
+    assert (len(data.train), len(data.test)) == (1437, 360)
+
+
+def test_a_search_works_without_a_test_folder(tmp_path: Path, make_folder: MakeFolder) -> None:
+    data = load_search_data(settings(make_folder(tmp_path, parts=("train",))))
+    assert (len(data.train), len(data.reward)) == (18, 6)
+
+
+def test_a_search_reads_no_test_file(directory: Path) -> None:
+    for path in (directory / "test").rglob("*.png"):
+        path.write_bytes(b"broken")
+    data = load_search_data(settings(directory))
+    assert sum(len(labels) for _, labels in data.reward.evaluation_batches(4)) == 6
+    with pytest.raises(DataError, match=r"test/ant/0\.png: cannot be read"):
+        load_full_data(settings(directory))
+
+
+def test_a_search_never_lists_the_test_folder(directory: Path) -> None:
+    (directory / "test").rename(directory / "elsewhere")
+    (directory / "test").write_text("not a folder")
+    load_search_data(settings(directory))
+
+
+def test_full_training_needs_a_test_folder(tmp_path: Path, make_folder: MakeFolder) -> None:
+    with pytest.raises(DataError, match="has no `test` or `val` folder"):
+        load_full_data(settings(make_folder(tmp_path, parts=("train",))))
+
+
+def test_too_many_reward_images_are_refused(directory: Path) -> None:
+    with pytest.raises(DataError, match="reward_images is 24, but the training data has 24 images"):
+        load_search_data(settings(directory, reward_images=24))
+
+
+IMAGE_GB = 16 * 16 * 3 / 1e9
+
+
+@pytest.mark.parametrize(
+    ("options", "train", "reward"),
+    [
+        ({}, ImageArrays, ImageArrays),
+        ({"augment": "inception"}, StreamedImages, ImageArrays),
+        ({"storage": "stream"}, StreamedImages, StreamedImages),
+        ({"storage": "memory"}, ImageArrays, ImageArrays),
+        ({"memory_limit_gb": 24 * IMAGE_GB}, ImageArrays, ImageArrays),
+        ({"memory_limit_gb": 23 * IMAGE_GB}, StreamedImages, ImageArrays),
+        ({"memory_limit_gb": 5 * IMAGE_GB}, StreamedImages, StreamedImages),
+    ],
+)
+def test_where_images_are_kept(directory: Path, options: dict[str, Any], train: type, reward: type) -> None:
+    data = load_search_data(settings(directory, **options))
+    assert (type(data.train), type(data.reward)) == (train, reward)
+
+
+def test_images_that_must_fit_but_do_not_are_refused(directory: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"24 images at 16 pixels take .* GB decoded, memory_limit_gb is 1e-06: raise"
+    ):
+        load_search_data(settings(directory, storage="memory", memory_limit_gb=1e-6))
+
+
+def test_evaluation_leaves_out_the_border_and_training_does_not(directory: Path) -> None:
+    wide = load_full_data(settings(directory, evaluation_crop=1.0))
+    narrow = load_full_data(settings(directory, evaluation_crop=0.5))
+    assert isinstance(wide.train, ImageArrays)
+    assert isinstance(narrow.train, ImageArrays)
+    assert np.array_equal(wide.train.images, narrow.train.images)
+
+
+def test_fingerprints_are_stable_and_depend_on_the_split(directory: Path) -> None:
+    first = load_search_data(settings(directory)).fingerprint()
+    assert load_search_data(settings(directory)).fingerprint() == first
+    assert load_search_data(settings(directory, split_seed=1)).fingerprint() != first
+    assert load_full_data(settings(directory)).fingerprint() != first
+
+
+def test_data_describe_their_parts(directory: Path) -> None:
+    search, full = load_search_data(settings(directory)), load_full_data(settings(directory))
+    assert search.describe().splitlines() == [
+        "training: 18 images of 3 classes, 16x16x3, in memory (0.0 MB)",
+        "reward: 6 images of 3 classes, 16x16x3, in memory (0.0 MB)",
+    ]
+    assert full.describe().splitlines()[1] == "test: 24 images of 3 classes, 16x16x3, in memory (0.0 MB)"
+
+
+def test_loading_the_digits_imports_neither_mindspore_nor_ray() -> None:
+    program = (
+        "import sys; from mnas.data import DigitsSettings, load_search_data; "
+        "load_search_data(DigitsSettings()); "
+        "sys.exit('mindspore' in sys.modules or 'ray' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
