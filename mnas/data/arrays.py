@@ -57,9 +57,7 @@ class ImageArrays:
             return self
         images = np.empty((len(self), image_size, image_size, self.channels), np.uint8)
         for source, target in zip(self.images, images, strict=True):
-            picture = Image.fromarray(source.squeeze()).resize(
-                (image_size, image_size), Image.Resampling.BILINEAR
-            )
+            picture = Image.fromarray(source.squeeze()).resize((image_size, image_size), Image.Resampling.BILINEAR)
             target[...] = np.asarray(picture).reshape(target.shape)
         return replace(self, images=images)
 

@@ -1,0 +1,135 @@
+"""Accuracy of trained weights, by onnxruntime or by MindSpore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mnas.data import ImageSource
+from mnas.errors import DataError
+from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
+from mnas.weights import FloatArray, Weights
+from search_space.lowering import LoweredNetwork
+
+Engine = Literal["onnxruntime", "mindspore"]
+Classify = Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares of images whose label is the best, or among the best five, of the logits; mean cross entropy."""
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+def evaluate(
+    network: LoweredNetwork,
+    weights: Weights,
+    source: ImageSource,
+    *,
+    device: Device = "CPU",
+    engine: Engine | None = None,
+    batch_size: int = 64,
+    threads: int | None = None,
+) -> Evaluation:
+    """Evaluate weights on every image of `source`.
+
+    `engine` None takes onnxruntime on the CPU, many times faster there and without compilation, and MindSpore on
+    Ascend. `threads` None leaves the engine's default. Raises DataError where the images do not fit the network or are
+    none, WeightsError where the weights do not.
+    """
+    check_source(network, source)
+    if engine is None:
+        engine = "onnxruntime" if device == "CPU" else "mindspore"
+    if engine == "onnxruntime":
+        classify = onnxruntime_classifier(network, weights, threads)
+    else:
+        classify = mindspore_classifier(network, weights, batch_size, device, threads)
+    return score(classify, source, batch_size)
+
+
+def check_source(network: LoweredNetwork, source: ImageSource) -> None:
+    """Raise DataError unless `source` has images, and of the form that the network is lowered for."""
+    given = (source.image_size, source.channels, source.num_classes)
+    needed = (network.image_size, network.channels, network.num_classes)
+    if given != needed:
+        raise DataError(
+            f"the data has (image size, channels, classes) = {given}, the network is lowered for {needed}; "
+            "make them equal"
+        )
+    if len(source) == 0:
+        raise DataError("there are no images; give at least one")
+
+
+def score(classify: Classify, source: ImageSource, batch_size: int) -> Evaluation:
+    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels."""
+    images, top1, top5, loss = 0, 0, 0, 0.0
+    for batch, labels in source.evaluation_batches(batch_size):
+        logits = classify(batch).astype(np.float64)
+        rank = label_ranks(logits, labels)
+        images += len(labels)
+        top1 += int(np.count_nonzero(rank < 1))
+        top5 += int(np.count_nonzero(rank < 5))
+        loss += float(cross_entropies(logits, labels).sum())
+    return Evaluation(top1=top1 / images, top5=top5 / images, loss=loss / images, images=images)
+
+
+def label_ranks(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return, for each image, how many other classes score at least as high as its label.
+
+    A tie counts against the label, and so does NaN: a network that answers the same for every class knows nothing.
+    """
+    own = logits[np.arange(len(labels)), labels][:, None]
+    return np.asarray(np.count_nonzero(~(logits < own), axis=1) - 1, np.int64)
+
+
+def cross_entropies(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Return -log softmax(logits)[label] of each image."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))
+    return np.asarray(log_sums - shifted[np.arange(len(labels)), labels], np.float64)
+
+
+def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: int | None = None) -> Classify:
+    """Return images -> logits, computed by onnxruntime on the folded graph."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # 0 is its default, one for each core
+    model = build_onnx(network, weights).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def classify(images: FloatArray) -> FloatArray:
+        return np.asarray(session.run([OUTPUT_NAME], {INPUT_NAME: images})[0], np.float32)
+
+    return classify
+
+
+def mindspore_classifier(
+    network: LoweredNetwork, weights: Weights, batch_size: int, device: Device = "CPU", threads: int | None = None
+) -> Classify:
+    """Return images -> logits, computed by MindSpore in batches of exactly `batch_size`; at most so many images."""
+    prepare_mindspore(device, threads)
+    import mindspore
+
+    from mnas.network import build_network
+
+    cell = build_network(network, weights)
+    cell.set_train(False)
+
+    def classify(images: FloatArray) -> FloatArray:
+        # A batch of another size would compile another graph.
+        filled = np.zeros((batch_size, *images.shape[1:]), np.float32)
+        filled[: len(images)] = images
+        with mindspore_errors():
+            return np.asarray(cell(mindspore.Tensor(filled)).asnumpy()[: len(images)], np.float32)
+
+    return classify
