@@ -21,8 +21,8 @@ class ChildResult:
     """What a child showed and what it cost.
 
     accuracy, loss: top-1 and mean cross entropy on the reward set. phases: "import", "build", "compile", "train",
-    "evaluate". images_per_s: of the training phase. resident_mb: memory of the process at the end, 10^6 bytes; MindSpore releases
-    no compiled graph, so it grows with each child.
+    "evaluate". images_per_s: of the training phase. resident_mb: memory of the process at the end, 10^6 bytes;
+    MindSpore releases no compiled graph, so it grows with each child.
     """
 
     accuracy: float

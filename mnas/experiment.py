@@ -90,7 +90,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     training: TrainingSettings
     search: SearchSettings
     latency: LatencySettings
-    controller: dict[str, bool | int | float | str] = {"name": "ppo"}
+    controller: dict[str, bool | int | float | str] = msgspec.field(default_factory=lambda: {"name": "ppo"})
     reward: RewardSettings = RewardSettings()
     device: Device = "CPU"
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0

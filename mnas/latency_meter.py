@@ -33,7 +33,7 @@ class OnnxLatencyMeter:
 
     def _measure(self, architecture: Architecture) -> Mapping[str, Any]:
         try:
-            model = build_onnx(lower(architecture, **self._input))
+            model = build_onnx(lower(architecture, **self._input)).SerializeToString()
         except (SpaceError, ValueError) as error:
             raise TrialError(FailureKind.EXPORT, str(error)) from error
         try:
