@@ -79,9 +79,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 """Named changes to the defaults."""
 
-_SAMPLING_ROUNDS = 3
-_MIN_REDRAWS = 16
-_MAX_TEMPERATURE = 8.0
+# Rounds of replacements for samples that are rejected; each round flattens the policy further.
+_REDRAW_TEMPERATURES = (np.geomspace(1, 3, 16), np.geomspace(3, 9, 16), np.geomspace(9, 27, 16))
 
 
 @dataclass(frozen=True)
@@ -154,14 +153,16 @@ class Ppo:
     def _sample_unseen(self, count: int) -> list[tuple[Architecture, float]]:
         count = min(count, self._history.unseen_count)
         accepted: list[tuple[Architecture, float]] = []
-        temperatures = np.ones(count)
-        for _ in range(_SAMPLING_ROUNDS):
-            for architecture, log_probability in self._sample(temperatures):
+        for redraw_temperatures in _REDRAW_TEMPERATURES:
+            missing = count - len(accepted)
+            if not missing:
+                break
+            # One pass also draws the replacements: a converged policy needs them at nearly every call.
+            for architecture, log_probability in self._sample(
+                np.concatenate([np.ones(missing), redraw_temperatures])
+            ):
                 if len(accepted) < count and self._history.add(architecture):
                     accepted.append((architecture, log_probability))
-            if len(accepted) == count:
-                return accepted
-            temperatures = np.geomspace(1.0, _MAX_TEMPERATURE, max(count - len(accepted), _MIN_REDRAWS))
         while len(accepted) < count:
             architecture = self._history.draw_unseen(self._generator)
             self._history.add(architecture)
