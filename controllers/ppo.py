@@ -80,7 +80,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 """Named changes to the defaults."""
 
 # Rounds of replacements for samples that are rejected; each round flattens the policy further.
-_REDRAW_TEMPERATURES = (np.geomspace(1, 3, 16), np.geomspace(3, 9, 16), np.geomspace(9, 27, 16))
+_REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 9.0), (9.0, 27.0))
+_MIN_REDRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Ppo:
         """Add results to the batch; whenever it is full, update the policy."""
         for architecture, reward in check_results(self._sizes, architectures, rewards):
             result = _Result(architecture, self._old_log_probability(architecture), reward)
-            self._history.add(architecture)
+            if self._hyperparameters.distinct:
+                self._history.add(architecture)
             self._enqueue(result)
             self._pending.append(result)
             if len(self._pending) == self._hyperparameters.batch_size:
@@ -153,14 +155,13 @@ class Ppo:
     def _sample_unseen(self, count: int) -> list[tuple[Architecture, float]]:
         count = min(count, self._history.unseen_count)
         accepted: list[tuple[Architecture, float]] = []
-        for redraw_temperatures in _REDRAW_TEMPERATURES:
+        for low, high in _REDRAW_TEMPERATURES:
             missing = count - len(accepted)
             if not missing:
                 break
             # One pass also draws the replacements: a converged policy needs them at nearly every call.
-            for architecture, log_probability in self._sample(
-                np.concatenate([np.ones(missing), redraw_temperatures])
-            ):
+            redraws = np.geomspace(low, high, max(missing, _MIN_REDRAWS))
+            for architecture, log_probability in self._sample(np.concatenate([np.ones(missing), redraws])):
                 if len(accepted) < count and self._history.add(architecture):
                     accepted.append((architecture, log_probability))
         while len(accepted) < count:
