@@ -63,7 +63,7 @@ class PpoHyperparameters:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    # Best of those tried on tables of a MnasNet space at a few hundred evaluations.
+    # For hundreds of evaluations; compared in experiments/benchmarks/search_quality.py.
     "tuned": {},
     # Zoph et al. (2018), appendix A, as far as it goes: it names neither epochs nor clipping, which are
     # PPO's usual ones. Meant for thousands of evaluations.
