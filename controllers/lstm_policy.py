@@ -152,27 +152,28 @@ class LstmPolicy:
         weights = self._weights
         result = np.zeros_like(self.parameters)
         gradient = self._views(result)
-        units = self._hidden
+        # Local slopes for all decisions at once; only the chain from decision to decision needs the loop.
+        input_gate, forget_gate, output_gate, candidate = self._split_gates(trace.gates)
+        last_cells = np.concatenate([np.zeros_like(trace.cells[:1]), trace.cells[:-1]])
+        cell_to_input = candidate * input_gate * (1 - input_gate)
+        cell_to_forget = last_cells * forget_gate * (1 - forget_gate)
+        cell_to_candidate = input_gate * (1 - candidate**2)
+        hidden_to_output = trace.cell_outputs * output_gate * (1 - output_gate)
+        hidden_to_cell = output_gate * (1 - trace.cell_outputs**2)
         sum_gradients = np.empty_like(trace.gates)
+        to_input, to_forget, to_output, to_candidate = self._split_gates(sum_gradients)
         hidden_gradient = cell_gradient = np.zeros_like(trace.hidden[0])
         for decision in reversed(range(len(self._columns))):
             columns = self._columns[decision]
             gradient.head_kernel[columns] = logit_gradient[:, columns].T @ trace.hidden[decision]
             hidden_gradient = hidden_gradient + logit_gradient[:, columns] @ weights.head_kernel[columns]
-            gates = trace.gates[decision]
-            input_gate, forget_gate, output_gate, candidate = self._split_gates(gates)
-            cell_output = trace.cell_outputs[decision]
-            cell_gradient = cell_gradient + hidden_gradient * output_gate * (1 - cell_output**2)
-            last_cell = trace.cells[decision - 1] if decision else np.zeros_like(cell_gradient)
-            sums = sum_gradients[decision]
-            sums[:, :units] = cell_gradient * candidate
-            sums[:, units : 2 * units] = cell_gradient * last_cell
-            sums[:, 2 * units : 3 * units] = hidden_gradient * cell_output
-            sums[:, 3 * units :] = cell_gradient * input_gate * (1 - candidate**2)
-            sigmoids = gates[:, : 3 * units]
-            sums[:, : 3 * units] *= sigmoids * (1 - sigmoids)
-            cell_gradient = cell_gradient * forget_gate
-            hidden_gradient = _product(sums, weights.recurrent_kernel.T)
+            cell_gradient = cell_gradient + hidden_gradient * hidden_to_cell[decision]
+            np.multiply(cell_gradient, cell_to_input[decision], out=to_input[decision])
+            np.multiply(cell_gradient, cell_to_forget[decision], out=to_forget[decision])
+            np.multiply(hidden_gradient, hidden_to_output[decision], out=to_output[decision])
+            np.multiply(cell_gradient, cell_to_candidate[decision], out=to_candidate[decision])
+            cell_gradient = cell_gradient * forget_gate[decision]
+            hidden_gradient = _product(sum_gradients[decision], weights.recurrent_kernel.T)
         gradient.head_bias[:] = logit_gradient.sum(axis=0)
         gradient.gate_bias[:] = sum_gradients.sum(axis=(0, 1))
         gradient.input_kernel[:] = _product(_flat(trace.inputs).T, _flat(sum_gradients))
@@ -214,10 +215,10 @@ class LstmPolicy:
     def _split_gates(self, gates: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         units = self._hidden
         return (
-            gates[:, :units],
-            gates[:, units : 2 * units],
-            gates[:, 2 * units : 3 * units],
-            gates[:, 3 * units :],
+            gates[..., :units],
+            gates[..., units : 2 * units],
+            gates[..., 2 * units : 3 * units],
+            gates[..., 3 * units :],
         )
 
     def _views(self, vector: Floats) -> Weights:

@@ -61,7 +61,7 @@ class PpoHyperparameters:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    # Best of those tried on tables of a MnasNet space at a few hundred evaluations.
+    # For hundreds of evaluations; compared in experiments/benchmarks/search_quality.py.
     "tuned": {},
     # Zoph et al. (2018), appendix A, as far as it goes: it names neither epochs nor clipping, which are
     # PPO's usual ones. Meant for thousands of evaluations.
@@ -77,9 +77,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 """Named changes to the defaults."""
 
-_SAMPLING_ROUNDS = 3
+# Rounds of replacements for samples that are rejected; each round flattens the policy further.
+_REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 9.0), (9.0, 27.0))
 _MIN_REDRAWS = 16
-_MAX_TEMPERATURE = 8.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Ppo:
         """Add results to the batch; whenever it is full, update the policy."""
         for architecture, reward in check_results(self._sizes, architectures, rewards):
             result = _Result(architecture, self._old_log_probability(architecture), reward)
-            self._history.add(architecture)
+            if self._hyperparameters.distinct:
+                self._history.add(architecture)
             self._enqueue(result)
             self._pending.append(result)
             if len(self._pending) == self._hyperparameters.batch_size:
@@ -148,14 +149,15 @@ class Ppo:
     def _sample_unseen(self, count: int) -> list[tuple[Architecture, float]]:
         count = min(count, self._history.unseen_count)
         accepted: list[tuple[Architecture, float]] = []
-        temperatures = np.ones(count)
-        for _ in range(_SAMPLING_ROUNDS):
-            for architecture, log_probability in self._sample(temperatures):
+        for low, high in _REDRAW_TEMPERATURES:
+            missing = count - len(accepted)
+            if not missing:
+                break
+            # One pass also draws the replacements: a converged policy needs them at nearly every call.
+            redraws = np.geomspace(low, high, max(missing, _MIN_REDRAWS))
+            for architecture, log_probability in self._sample(np.concatenate([np.ones(missing), redraws])):
                 if len(accepted) < count and self._history.add(architecture):
                     accepted.append((architecture, log_probability))
-            if len(accepted) == count:
-                return accepted
-            temperatures = np.geomspace(1.0, _MAX_TEMPERATURE, max(count - len(accepted), _MIN_REDRAWS))
         while len(accepted) < count:
             architecture = self._history.draw_unseen(self._generator)
             self._history.add(architecture)

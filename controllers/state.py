@@ -83,14 +83,14 @@ def _to_array(key: str, value: State) -> NDArray[Any]:
 
 
 def identity_entries(
-    strategy: str, decision_sizes: tuple[int, ...], hyperparameters: Mapping[str, object]
+    strategy: str, decision_sizes: tuple[int, ...], hyperparameters: Mapping[str, bool | int | float | str]
 ) -> dict[str, State]:
     """Return the entries that say which controllers a state fits."""
     return {
         "format": STATE_FORMAT,
         "strategy": strategy,
         "decision_sizes": np.array(decision_sizes, dtype=np.int64),
-        "hyperparameters": json.dumps(dict(hyperparameters), sort_keys=True),
+        **{f"hyperparameter_{name}": value for name, value in hyperparameters.items()},
     }
 
 
@@ -100,7 +100,7 @@ def check_identity(state: Mapping[str, State], expected: Mapping[str, State]) ->
     Raises:
         ControllerError: naming the first difference.
     """
-    for key in ("format", "strategy", "decision_sizes", "hyperparameters"):
+    for key in expected:
         theirs, ours = _plain(read(state, key)), _plain(expected[key])
         if theirs != ours:
             raise ControllerError(

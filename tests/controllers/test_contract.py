@@ -297,7 +297,7 @@ def test_a_state_of_other_decisions_is_refused(member: str) -> None:
     [
         ("random", "ppo-tuned", "strategy ppo.*random"),
         ("ppo-tuned", "random", "strategy random.*ppo"),
-        ("ppo-tuned", "ppo-paper", "hyperparameters.*learning_rate"),
+        ("ppo-tuned", "ppo-paper", r"hyperparameter_learning_rate 0\.00035.*has 0\.01"),
     ],
 )
 def test_a_state_of_another_strategy_or_preset_is_refused(member: str, other: str, message: str) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.history import History
@@ -14,6 +14,7 @@ SIZES = (3, 1, 2, 2)
 SPACE = list(product(*(range(size) for size in SIZES)))
 
 
+@settings(deadline=None)
 @given(members=st.lists(st.sampled_from(SPACE)), seed=st.integers(0, 2**32))
 def test_members_are_kept_once_in_order_and_never_drawn(members: list[tuple[int, ...]], seed: int) -> None:
     history = History(SIZES)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -42,7 +41,9 @@ def parameters(controller: Controller) -> NDArray[Any]:
 
 def test_the_tuned_preset_finds_much_more_than_random_search() -> None:
     optimum, trials, seeds = TABLE.max(axis=1).sum(), 150, range(3)
-    ppo_gap = mean(optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds)
+    ppo_gap = mean(
+        optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds
+    )
     random_gap = mean(optimum - best_after(create("random", SIZES, seed=seed), trials) for seed in seeds)
     assert ppo_gap < 0.25 * random_gap
 
@@ -60,7 +61,7 @@ def test_the_mean_reward_rises_under_the_papers_loss() -> None:
 
 
 def test_the_paper_preset_has_the_published_settings() -> None:
-    hyperparameters = json.loads(str(create("ppo", (2, 2), seed=0, preset="paper").state()["hyperparameters"]))
+    state = create("ppo", (2, 2), seed=0, preset="paper").state()
     published = {
         "hidden_units": 100,
         "init_scale": 0.1,
@@ -72,7 +73,7 @@ def test_the_paper_preset_has_the_published_settings() -> None:
         "priority_queue_size": 0,
         "distinct": False,
     }
-    assert {name: hyperparameters[name] for name in published} == published
+    assert {name: state[f"hyperparameter_{name}"] for name in published} == published
 
 
 @pytest.mark.parametrize("preset", PRESETS)

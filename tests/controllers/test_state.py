@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 
@@ -39,6 +39,7 @@ def identical(one: State, other: State) -> bool:
     return type(one) is type(other) and (one == other or (one != one and other != other))
 
 
+@settings(deadline=None)
 @given(state=states)
 def test_a_state_survives_the_round_trip_with_its_types(state: dict[str, State]) -> None:
     restored = state_from_bytes(state_to_bytes(state))
@@ -46,6 +47,7 @@ def test_a_state_survives_the_round_trip_with_its_types(state: dict[str, State])
     assert all(identical(restored[key], state[key]) for key in state)
 
 
+@settings(deadline=None)
 @given(state=states)
 def test_equal_states_give_equal_bytes_whatever_their_order(state: dict[str, State]) -> None:
     assert state_to_bytes(dict(reversed(state.items()))) == state_to_bytes(state)
@@ -87,12 +89,14 @@ def test_a_key_that_is_no_identifier_is_refused() -> None:
         state_to_bytes({"a/b": 1})
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=64))
 def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(ControllerError, match="not a controller state"):
         state_from_bytes(data)
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
 def test_a_damaged_byte_is_refused(position: int, flip: int) -> None:
     data = bytearray(state_to_bytes({"a": np.arange(5.0), "b": "text", "c": 1}))
