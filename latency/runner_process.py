@@ -69,21 +69,11 @@ class RunnerProcess:
         Raises CandidateError when the model fails; the runner goes on. Raises PhoneError (`timeout`,
         `runner_died`) or ToolError (`runner_protocol`) when the runner does, and ends it.
         """
-        operation = request["op"]
         try:
-            answer: dict[str, Any] = json.loads(self._process.ask(json.dumps(request), timeout_s))
-        except BaseException as error:
+            answer = self._exchange(request, timeout_s)
+        except BaseException:
             # Ctrl-C included: an answer that nobody read must not be taken for the next one.
             self.kill()
-            if isinstance(error, TimeoutError):
-                message = f"host runner: {operation!r} gave {error}; it was killed"
-                raise PhoneError("timeout", message) from error
-            if isinstance(error, ProcessEndedError):
-                message = f"host runner died during {operation!r}: {error}"
-                raise PhoneError("runner_died", message) from error
-            if isinstance(error, ValueError):
-                message = f"host runner answered {operation!r} with no JSON: {error}"
-                raise ToolError("runner_protocol", message) from error
             raise
         if not answer["ok"]:
             stage, error_text = answer["stage"], answer["error"]
@@ -99,3 +89,16 @@ class RunnerProcess:
         """End it at once."""
         self._process.kill()
         self._model_file.close()
+
+    def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        operation = request["op"]
+        try:
+            answer: dict[str, Any] = json.loads(self._process.ask(json.dumps(request), timeout_s))
+        except TimeoutError as error:
+            raise PhoneError("timeout", f"host runner: {operation!r} gave {error}; it was killed") from error
+        except ProcessEndedError as error:
+            raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
+        except ValueError as error:
+            message = f"host runner answered {operation!r} with no JSON: {error}"
+            raise ToolError("runner_protocol", message) from error
+        return answer
