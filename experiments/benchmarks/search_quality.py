@@ -73,9 +73,7 @@ def load_surrogate(path: Path) -> Surrogate:
         def quadratic(name: str) -> Quadratic:
             return Quadratic(float(arrays[f"{name}_b"]), arrays[f"{name}_lin"], arrays[f"{name}_M"])
 
-        return Surrogate(
-            tuple(int(size) for size in arrays["K"]), quadratic("acc"), quadratic("log_latency_zcu102")
-        )
+        return Surrogate(tuple(int(size) for size in arrays["K"]), quadratic("acc"), quadratic("log_latency_zcu102"))
 
 
 def random_architectures(sizes: tuple[int, ...], count: int) -> Indices:
@@ -114,9 +112,7 @@ def best_so_far(controller: controllers.Controller, surrogate: Surrogate, evalua
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all contenders and print one line for each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the surrogate")
     parser.add_argument("--evaluations", type=int, default=500, help="distinct architectures per run")
     parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2")

@@ -33,11 +33,13 @@ def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a user can mend, None for a fault of ours."""
     # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
     from controllers import ControllerError
-    from latency import CandidateError, LatencyError
+    from latency import CandidateError, LatencyError, PhoneError
     from mnas.errors import ConfigurationError, DataError, MnasError
     from search_space import DocumentError, SpaceError
 
     if isinstance(error, (ConfigurationError, DataError, DocumentError, SpaceError, ControllerError, CandidateError)):
+        return BAD_INPUT
+    if isinstance(error, PhoneError) and error.kind == "phone_unknown":
         return BAD_INPUT
     if isinstance(error, (MnasError, LatencyError)):
         return FAILED

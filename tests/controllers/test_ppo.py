@@ -41,9 +41,7 @@ def parameters(controller: Controller) -> NDArray[Any]:
 
 def test_the_tuned_preset_finds_much_more_than_random_search() -> None:
     optimum, trials, seeds = TABLE.max(axis=1).sum(), 150, range(3)
-    ppo_gap = mean(
-        optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds
-    )
+    ppo_gap = mean(optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds)
     random_gap = mean(optimum - best_after(create("random", SIZES, seed=seed), trials) for seed in seeds)
     assert ppo_gap < 0.25 * random_gap
 
