@@ -1,0 +1,200 @@
+"""`mnas search` as users run it: the real command, Ray, MindSpore and the host's latencies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from mnas.experiment import load_experiment
+from mnas.replay import replay
+from mnas.store import Trial, TrialStore
+
+TRIALS = 5
+
+
+def experiment(folder: Path, schedule: str = "synchronous") -> Path:
+    document: dict[str, Any] = {
+        "space": "tiny16",
+        "data": {"format": "digits", "image_size": 16, "reward_images": 100, "train_images": 128},
+        "training": {"epochs": 1, "learning_rate": 0.01, "norm_momentum": 0.9},
+        "search": {"trials": TRIALS, "workers": 2, "schedule": schedule, "batch_size": 2},
+        "latency": {"target_ms": 0.1},
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def command(path: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "mnas", "search", str(path), "--run-dir", str(path.parent / "run"), *more]
+
+
+def ended(folder: Path) -> dict[int, Trial]:
+    database = folder / "run" / "trials.sqlite"
+    if not database.exists():
+        return {}
+    store = TrialStore(database)
+    trials = {trial.id: trial for trial in store.trials() if trial.state != "proposed"}
+    store.close()
+    return trials
+
+
+def wait_for(folder: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    """Wait until `count` trials have ended."""
+    deadline = time.monotonic() + 180
+    while len(ended(folder)) < count:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def start(path: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(path), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def kill_session(process: "subprocess.Popen[str]") -> None:
+    """Kill the driver, then whatever it had started."""
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while members := [pid for pid in psutil.pids() if psutil.pid_exists(pid) and _session(pid) == process.pid]:
+        assert time.monotonic() < deadline
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return None if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE else os.getsid(pid)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return None
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    folder = tmp_path_factory.mktemp("search")
+    path = experiment(folder, "asynchronous")
+    return folder, subprocess.run(command(path, "--json"), capture_output=True, text=True, timeout=300, check=False)
+
+
+def run_json(*arguments: object) -> Any:
+    completed = subprocess.run(
+        [sys.executable, "-m", "mnas", *map(str, arguments), "--json"], capture_output=True, text=True, check=True
+    )
+    return json.loads(completed.stdout)
+
+
+Finished = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+def test_a_search_ends_with_the_best_architecture(finished: Finished) -> None:
+    folder, completed = finished
+    assert completed.returncode == 0, completed.stderr
+    result = json.loads(completed.stdout)
+    trials = ended(folder)
+    assert result["complete"] == TRIALS
+    assert result["best"]["reward"] == max(trial.reward or 0 for trial in trials.values())
+
+
+def test_the_best_file_describes_the_best_trial(finished: Finished) -> None:
+    folder, completed = finished
+    best = json.loads(completed.stdout)["best"]
+    described = run_json("arch", "describe", folder / "run" / "best.yaml", "--image-size", 16, "--channels", 1)
+    assert described["fingerprint"] == best["fingerprint"]
+
+
+def test_show_has_every_trial_with_its_measurements(finished: Finished) -> None:
+    shown = run_json("show", finished[0] / "run")
+    assert [trial["id"] for trial in shown["trials"]] == list(range(1, TRIALS + 1))
+    for trial in shown["trials"]:
+        assert trial["state"] == "complete"
+        assert trial["failure"] is None
+        assert trial["latency_ms"] > 0
+        assert trial["latency"]["accepted"]
+        assert trial["training"]["phases"]["compile"]["wall_s"] > 0
+
+
+def test_best_lists_in_order_of_reward(finished: Finished) -> None:
+    rewards = [trial["reward"] for trial in run_json("best", finished[0] / "run", "--count", 3)]
+    assert rewards == sorted(rewards, reverse=True)
+
+
+def test_every_trial_is_reported_on_standard_error(finished: Finished) -> None:
+    lines = [line for line in finished[1].stderr.splitlines() if line.startswith("trial ")]
+    assert len(lines) == TRIALS
+
+
+def test_a_finished_search_answers_again_at_once(finished: Finished) -> None:
+    folder, completed = finished
+    again = subprocess.run(command(folder / "small.yaml", "--json"), capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout) == json.loads(completed.stdout)
+
+
+def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = experiment(tmp_path)
+    process = start(path)
+    wait_for(tmp_path, 1, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"To go on: mnas search {path} --run-dir {tmp_path / 'run'}" in said
+    assert "Traceback" not in said
+    assert ended(tmp_path)
+
+
+def test_killed_twice_a_search_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    path = experiment(tmp_path)
+    before: dict[int, Trial] = {}
+    for count in (1, 3):
+        process = start(path)
+        wait_for(tmp_path, count, process)
+        kill_session(process)
+        after = ended(tmp_path)
+        assert {number: after[number] for number in before} == before
+        before = after
+    subprocess.run(command(path), capture_output=True, check=True, timeout=300)
+    trials = ended(tmp_path)
+    assert sorted(trials) == list(range(1, TRIALS + 1))
+    assert {number: trials[number] for number in before} == before
+    store = TrialStore(tmp_path / "run" / "trials.sqlite")
+    loaded = load_experiment(path)
+    replay(store, loaded.create_controller(loaded.load_space()))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    """A file system of 256 kB, less than one state of the controller takes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.strip()}")
+    return folder
+
+
+def test_a_full_disk_ends_the_search_with_a_remedy(tmp_path: Path, small_disk: Path) -> None:
+    path = experiment(tmp_path)
+    arguments = [sys.executable, "-m", "mnas", "search", str(path), "--run-dir", str(small_disk / "run")]
+    try:
+        completed = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        subprocess.run(["umount", str(small_disk)], check=True)
+    assert completed.returncode == 1
+    assert "free some space and run the same command again" in completed.stderr
+    assert "Traceback" not in completed.stderr

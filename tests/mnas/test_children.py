@@ -1,0 +1,128 @@
+"""The pool on a real Ray cluster, with real MindSpore children on the digits."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+
+import psutil
+import pytest
+
+from mnas.children import ChildPool, ray_cluster, worker_count
+from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.errors import ConfigurationError
+from mnas.experiment import SearchSettings
+from mnas.failure import FailureKind, TrialError
+from mnas.training_settings import Constant, Sgd, TrainingSettings
+from search_space import Architecture, parse_block
+
+SMALL = Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16)
+QUICK = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
+DIVERGING = TrainingSettings(
+    epochs=3, batch_size=64, learning_rate=1e38, optimizer=Sgd(), schedule=Constant(warmup_epochs=0)
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> SearchData:
+    return load_search_data(DigitsSettings(image_size=16, reward_images=100, train_images=256))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with ray_cluster(SearchSettings(trials=1, workers=2)):
+        yield
+
+
+def settings(**changes: float) -> SearchSettings:
+    return SearchSettings(**{"trials": 1, "workers": 1, "retries": 1, **changes})
+
+
+@pytest.fixture
+def pool(cluster: None, data: SearchData) -> Iterator[ChildPool]:
+    pool = ChildPool(data, QUICK, settings(), "CPU", workers=1)
+    yield pool
+    pool.close()
+
+
+def running_pid(pool: ChildPool) -> int:
+    """Wait for the pool's worker to start."""
+    deadline = time.monotonic() + 60
+    while not pool.pids():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return pool.pids()[0]
+
+
+def test_a_child_comes_back_with_accuracy_and_phases(pool: ChildPool) -> None:
+    result = pool.submit(SMALL, 0).result(120)
+    assert 0 <= result["accuracy"] <= 1
+    assert result["phases"].keys() >= {"compile", "train", "evaluate"}
+
+
+def test_a_child_whose_worker_is_killed_is_trained_by_another(pool: ChildPool) -> None:
+    future = pool.submit(SMALL, 0)
+    killed = running_pid(pool)
+    os.kill(killed, signal.SIGKILL)
+    assert 0 <= future.result(120)["accuracy"] <= 1
+    assert pool.pids() != [killed]
+
+
+def test_a_worker_that_dies_every_time_is_a_typed_failure(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(retries=0), "CPU", workers=1)
+    future = pool.submit(SMALL, 0)
+    os.kill(running_pid(pool), signal.SIGKILL)
+    with pytest.raises(TrialError) as caught:
+        future.result(120)
+    pool.close()
+    assert caught.value.failure.kind is FailureKind.WORKER_DIED
+
+
+def test_a_diverging_child_is_a_typed_failure(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, DIVERGING, settings(), "CPU", workers=1)
+    with pytest.raises(TrialError, match=r"nan|inf") as caught:
+        pool.submit(SMALL, 0).result(120)
+    pool.close()
+    assert caught.value.failure.kind is FailureKind.TRAINING_DIVERGED
+
+
+def test_a_child_that_takes_too_long_is_a_typed_failure(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(child_timeout_s=0.01), "CPU", workers=1)
+    with pytest.raises(TrialError, match="child_timeout_s") as caught:
+        pool.submit(SMALL, 0).result(120)
+    pool.close()
+    assert caught.value.failure.kind is FailureKind.CHILD_TIMEOUT
+
+
+def test_a_worker_past_its_memory_bound_is_replaced(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(worker_memory_mb=200), "CPU", workers=1)
+    future = pool.submit(SMALL, 0)
+    first = running_pid(pool)
+    future.result(120)
+    again = pool.submit(SMALL, 1)
+    again.result(120)
+    pool.close()
+    assert not psutil.pid_exists(first)
+
+
+def test_closing_ends_workers_and_children_in_training(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(), "CPU", workers=1)
+    future = pool.submit(SMALL, 0)
+    pid = running_pid(pool)
+    pool.close()
+    assert wait([future], 10).done
+    assert isinstance(future.exception(), TrialError)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_auto_takes_every_core_of_the_cluster(cluster: None) -> None:
+    assert worker_count(SearchSettings(trials=1), "CPU") >= 1
+
+
+def test_npus_that_are_not_there_are_missed_at_once(cluster: None) -> None:
+    with pytest.raises(ConfigurationError, match="NPU"):
+        worker_count(SearchSettings(trials=1), "Ascend")
