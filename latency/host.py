@@ -29,7 +29,9 @@ class HostPhone:
     `core` defaults to the last one this process may use (the first ones get most interrupts). `quiet` makes
     the context in which a window is timed, entered when the model is loaded and warm: whoever has work on
     this machine passes one that holds the work back (`ProcessPauser.window`), so that it stands still for the
-    timed runs only. Raises PhoneError (`phone_unknown`) for a core this process may not use.
+    timed runs only. Other programs' memory traffic on other cores, unlike their use of this one, shows in no
+    number here: measure on a machine that has nothing else to do.
+    Raises PhoneError (`phone_unknown`) for a core this process may not use.
     """
 
     def __init__(self, name: str = "host", core: int | None = None, quiet: Quiet = nullcontext) -> None:
