@@ -41,8 +41,10 @@ class EpochProgress:
 class TrainingResult:
     """A trained network.
 
-    final_loss: mean training loss of the last epoch. images: how many were trained on, repeats counted.
-    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph), "train" (all steps, data preparation included).
+    final_loss: mean training loss of the last epoch.
+    images: how many were trained on, repeats counted.
+    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph), "train" (all
+        steps, data preparation included).
     """
 
     weights: dict[str, FloatArray]
@@ -93,7 +95,9 @@ def train(
     rates = learning_rates(settings, steps_per_epoch)
     with timed(phases, "build"):
         initial = initial_weights(network, seed) if weights is None else weights
-        cell = build_network(network, initial, dropout=settings.dropout, seed=seed, norm_momentum=settings.norm_momentum)
+        cell = build_network(
+            network, initial, dropout=settings.dropout, seed=seed, norm_momentum=settings.norm_momentum
+        )
         step = TrainingStep(cell, network.num_classes, settings)
     # Compile on arrays of the right form, so that reading data is no part of it.
     form = (settings.batch_size, network.channels, network.image_size, network.image_size)
