@@ -20,9 +20,12 @@ from search_space.lowering import lower
 class ChildResult:
     """What a child showed and what it cost.
 
-    accuracy, loss: top-1 and mean cross entropy on the reward set. phases: "import", "build", "compile", "train",
-    "evaluate". images_per_s: of the training phase. resident_mb: memory of the process at the end, 10^6 bytes;
-    MindSpore releases no compiled graph, so it grows with each child.
+    accuracy, loss: top-1 and mean cross entropy on the reward set.
+    train_loss: mean training loss of the last epoch.
+    images_per_s: of the training phase.
+    phases: "import", "build", "compile", "train" (as of `TrainingResult`) and "evaluate".
+    resident_mb: memory of the process at the end, in 10^6 bytes; MindSpore releases no compiled graph, so it grows
+        with each child.
     """
 
     accuracy: float

@@ -23,6 +23,7 @@ class SearchResult:
     """What a finished search has found."""
 
     best: Trial
+    input_form: Mapping[str, int]
     best_path: Path
     complete: int
     failed: int
@@ -42,7 +43,7 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             f"{experiment.training.batch_size}; lower it"
         )
     with ExitStack() as stack:
-        store = stack.enter_context(open_run(directory, experiment, data.fingerprint()))
+        store = stack.enter_context(open_run(directory, experiment, data))
         counts = store.counts()
         if counts["proposed"] or sum(counts.values()) < experiment.search.trials:
             stack.enter_context(ray_cluster(experiment.search))

@@ -45,7 +45,7 @@ class _RmsProp(nn.Cell):
 class _Sgd(nn.Cell):
     def __init__(self, settings: Sgd, weights: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
-        self.momentum = settings.momentum
+        self.momentum = float(settings.momentum)
         self.weights = weights
         self.velocities = weights.clone("sgd.velocity", "zeros")
         self.map = ops.HyperMap()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 import mnas
+from mnas.data import SearchData
 from mnas.errors import MnasError
 from mnas.experiment import Experiment, changed_keys
 from mnas.store import StoreError, TrialStore
@@ -24,7 +26,7 @@ class RunDirectoryError(MnasError):
 
 
 @contextmanager
-def open_run(directory: Path, experiment: Experiment, data_fingerprint: str) -> Iterator[TrialStore]:
+def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Iterator[TrialStore]:
     """Open a run for searching: made where it is new, resumed where it has been started with the same experiment.
 
     Raises RunDirectoryError where another process works on it, it belongs to another experiment or other data, or it
@@ -42,13 +44,14 @@ def open_run(directory: Path, experiment: Experiment, data_fingerprint: str) -> 
             raise RunDirectoryError(f"{directory}: not empty and no run of mnas; choose a new directory with --run-dir")
         store = TrialStore(database, create=True)
         try:
-            _check_or_start(directory, store, experiment, data_fingerprint)
+            _check_or_start(directory, store, experiment, data)
             yield store
         finally:
             store.close()
 
 
-def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, data_fingerprint: str) -> None:
+def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, data: SearchData) -> None:
+    data_fingerprint = data.fingerprint()
     meta = store.meta()
     if "experiment" in meta:
         differences = changed_keys(_stored_experiment(directory, meta["experiment"]), experiment)
@@ -66,12 +69,29 @@ def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, 
         {
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
+            "input": json.dumps(
+                {
+                    "image_size": data.train.image_size,
+                    "channels": data.train.channels,
+                    "num_classes": data.train.num_classes,
+                }
+            ),
             "mnas_version": mnas.__version__,
         }
     )
 
 
-def open_finished(directory: Path) -> tuple[TrialStore, Experiment]:
+@dataclass(frozen=True)
+class Run:
+    """A run opened for reading; `input_form` is what `search_space.lower` needs beside an architecture."""
+
+    store: TrialStore
+    experiment: Experiment
+    input_form: Mapping[str, int]
+
+
+@contextmanager
+def read_run(directory: Path) -> Iterator[Run]:
     """Open a run for reading, while it is being searched too.
 
     Raises RunDirectoryError or StoreError where the directory holds no run.
@@ -79,11 +99,13 @@ def open_finished(directory: Path) -> tuple[TrialStore, Experiment]:
     if not directory.is_dir():
         raise RunDirectoryError(f"{directory}: no such directory; `mnas search` prints the directory of its run")
     store = TrialStore(directory / DATABASE)
-    meta = store.meta()
-    if "experiment" not in meta:
+    try:
+        meta = store.meta()
+        if "experiment" not in meta:
+            raise RunDirectoryError(f"{directory}: the run has not begun yet; start it with `mnas search`")
+        yield Run(store, _stored_experiment(directory, meta["experiment"]), json.loads(meta["input"]))
+    finally:
         store.close()
-        raise RunDirectoryError(f"{directory}: the run has not begun yet; start it with `mnas search`")
-    return store, _stored_experiment(directory, meta["experiment"])
 
 
 def _stored_experiment(directory: Path, text: str) -> Experiment:

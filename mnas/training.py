@@ -41,10 +41,10 @@ class EpochProgress:
 class TrainingResult:
     """A trained network.
 
-    final_loss: mean training loss of the last epoch. images: how many were trained on, repeats counted.
-
-    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph), "train" (all steps,
-    data preparation included).
+    final_loss: mean training loss of the last epoch.
+    images: how many were trained on, repeats counted.
+    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph), "train" (all
+        steps, data preparation included).
     """
 
     weights: dict[str, FloatArray]

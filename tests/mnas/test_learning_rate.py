@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnas.learning_rate import learning_rates
+from mnas.training_settings import Constant, Cosine, Schedule, Staircase, TrainingSettings
+
+
+def rates(schedule: Schedule, *, epochs: int = 10, steps_per_epoch: int = 4) -> list[float]:
+    settings = TrainingSettings(epochs=epochs, learning_rate=0.5, schedule=schedule)
+    return [float(rate) for rate in learning_rates(settings, steps_per_epoch)]
+
+
+def test_constant_is_the_learning_rate_at_every_step() -> None:
+    assert rates(Constant()) == [0.5] * 40
+
+
+def test_warm_up_rises_linearly_from_above_zero_to_the_peak() -> None:
+    assert rates(Constant(warmup_epochs=1.25))[:7] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+
+
+def test_cosine_starts_at_the_peak_and_is_halfway_down_in_the_middle() -> None:
+    values = rates(Cosine(final=0.1))
+    assert values[0] == pytest.approx(0.5)
+    assert values[20] == pytest.approx(0.3)
+    assert values[39] == pytest.approx(0.1 + 0.4 * (1 + np.cos(np.pi * 39 / 40)) / 2)
+
+
+def test_cosine_decays_over_what_the_warm_up_leaves() -> None:
+    values = rates(Cosine(warmup_epochs=2))
+    assert values[7] == pytest.approx(0.5)
+    assert values[8] == pytest.approx(0.5)
+    assert values[24] == pytest.approx(0.25)
+
+
+def test_staircase_counts_its_stairs_from_the_first_step() -> None:
+    values = rates(Staircase(warmup_epochs=2, factor=0.5, every_epochs=2.5))
+    assert values[:8] == pytest.approx([0.0625 * (step + 1) for step in range(8)])
+    assert values[8:21] == pytest.approx([0.5] * 2 + [0.25] * 10 + [0.125])
+
+
+def test_staircase_of_the_paper_has_its_published_values() -> None:
+    settings = TrainingSettings(epochs=350, batch_size=4096, learning_rate=0.256, schedule=Staircase())
+    values = learning_rates(settings, 312)
+    assert values[5 * 312] == pytest.approx(0.256 * 0.97**2)  # stairs at 2.4 and 4.8 epochs
+    assert values[-1] == pytest.approx(0.256 * 0.97**145)
+
+
+@given(
+    schedule=st.one_of(
+        st.builds(Constant, warmup_epochs=st.floats(0, 2.9)),
+        st.builds(Cosine, warmup_epochs=st.floats(0, 2.9), final=st.floats(0, 0.5)),
+        st.builds(Staircase, warmup_epochs=st.floats(0, 2.9), every_epochs=st.floats(0.5, 5)),
+    ),
+    epochs=st.integers(3, 20),
+    steps_per_epoch=st.integers(1, 50),
+)
+def test_every_step_has_a_positive_rate_of_at_most_the_peak(
+    schedule: Schedule, epochs: int, steps_per_epoch: int
+) -> None:
+    values = rates(schedule, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    assert len(values) == epochs * steps_per_epoch
+    assert all(0 < value <= 0.5 for value in values)

@@ -1,0 +1,62 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mnas.errors import OutOfMemoryError, TrainingError
+from mnas.mindspore_setup import mindspore_environment, mindspore_errors, prepare_mindspore
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    ours = mindspore_environment(threads=1)
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-W", "always", "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+
+
+def test_it_prepares_graph_mode_threads_and_environment_without_a_warning() -> None:
+    program = (
+        "import os; from mnas.mindspore_setup import prepare_mindspore\n"
+        "prepare_mindspore('CPU', threads=1); prepare_mindspore('CPU', threads=1)\n"
+        "import mindspore as ms; print(ms.get_context('mode') == ms.GRAPH_MODE, ms.get_context('device_target'),"
+        " os.environ['ONEDNN_MAX_CPU_ISA'], os.environ['OMP_NUM_THREADS'])"
+    )
+    finished = run_python(program)
+    assert finished.stdout.split() == ["True", "CPU", "AVX2", "1"]
+    assert "imported before" not in finished.stderr
+
+
+def test_it_warns_where_mindspore_came_first() -> None:
+    finished = run_python("import mindspore; from mnas.mindspore_setup import prepare_mindspore; prepare_mindspore()")
+    assert "RuntimeWarning: MindSpore was imported before mnas could set GLOG_v, ONEDNN_MAX_CPU_ISA" in finished.stderr
+
+
+def test_importing_mnas_does_not_import_mindspore() -> None:
+    program = "import sys, mnas.child, mnas.evaluation, mnas.onnx_graph; print('mindspore' in sys.modules)"
+    assert run_python(program).stdout.strip() == "False"
+
+
+def test_variables_that_the_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_mindspore()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    prepare_mindspore()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "SSE41"
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [
+        (RuntimeError("Allocate memory failed\nmore"), OutOfMemoryError),
+        (RuntimeError("Out of memory!!! Request memory size: 9 GB"), OutOfMemoryError),
+        (MemoryError(), OutOfMemoryError),
+        (RuntimeError("Launch kernel failed"), TrainingError),
+    ],
+)
+def test_errors_of_mindspore_get_their_kind_and_keep_their_cause(cause: Exception, error: type[TrainingError]) -> None:
+    with pytest.raises(TrainingError) as caught, mindspore_errors():
+        raise cause
+    assert type(caught.value) is error
+    assert caught.value.__cause__ is cause
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,75 @@
+"""The step on softmax regression, whose loss and gradients NumPy can state."""
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mnas.mindspore_setup import prepare_mindspore
+from mnas.training_settings import TrainingSettings
+
+Array = NDArray[np.float64]
+
+GENERATOR = np.random.default_rng(0)
+INPUTS = GENERATOR.standard_normal((6, 5))
+LABELS = GENERATOR.integers(0, 3, 6)
+WEIGHT, BIAS = GENERATOR.standard_normal((3, 5)), GENERATOR.standard_normal(3)
+
+
+def loss_and_gradients(smoothing: float) -> tuple[float, Array, Array]:
+    logits = INPUTS @ WEIGHT.T + BIAS
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = (1 - smoothing) * np.eye(3)[LABELS] + smoothing / 3
+    loss = -(targets * np.log(probabilities)).sum(axis=1).mean()
+    slope = (probabilities - targets) / len(LABELS)
+    return loss, slope.T @ INPUTS, slope.sum(axis=0)
+
+
+def take_step(**options: float | str) -> tuple[float, Array, Array]:
+    """One step of plain gradient descent at rate 0.5: the loss, and weight and bias after it."""
+    prepare_mindspore()
+    import mindspore
+
+    from mnas.training_step import TrainingStep
+
+    dense = mindspore.nn.Dense(5, 3)
+    dense.weight.set_data(mindspore.Tensor(WEIGHT, mindspore.float32))
+    dense.bias.set_data(mindspore.Tensor(BIAS, mindspore.float32))
+    settings = msgspec.convert(
+        {"epochs": 1, "learning_rate": 0.5, "optimizer": {"name": "sgd", "momentum": 0}, **options}, TrainingSettings
+    )
+    step = TrainingStep(dense, 3, settings)
+    inputs, labels = mindspore.Tensor(INPUTS, mindspore.float32), mindspore.Tensor(LABELS, mindspore.int32)
+    loss = step(inputs, labels, mindspore.Tensor(0.5, mindspore.float32))
+    return float(loss.asnumpy()), dense.weight.asnumpy(), dense.bias.asnumpy()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_the_cross_entropy_with_smoothed_labels(smoothing: float) -> None:
+    expected, weight_gradient, bias_gradient = loss_and_gradients(smoothing)
+    loss, weight, bias = take_step(label_smoothing=smoothing)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(weight, WEIGHT - 0.5 * weight_gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bias, BIAS - 0.5 * bias_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_on_kernels_spares_biases() -> None:
+    _, weight_gradient, bias_gradient = loss_and_gradients(0.0)
+    _, weight, bias = take_step(weight_decay=0.1)
+    np.testing.assert_allclose(weight, WEIGHT - 0.5 * (weight_gradient + 0.1 * WEIGHT), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bias, BIAS - 0.5 * bias_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_on_all_spares_nothing() -> None:
+    _, _, bias_gradient = loss_and_gradients(0.0)
+    _, _, bias = take_step(weight_decay=0.1, weight_decay_on="all")
+    np.testing.assert_allclose(bias, BIAS - 0.5 * (bias_gradient + 0.1 * BIAS), rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_scales_all_gradients_to_the_global_norm() -> None:
+    _, weight_gradient, bias_gradient = loss_and_gradients(0.0)
+    norm = np.sqrt((weight_gradient**2).sum() + (bias_gradient**2).sum())
+    clip = float(norm) / 4
+    _, weight, bias = take_step(clip_norm=clip)
+    np.testing.assert_allclose(weight, WEIGHT - 0.5 * weight_gradient / 4, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bias, BIAS - 0.5 * bias_gradient / 4, rtol=1e-4, atol=1e-6)
