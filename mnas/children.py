@@ -6,8 +6,10 @@ has compiled, about 100 MB a child, whatever is deleted.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
+import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from mnas.training_settings import TrainingSettings
 from search_space import Architecture, architecture_from_dict, architecture_to_dict
 
 _RESOURCE = {"CPU": "CPU", "Ascend": "NPU"}
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -77,6 +80,7 @@ class ChildWorker:
         self._device = device
         # One core each on the CPU: two workers of one thread beat one of two, and their compilations overlap.
         self._threads = 1 if device == "CPU" else None
+        _die_with_parent()
 
     def pid(self) -> int:
         """Return the process, which a quiet window of the latency measurement stops for a moment."""
@@ -225,6 +229,11 @@ class _Slot:
         except RayTaskError as error:
             raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
         return reply
+
+
+def _die_with_parent() -> None:
+    # A worker that stands still in a quiet window cannot notice that Ray is gone; the kernel can.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _resident_mb() -> float:

@@ -18,9 +18,10 @@ from search_space import Architecture, SpaceError, lower
 class OnnxLatencyMeter:
     """Builds and times architectures one after the other on a latency service, whose errors it gives their kinds."""
 
-    def __init__(self, service: LatencyService, *, image_size: int, channels: int, num_classes: int) -> None:
+    def __init__(self, service: LatencyService, input_form: Mapping[str, int]) -> None:
+        """`input_form` is what `search_space.lower` needs beside an architecture."""
         self._service = service
-        self._input = {"image_size": image_size, "channels": channels, "num_classes": num_classes}
+        self._input_form = input_form
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="latency-meter")
 
     def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
@@ -33,7 +34,7 @@ class OnnxLatencyMeter:
 
     def _measure(self, architecture: Architecture) -> Mapping[str, Any]:
         try:
-            model = build_onnx(lower(architecture, **self._input)).SerializeToString()
+            model = build_onnx(lower(architecture, **self._input_form)).SerializeToString()
         except (SpaceError, ValueError) as error:
             raise TrialError(FailureKind.EXPORT, str(error)) from error
         try:

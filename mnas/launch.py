@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from search_space import ArchitectureFile, architecture_from_dict, write_archite
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a finished search has found."""
+    """What a finished search has found; `input_form` is what `search_space.lower` needs beside an architecture."""
 
     best: Trial
     input_form: Mapping[str, int]
@@ -43,7 +44,8 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             f"{experiment.training.batch_size}; lower it"
         )
     with ExitStack() as stack:
-        store = stack.enter_context(open_run(directory, experiment, data))
+        run = stack.enter_context(open_run(directory, experiment, data))
+        store = run.store
         counts = store.counts()
         if counts["proposed"] or sum(counts.values()) < experiment.search.trials:
             stack.enter_context(ray_cluster(experiment.search))
@@ -56,12 +58,7 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
             stack.callback(phone.close)
             service = stack.enter_context(LatencyService(phone, experiment.latency.measurement_settings()))
-            meter = OnnxLatencyMeter(
-                service,
-                image_size=data.train.image_size,
-                channels=data.train.channels,
-                num_classes=data.train.num_classes,
-            )
+            meter = OnnxLatencyMeter(service, run.input_form)
             stack.callback(meter.close)
             plan = Plan(
                 trials=experiment.search.trials,
@@ -78,14 +75,16 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
         best = next(iter(store.best()), None)
     if best is None:
         raise MnasError(f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why")
-    return SearchResult(best, _write_best(directory, space.name, best), counts["complete"], counts["failed"])
+    best_path = _write_best(directory, space.name, best, run.input_form)
+    return SearchResult(best, run.input_form, best_path, counts["complete"], counts["failed"])
 
 
-def _write_best(directory: Path, space_name: str, best: Trial) -> Path:
+def _write_best(directory: Path, space_name: str, best: Trial, input_form: Mapping[str, int]) -> Path:
     path = directory / "best.yaml"
     lineage = {
         "run": str(directory),
         "trial": best.id,
+        "input": dict(input_form),
         "accuracy": best.accuracy,
         "latency_ms": best.latency_ms,
         "reward": best.reward,

@@ -25,8 +25,17 @@ class RunDirectoryError(MnasError):
     """A run directory that cannot be used as asked."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """An open run; `input_form` is what `search_space.lower` needs beside an architecture."""
+
+    store: TrialStore
+    experiment: Experiment
+    input_form: Mapping[str, int]
+
+
 @contextmanager
-def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Iterator[TrialStore]:
+def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Iterator[Run]:
     """Open a run for searching: made where it is new, resumed where it has been started with the same experiment.
 
     Raises RunDirectoryError where another process works on it, it belongs to another experiment or other data, or it
@@ -45,7 +54,7 @@ def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Itera
         store = TrialStore(database, create=True)
         try:
             _check_or_start(directory, store, experiment, data)
-            yield store
+            yield Run(store, experiment, _input_form(data))
         finally:
             store.close()
 
@@ -69,25 +78,10 @@ def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, 
         {
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
-            "input": json.dumps(
-                {
-                    "image_size": data.train.image_size,
-                    "channels": data.train.channels,
-                    "num_classes": data.train.num_classes,
-                }
-            ),
+            "input": json.dumps(_input_form(data)),
             "mnas_version": mnas.__version__,
         }
     )
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run opened for reading; `input_form` is what `search_space.lower` needs beside an architecture."""
-
-    store: TrialStore
-    experiment: Experiment
-    input_form: Mapping[str, int]
 
 
 @contextmanager
@@ -106,6 +100,11 @@ def read_run(directory: Path) -> Iterator[Run]:
         yield Run(store, _stored_experiment(directory, meta["experiment"]), json.loads(meta["input"]))
     finally:
         store.close()
+
+
+def _input_form(data: SearchData) -> dict[str, int]:
+    source = data.train
+    return {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
 
 
 def _stored_experiment(directory: Path, text: str) -> Experiment:

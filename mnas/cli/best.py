@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,32 +27,33 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json, trial_to_dict
     from mnas.errors import MnasError
-    from mnas.run_directory import open_finished
+    from mnas.run_directory import read_run
 
-    store, _ = open_finished(arguments.run_directory)
-    trials = store.best(arguments.count)
-    store.close()
+    with read_run(arguments.run_directory) as opened:
+        trials = opened.store.best(arguments.count)
     if not trials:
         raise MnasError(f"{arguments.run_directory}: no trial is complete yet; `mnas show` says how they stand")
     if arguments.json:
         print_json([trial_to_dict(trial) for trial in trials])
     else:
         for trial in trials:
-            print_trial(trial)
+            print_trial(trial, opened.input_form)
     return DONE
 
 
-def print_trial(trial: Trial) -> None:
+def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
     """Print one complete trial for people."""
     from mnas.cli.output import number
     from search_space import architecture_from_dict, cost, format_block, lower
 
     architecture = architecture_from_dict(trial.architecture)
+    counted = cost(lower(architecture, **input_form))
     print(f"trial          {trial.id}")
     print(f"accuracy       {number(trial.accuracy, 4)} on the reward set")
     print(f"latency        {number(trial.latency_ms, 4)} ms, measured")
     print(f"reward         {number(trial.reward, 4)}")
-    print(f"parameters     {cost(lower(architecture)).trainable_params:,} with 1000 classes")
+    print(f"parameters     {counted.trainable_params:,}")
+    print(f"multiply-adds  {counted.multiply_adds:,}")
     print(f"architecture   stem {architecture.stem_filters}, head {architecture.head_filters}")
     for block in architecture.blocks:
         print(f"               {format_block(block)}")

@@ -81,6 +81,6 @@ def _print_result(result: SearchResult, directory: Path, *, as_json: bool) -> No
         )
         return
     print(f"{result.complete} trials complete, {result.failed} failed; the best:")
-    print_trial(result.best)
+    print_trial(result.best, result.input_form)
     print(f"run directory  {directory}")
     print(f"written to     {result.best_path}")

@@ -24,17 +24,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mnas.cli.errors import DONE
     from mnas.cli.output import number, print_json, print_table, trial_to_dict
-    from mnas.run_directory import open_finished
+    from mnas.run_directory import read_run
     from search_space import architecture_from_dict, format_block
 
-    store, experiment = open_finished(arguments.run_directory)
-    trials, best, counts = store.trials(), store.best(), store.counts()
-    store.close()
+    with read_run(arguments.run_directory) as opened:
+        trials, best, counts = opened.store.trials(), opened.store.best(), opened.store.counts()
     if arguments.json:
         print_json(
             {
                 "run": str(arguments.run_directory),
-                "experiment": msgspec.to_builtins(experiment),
+                "experiment": msgspec.to_builtins(opened.experiment),
+                "input": dict(opened.input_form),
                 "counts": counts,
                 "best": best[0].id if best else None,
                 "trials": [trial_to_dict(trial) for trial in trials],

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 
+import msgspec
 import psutil
 import pytest
 
@@ -36,7 +37,7 @@ def cluster() -> Iterator[None]:
 
 
 def settings(**changes: float) -> SearchSettings:
-    return SearchSettings(**{"trials": 1, "workers": 1, "retries": 1, **changes})
+    return msgspec.convert({"trials": 1, "workers": 1, "retries": 1, **changes}, SearchSettings)
 
 
 @pytest.fixture
