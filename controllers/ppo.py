@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 
 # Rounds of replacements for samples that are rejected; each round flattens the policy further.
 _REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 9.0), (9.0, 27.0))
-_MIN_REDRAWS = 16
+_MIN_REDRAWS = 8
 
 
 @dataclass(frozen=True)
