@@ -78,8 +78,8 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 """Named changes to the defaults."""
 
 # Rounds of replacements for samples that are rejected; each round flattens the policy further.
-_REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 9.0), (9.0, 27.0))
-_MIN_REDRAWS = 16
+_REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 27.0))
+_MIN_REDRAWS = 8
 
 
 @dataclass(frozen=True)
