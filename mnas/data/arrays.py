@@ -51,6 +51,18 @@ class ImageArrays:
         """The images at these positions, copied."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
+    def resized(self, image_size: int) -> "ImageArrays":
+        """Images of image_size x image_size pixels (bilinear); itself if they have that size."""
+        if self.image_size == image_size:
+            return self
+        images = np.empty((len(self), image_size, image_size, self.channels), np.uint8)
+        for source, target in zip(self.images, images, strict=True):
+            picture = Image.fromarray(source.squeeze()).resize(
+                (image_size, image_size), Image.Resampling.BILINEAR
+            )
+            target[...] = np.asarray(picture).reshape(target.shape)
+        return replace(self, images=images)
+
     def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
         """Yield one epoch of shuffled, augmented, full batches; see `ImageSource`."""
         order = epoch_order(len(self), seed=seed, epoch=epoch)
@@ -76,16 +88,3 @@ class ImageArrays:
             f"{len(self):,} images of {self.num_classes} classes, {self.image_size}x{self.image_size}"
             f"x{self.channels}, in memory ({self.images.nbytes / 1e6:,.1f} MB)"
         )
-
-
-def resize_images(images: Uint8Images, image_size: int) -> Uint8Images:
-    """Resize square images (NHWC) to image_size x image_size, bilinear; unchanged if they have that size."""
-    if images.shape[1:3] == (image_size, image_size):
-        return images
-    count, _, _, channels = images.shape
-    resized = np.empty((count, image_size, image_size, channels), np.uint8)
-    for source, target in zip(images, resized, strict=True):
-        picture = Image.fromarray(source[..., 0] if channels == 1 else source)
-        pixels = np.asarray(picture.resize((image_size, image_size), Image.Resampling.BILINEAR))
-        target[...] = pixels.reshape(target.shape)
-    return resized

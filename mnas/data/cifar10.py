@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnas.data.arrays import ImageArrays, resize_images
+from mnas.data.arrays import ImageArrays
 from mnas.data.preprocessing import Uint8Images, preprocessing_for
 from mnas.data.settings import Cifar10BinarySettings
 from mnas.errors import DataError
@@ -23,7 +23,7 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 
 def load_training(settings: Cifar10BinarySettings) -> ImageArrays:
-    """The five training batches.
+    """The five training batches, 32x32.
 
     Raises:
         DataError: a file is missing, has the wrong size or holds a label above 9.
@@ -32,7 +32,7 @@ def load_training(settings: Cifar10BinarySettings) -> ImageArrays:
 
 
 def load_test(settings: Cifar10BinarySettings) -> ImageArrays:
-    """The test batch.
+    """The test batch, 32x32.
 
     Raises:
         DataError: the file is missing, has the wrong size or holds a label above 9.
@@ -45,7 +45,7 @@ def _load(settings: Cifar10BinarySettings, names: Sequence[str]) -> ImageArrays:
         raise DataError(f"{settings.path}: no such folder; `directory` must hold CIFAR-10's binary batches")
     batches = [_read_batch(settings.path / name) for name in names]
     return ImageArrays(
-        images=resize_images(np.concatenate([images for images, _ in batches]), settings.image_size),
+        images=np.concatenate([images for images, _ in batches]),
         labels=np.concatenate([labels for _, labels in batches]),
         class_names=CLASS_NAMES,
         preprocessing=preprocessing_for(settings),

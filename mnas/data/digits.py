@@ -5,7 +5,7 @@ from importlib import resources
 
 import numpy as np
 
-from mnas.data.arrays import ImageArrays, resize_images
+from mnas.data.arrays import ImageArrays
 from mnas.data.preprocessing import preprocessing_for
 from mnas.data.settings import DigitsSettings
 
@@ -15,12 +15,12 @@ CLASS_NAMES = tuple("0123456789")
 
 
 def load_training(settings: DigitsSettings) -> ImageArrays:
-    """The first 1,437 digits."""
+    """The first 1,437 digits, 8x8."""
     return _load(settings, slice(None, -TEST_IMAGES))
 
 
 def load_test(settings: DigitsSettings) -> ImageArrays:
-    """The last 360 digits."""
+    """The last 360 digits, 8x8."""
     return _load(settings, slice(-TEST_IMAGES, None))
 
 
@@ -30,7 +30,7 @@ def _load(settings: DigitsSettings, part: slice) -> ImageArrays:
         levels, labels = file["images"][part], file["labels"][part]
     pixels = np.rint(levels * (255 / GREY_LEVELS)).astype(np.uint8)
     return ImageArrays(
-        images=resize_images(pixels[..., np.newaxis], settings.image_size),
+        images=pixels[..., np.newaxis],
         labels=labels.astype(np.int32),
         class_names=CLASS_NAMES,
         preprocessing=preprocessing_for(settings),

@@ -74,9 +74,9 @@ def load_full_data(settings: DataSettings) -> FullData:
     """
     match settings:
         case DigitsSettings():
-            return FullData(digits.load_training(settings), digits.load_test(settings))
+            return _resized(digits.load_training(settings), digits.load_test(settings), settings)
         case Cifar10BinarySettings():
-            return FullData(cifar10.load_training(settings), cifar10.load_test(settings))
+            return _resized(cifar10.load_training(settings), cifar10.load_test(settings), settings)
         case ImageFolderSettings():
             train = folder.list_training(settings.path)
             test = folder.list_test(settings.path, settings.test_folder, train.class_names)
@@ -85,7 +85,12 @@ def load_full_data(settings: DataSettings) -> FullData:
 
 def _split_arrays(images: ImageArrays, settings: DataSettings) -> SearchData:
     train, reward = _split(images.labels, settings)
-    return SearchData(images.select(train), images.select(reward))
+    size = settings.image_size
+    return SearchData(images.select(train).resized(size), images.select(reward).resized(size))
+
+
+def _resized(train: ImageArrays, test: ImageArrays, settings: DataSettings) -> FullData:
+    return FullData(train.resized(settings.image_size), test.resized(settings.image_size))
 
 
 def _split(labels: npt.NDArray[np.int32], settings: DataSettings) -> tuple[Indices, Indices]:

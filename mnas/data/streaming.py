@@ -107,11 +107,14 @@ class StreamedImages:
 
         # MindSpore refuses more threads than there are cores.
         workers = min(self.workers, os.cpu_count() or 1)
-        reader = _Reader(listing)
         with _pipeline_seed(crop_seed):
             # One reader: several would wait for each other's turns at Python's lock (5 times slower).
             pipeline = dataset.GeneratorDataset(
-                reader, ["image"], shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+                _Reader(listing),
+                ["image"],
+                shuffle=False,
+                num_parallel_workers=1,
+                python_multiprocessing=False,
             )
             pipeline = pipeline.map(operations, ["image"], num_parallel_workers=workers)
             pipeline = pipeline.batch(batch_size)
@@ -122,31 +125,26 @@ class StreamedImages:
                 yield done, images
                 done += len(images)
         except RuntimeError as error:
-            raise reader.error or _culprit(listing, done, workers, error) from error
+            raise _culprit(listing, done, workers, error) from error
         finally:
             batches.stop()
 
 
 class _Reader:
-    """Encoded images by position, for GeneratorDataset; keeps the first error (MindSpore only its text)."""
+    """Encoded images by position, for GeneratorDataset."""
 
     def __init__(self, listing: FileListing) -> None:
         self._listing = listing
-        self.error: DataError | None = None
 
     def __len__(self) -> int:
         return len(self._listing)
 
     def __getitem__(self, position: int) -> tuple[npt.NDArray[np.uint8]]:
-        try:
-            return (encoded_rgb(self._listing.path(int(position))),)
-        except DataError as error:
-            self.error = self.error or error
-            raise
+        return (encoded_rgb(self._listing.path(int(position))),)
 
 
 def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError) -> DataError:
-    """The error of the first file that Pillow cannot decode either; MindSpore does not say which it was."""
+    """The error of the first file that Pillow cannot decode: MindSpore says what went wrong, not where."""
     remaining = listing.select(np.arange(done, len(listing)))
     for broken in broken_files(remaining, workers):
         return broken

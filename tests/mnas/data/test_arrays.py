@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mnas.data import DigitsSettings, ImageArrays, load_search_data
-from mnas.data.arrays import resize_images
+from mnas.data.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -63,9 +63,10 @@ def test_the_fingerprint_of_equal_arrays_is_equal(arrays: ImageArrays) -> None:
 def test_resizing_keeps_flat_colours(channels: int) -> None:
     colours = np.arange(1, 1 + 4 * channels, dtype=np.uint8).reshape(4, 1, 1, channels)
     images = np.broadcast_to(colours, (4, 8, 8, channels)).copy()
-    assert np.array_equal(resize_images(images, 20), np.broadcast_to(colours, (4, 20, 20, channels)))
+    preprocessing = Preprocessing(crop=0, flip=False, mean=(0.5,) * channels, std=(0.5,) * channels)
+    arrays = ImageArrays(images, np.arange(4, dtype=np.int32), tuple("abcd"), preprocessing)
+    assert np.array_equal(arrays.resized(20).images, np.broadcast_to(colours, (4, 20, 20, channels)))
 
 
-def test_images_of_the_right_size_are_not_copied() -> None:
-    images = np.zeros((2, 8, 8, 3), np.uint8)
-    assert resize_images(images, 8) is images
+def test_images_of_the_right_size_are_not_copied(arrays: ImageArrays) -> None:
+    assert arrays.resized(arrays.image_size) is arrays

@@ -16,18 +16,14 @@ def test_every_class_is_in_both_parts() -> None:
 
 
 def test_grey_levels_are_spread_over_0_to_255() -> None:
-    images = load_training(DigitsSettings(image_size=8)).images
+    images = load_training(DigitsSettings()).images
     assert images.shape == (1437, 8, 8, 1)
     assert images.dtype == np.uint8
     assert np.unique(images).tolist() == [round(level * 255 / 16) for level in range(17)]
 
 
-def test_images_are_resized_to_the_image_size() -> None:
-    assert load_test(DigitsSettings(image_size=24)).images.shape == (360, 24, 24, 1)
-
-
 def test_the_default_normalization_fits_the_training_images() -> None:
-    arrays = load_training(DigitsSettings(image_size=8))
+    arrays = load_training(DigitsSettings())
     (pixels, _), *_ = arrays.evaluation_batches(len(arrays))
     assert abs(pixels.mean()) < 0.01
     assert abs(pixels.std() - 1) < 0.01

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnas.data import (
     DigitsSettings,
@@ -107,11 +108,26 @@ def test_images_that_must_fit_but_do_not_are_refused(directory: Path) -> None:
 
 
 def test_evaluation_leaves_out_the_border_and_training_does_not(directory: Path) -> None:
-    wide = load_full_data(settings(directory, evaluation_crop=1.0))
-    narrow = load_full_data(settings(directory, evaluation_crop=0.5))
-    assert isinstance(wide.train, ImageArrays)
-    assert isinstance(narrow.train, ImageArrays)
-    assert np.array_equal(wide.train.images, narrow.train.images)
+    for path in directory.rglob("*.png"):
+        picture = np.zeros((40, 40, 3), np.uint8)
+        picture[8:32, 8:32] = 255
+        Image.fromarray(picture).save(path)
+    data = load_full_data(settings(directory, evaluation_crop=0.5))
+    assert isinstance(data.train, ImageArrays)
+    assert isinstance(data.test, ImageArrays)
+    assert data.train.images.min() == 0
+    assert data.test.images.min() == 255
+
+
+@pytest.mark.parametrize("size", [8, 24])
+def test_arrays_are_resized_to_the_image_size(size: int) -> None:
+    search, full = (
+        load_search_data(DigitsSettings(image_size=size)),
+        load_full_data(DigitsSettings(image_size=size)),
+    )
+    for source in (search.train, search.reward, full.train, full.test):
+        (images, _), *_ = source.evaluation_batches(10)
+        assert images.shape == (10, 1, size, size)
 
 
 def test_fingerprints_are_stable_and_depend_on_the_split(directory: Path) -> None:
