@@ -116,7 +116,11 @@ def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: i
 def mindspore_classifier(
     network: LoweredNetwork, weights: Weights, batch_size: int, device: Device = "CPU", threads: int | None = None
 ) -> Classify:
-    """Return images -> logits, computed by MindSpore in batches of exactly `batch_size`; at most so many images."""
+    """Return images -> logits, computed by MindSpore in batches of exactly `batch_size`; at most so many images.
+
+    Dropping the function makes MindSpore compile other graphs of the process again at their next call: between the
+    epochs of a training, keep one.
+    """
     prepare_mindspore(device, threads)
     import mindspore
 

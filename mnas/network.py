@@ -133,7 +133,7 @@ class _ConvolutionGroup(nn.Cell):
             group=convolution.groups,
         )
         # The primitive's momentum is the share of the *new* statistics.
-        self.train_norm = ops.BatchNorm(is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1 - norm_momentum)
+        self.train_norm = ops.BatchNorm(is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1.0 - norm_momentum)
         self.infer_norm = ops.BatchNorm(is_training=False, epsilon=BATCH_NORM_EPSILON)
         self.activated = group.activation is not None
         if group.activation is not None:

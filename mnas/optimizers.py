@@ -31,7 +31,7 @@ def create_optimizer(settings: Optimizer, weights: ParameterTuple) -> nn.Cell:
 class _RmsProp(nn.Cell):
     def __init__(self, settings: RmsProp, weights: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
-        self.constants = (settings.decay, settings.momentum, settings.epsilon)
+        self.constants = tuple(map(float, (settings.decay, settings.momentum, settings.epsilon)))
         self.weights = weights
         self.squares = weights.clone("rmsprop.square", "ones")
         self.velocities = weights.clone("rmsprop.velocity", "zeros")
@@ -58,7 +58,7 @@ class _Sgd(nn.Cell):
 class _Adam(nn.Cell):
     def __init__(self, settings: Adam, weights: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
-        self.constants = (settings.beta1, settings.beta2, settings.epsilon)
+        self.constants = tuple(map(float, (settings.beta1, settings.beta2, settings.epsilon)))
         self.weights = weights
         self.means = weights.clone("adam.mean", "zeros")
         self.squares = weights.clone("adam.square", "zeros")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,9 @@ def train(
             network, initial, dropout=settings.dropout, seed=seed, norm_momentum=settings.norm_momentum
         )
         step = TrainingStep(cell, network.num_classes, settings)
+    # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would compile
+    # this one again at its first step. Collect the cells of earlier trainings first.
+    gc.collect()
     # Compile on arrays of the right form, so that reading data is no part of it.
     form = (settings.batch_size, network.channels, network.image_size, network.image_size)
     example = (np.zeros(form, np.float32), np.zeros(settings.batch_size, np.int32), rates[0])

@@ -9,6 +9,7 @@ from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation import evaluate
 from mnas.learning_rate import learning_rates
+from mnas.mindspore_setup import prepare_mindspore
 from mnas.training import EpochProgress, TrainingResult, train
 from mnas.training_settings import Cosine, Sgd, TrainingSettings
 from search_space.architecture import Architecture
@@ -104,6 +105,25 @@ def test_training_goes_on_from_given_weights(
     settings = TrainingSettings(epochs=1, learning_rate=1e-4, label_smoothing=0.1, norm_momentum=0.9)
     again = train(NETWORK, settings, data.train, seed=0, weights=result.weights)
     assert again.final_loss < progress[0].loss / 2
+
+
+def test_every_training_in_a_process_compiles_one_graph(data: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_mindspore()
+    from mindspore.nn import cell
+
+    executor = type(cell._cell_graph_executor)
+    compile_graph, compiled = executor.compile, []
+
+    def count(*arguments: object, **options: object) -> tuple[str, bool]:
+        phase, is_new = compile_graph(*arguments, **options)
+        if is_new:
+            compiled.append(phase)
+        return phase, is_new
+
+    monkeypatch.setattr(executor, "compile", count)
+    for _ in range(2):
+        train(NETWORK, TrainingSettings(epochs=1, learning_rate=0.01), data.train, seed=0)
+    assert len(compiled) == 2
 
 
 def test_fewer_images_than_one_batch_are_refused(data: SearchData) -> None:
