@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from controllers import hyperparameters, ppo, random_search
 from controllers.controller import Controller, ControllerError, check_decision_sizes, check_seed
-from controllers.hyperparameters import Hyperparameter, suggestion
+from controllers.hyperparameters import Hyperparameter
+from search_space.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def create(name: str, decision_sizes: Sequence[int], *, seed: int, **values: obj
         preset = values.pop("preset", "tuned")
         if not isinstance(preset, str) or preset not in ppo.PRESETS:
             raise ControllerError(
-                f"preset of controller 'ppo' is {preset!r}{suggestion(str(preset), ppo.PRESETS)}; "
+                f"preset of controller 'ppo' is {preset!r}{did_you_mean(str(preset), ppo.PRESETS)}; "
                 f"it must be {' or '.join(ppo.PRESETS)}"
             )
         return ppo.Ppo(
@@ -54,7 +55,7 @@ def create(name: str, decision_sizes: Sequence[int], *, seed: int, **values: obj
         )
     names = [strategy.name for strategy in strategies()]
     raise ControllerError(
-        f"there is no controller {name!r}{suggestion(str(name), names)}; choose one of {', '.join(names)}"
+        f"there is no controller {name!r}{did_you_mean(str(name), names)}; choose one of {', '.join(names)}"
     )
 
 

@@ -7,13 +7,13 @@ makes the dataclass from what a user wrote, `describe` lists the fields for peop
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from controllers.controller import ControllerError
+from search_space.names import did_you_mean
 
 Hyperparameters = TypeVar("Hyperparameters")
 
@@ -76,7 +76,7 @@ def build(
             known = [*also_allowed, *fields]
             allowed = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ControllerError(
-                f"controller {strategy!r} has no hyper-parameter {name!r}{suggestion(name, known)}; {allowed}"
+                f"controller {strategy!r} has no hyper-parameter {name!r}{did_you_mean(name, known)}; {allowed}"
             )
     return cls(**{name: _checked(strategy, fields[name], value) for name, value in values.items()})
 
@@ -88,12 +88,6 @@ def describe(cls: type[Any]) -> tuple[Hyperparameter, ...]:
         default: Any = field.default
         described.append(Hyperparameter(field.name, default, field.metadata["doc"], field.metadata["allowed"]))
     return tuple(described)
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the part of an error message that names the closest known name, or nothing."""
-    closest = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {closest[0]!r}?)" if closest else ""
 
 
 def _checked(strategy: str, field: dataclasses.Field[Any], value: object) -> bool | int | float | str:

@@ -1,0 +1,86 @@
+"""The commands that look at things: help, spaces, architectures, one measurement."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnas.cli import main
+from mnas.onnx_graph import build_onnx
+from search_space import SearchSpace, lower, reference
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(run(capsys, *arguments, "--json"))
+
+
+@pytest.mark.parametrize(
+    ("width", "trainable_params", "params", "multiply_adds"),
+    [
+        ("0.5", 2218512, 2239136, 104455968),
+        ("0.75", 3170208, 3200016, 215493104),
+        ("1.0", 4383312, 4421232, 314415872),
+        ("1.3", 6282256, 6331072, 526362432),
+        ("1.4", 7115728, 7168176, 588799408),
+    ],
+)
+def test_mnasnet_b1_is_counted_as_published(
+    width: str, trainable_params: int, params: int, multiply_adds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = run_json(capsys, "arch", "describe", "mnasnet-b1", "--width", width)
+    counted = (described["trainable_params"], described["params"], described["multiply_adds"])
+    assert counted == (trainable_params, params, multiply_adds)
+
+
+def test_an_architecture_is_described_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "arch", "describe", "mnasnet-a1")
+    assert "3,887,038 trainable" in out
+    assert "r3_k5_s22_e3_i24_o40_se0.25" in out
+
+
+def test_a_space_is_described_with_every_decision(capsys: pytest.CaptureFixture[str]) -> None:
+    described = run_json(capsys, "space", "describe", "mnasnet")
+    assert described["cardinality"] == 432**5 * 288**2
+    assert len(described["decisions"]) == 42
+
+
+def test_every_bundled_space_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = [line.split()[0] for line in run(capsys, "space", "list").splitlines()[1:]]
+    assert listed == list(SearchSpace.names())
+
+
+def test_a_model_is_timed_with_every_run_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.onnx"
+    network = lower(reference("mnasnet-small").architecture, image_size=64)
+    path.write_bytes(build_onnx(network).SerializeToString())
+    record = run_json(capsys, "phones", "measure", str(path), "--phone", "host", "--runs", "20")
+    assert record["accepted"]
+    assert len(record["window"]["wall_ms"]) == 20
+    assert sorted(record["window"]["wall_ms"])[9] <= record["latency_ms"] <= sorted(record["window"]["wall_ms"])[10]
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("search",), ("show",), ("best",), ("space",), ("arch",), ("phones", "measure")]
+)
+def test_help_is_light(command: tuple[str, ...]) -> None:
+    # What makes help slow is importing numpy, Ray or MindSpore for it.
+    code = (
+        "import sys; from mnas.cli import build_parser\n"
+        f"try: build_parser().parse_args([*{command!r}, '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "heavy = {'numpy', 'ray', 'mindspore', 'onnx', 'onnxruntime', 'rich', 'sqlite3'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert "usage: mnas" in completed.stdout

@@ -1,0 +1,60 @@
+import io
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import TextColumn
+
+from mnas.cli.progress import SearchProgress, time_left_s, trial_line
+from mnas.failure import Failure, FailureKind
+from mnas.search import Progress
+from mnas.store import Trial
+
+
+def trial(**changes: object) -> Trial:
+    values = {
+        "id": 7,
+        "state": "complete",
+        "indices": (0,),
+        "architecture": {},
+        "fingerprint": "f",
+        "repeat_of": None,
+        "training": None,
+        "latency": None,
+        "accuracy": 0.5,
+        "latency_ms": 2.0,
+        "reward": 0.4,
+        "failure": None,
+        "proposed_at": "",
+        "finished_at": "",
+    }
+    return Trial(**{**values, **changes})  # type: ignore[arg-type]  # a table of defaults has no types
+
+
+def test_time_left_follows_the_pace_of_this_session() -> None:
+    assert time_left_s(ended_now=4, remaining=6, elapsed_s=20.0) == 30.0
+
+
+def test_time_left_is_unknown_before_the_first_trial_has_ended() -> None:
+    assert time_left_s(ended_now=0, remaining=6, elapsed_s=20.0) is None
+
+
+def test_a_complete_trial_is_one_line_of_numbers() -> None:
+    assert trial_line(trial()) == "trial    7  accuracy 0.5000  latency 2.0000 ms  reward 0.4000"
+
+
+def test_a_repeat_names_the_trial_that_it_repeats() -> None:
+    assert trial_line(trial(repeat_of=3)).endswith("same network as trial 3")
+
+
+def test_a_failed_trial_says_why() -> None:
+    failure = Failure(FailureKind.WORKER_DIED, "killed")
+    assert trial_line(trial(state="failed", failure=failure)) == "trial    7  failed: worker_died: killed"
+
+
+def test_the_bar_shows_counts_workers_and_the_best() -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=200)
+    with Bar(TextColumn("{task.description}"), TextColumn("{task.fields[best]}"), console=console) as bar:
+        shown = SearchProgress(console, bar)
+        shown.progress(Progress(total=9, complete=3, failed=1, open=2, workers=2, workers_busy=1, best=trial()))
+    assert "2 running, 1 failed, workers 1/2 best 0.4000 (trial 7)" in written.getvalue()

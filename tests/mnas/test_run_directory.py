@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.experiment import Experiment, load_experiment
+from mnas.run_directory import RunDirectoryError, open_run, read_run
+
+
+@pytest.fixture(scope="module")
+def data() -> SearchData:
+    return load_search_data(DigitsSettings(image_size=16, reward_images=100))
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return load_experiment("experiments/quickstart.yaml")
+
+
+def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
+    with open_run(tmp_path / "run", experiment, data):
+        pass
+    with read_run(tmp_path / "run") as run:
+        assert run.experiment == experiment
+        assert run.input_form == {"image_size": 16, "channels": 1, "num_classes": 10}
+
+
+def test_the_lock_goes_with_the_context(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
+    for _ in range(2):
+        with open_run(tmp_path / "run", experiment, data):
+            pass
+
+
+def test_a_run_can_be_read_while_it_is_searched(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
+    with open_run(tmp_path / "run", experiment, data), read_run(tmp_path / "run") as run:
+        assert run.store.trials() == []
+
+
+def test_a_resumed_run_keeps_the_larger_number_of_trials(
+    tmp_path: Path, experiment: Experiment, data: SearchData
+) -> None:
+    more = msgspec.structs.replace(experiment, search=msgspec.structs.replace(experiment.search, trials=99))
+    for given in (experiment, more):
+        with open_run(tmp_path / "run", given, data):
+            pass
+    with read_run(tmp_path / "run") as run:
+        assert run.experiment.search.trials == 99
+
+
+def test_a_killed_start_can_be_started_again(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
+    # Between making the file and its tables: SQLite has an empty database then.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "trials.sqlite").touch()
+    with open_run(tmp_path / "run", experiment, data) as run:
+        assert run.store.trials() == []
+
+
+def test_a_run_that_has_not_begun_says_so(tmp_path: Path) -> None:
+    (tmp_path / "trials.sqlite").touch()
+    with pytest.raises(RunDirectoryError, match="not begun"), read_run(tmp_path):
+        pass
