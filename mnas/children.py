@@ -39,6 +39,7 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
 
     Raises ConfigurationError where that cluster cannot be reached.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless the user says so
     if settings.ray_address is None:
         # Workers beyond the cores are the user's wish; Ray would let them wait for ever.
         workers = settings.workers if isinstance(settings.workers, int) else 1

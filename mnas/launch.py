@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,8 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
         store = run.store
         counts = store.counts()
         if counts["proposed"] or sum(counts.values()) < experiment.search.trials:
+            # Ray prints what befalls its workers on standard output, which is for the answer alone.
+            stack.enter_context(redirect_stdout(stack.enter_context((directory / "ray.log").open("a"))))
             stack.enter_context(ray_cluster(experiment.search))
             workers = worker_count(experiment.search, experiment.device)
             pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)

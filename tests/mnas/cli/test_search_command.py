@@ -144,6 +144,18 @@ def test_a_finished_search_answers_again_at_once(finished: Finished) -> None:
     assert json.loads(again.stdout) == json.loads(completed.stdout)
 
 
+def test_a_killed_worker_is_replaced_and_leaves_the_output_clean(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(experiment(tmp_path), "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path, 1, process)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "ChildWorker" in child.name()]
+    workers[0].kill()
+    out, said = process.communicate(timeout=180)
+    assert json.loads(out)["complete"] == TRIALS
+    assert [line for line in said.splitlines() if not line.startswith("trial ")] == []
+
+
 def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     path = experiment(tmp_path)
     process = start(path)
