@@ -84,6 +84,12 @@ def _session(pid: int) -> int | None:
         return None
 
 
+def child_workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Return the processes that train children."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "ChildWorker" in child.name()]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
     folder = tmp_path_factory.mktemp("search")
@@ -154,6 +160,18 @@ def test_a_killed_worker_is_replaced_and_leaves_the_output_clean(tmp_path: Path)
     out, said = process.communicate(timeout=180)
     assert json.loads(out)["complete"] == TRIALS
     assert [line for line in said.splitlines() if not line.startswith("trial ")] == []
+
+
+def test_a_stopped_worker_ends_with_a_killed_driver(tmp_path: Path) -> None:
+    # As after a kill in a quiet window that took the guard along, which would have let the worker go on.
+    process = start(experiment(tmp_path))
+    wait_for(tmp_path, 1, process)
+    worker = child_workers(process)[0]
+    worker.suspend()
+    process.kill()
+    process.communicate()
+    worker.wait(timeout=60)
+    kill_session(process)
 
 
 def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
