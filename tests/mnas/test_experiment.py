@@ -3,9 +3,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import experiments
 from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
 
-EXPERIMENTS = sorted(Path("experiments").glob("*.yaml"))
+FOLDER = Path(experiments.__file__).parent
+EXPERIMENTS = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -15,7 +17,7 @@ def test_every_experiment_that_we_ship_is_valid(path: Path) -> None:
 
 
 def quickstart() -> Experiment:
-    return load_experiment("experiments/quickstart.yaml")
+    return load_experiment(FOLDER / "quickstart.yaml")
 
 
 def test_an_experiment_survives_the_store() -> None:
@@ -39,6 +41,6 @@ def test_what_decides_the_order_of_proposals_cannot_be_changed_on_resuming() -> 
 
 
 def test_the_papers_protocol_is_the_papers() -> None:
-    paper = load_experiment("experiments/imagenet_ascend.yaml")
+    paper = load_experiment(FOLDER / "imagenet_ascend.yaml")
     assert (paper.search.trials, paper.training.epochs, paper.data.reward_images) == (8000, 5, 50_000)
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))

@@ -3,6 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import experiments
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.experiment import Experiment, load_experiment
 from mnas.run_directory import RunDirectoryError, open_run, read_run
@@ -15,7 +16,7 @@ def data() -> SearchData:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return load_experiment("experiments/quickstart.yaml")
+    return load_experiment(Path(experiments.__file__).parent / "quickstart.yaml")
 
 
 def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
