@@ -107,12 +107,8 @@ class ChildWorker:
                 device=self._device,
                 threads=self._threads,
             )
-        except TrainingDivergedError as error:
-            return _Reply(None, Failure(FailureKind.TRAINING_DIVERGED, str(error)), _resident_mb())
-        except OutOfMemoryError as error:
-            return _Reply(None, Failure(FailureKind.OUT_OF_MEMORY, str(error)), _resident_mb())
         except MnasError as error:
-            return _Reply(None, Failure(FailureKind.INTERNAL, str(error)), _resident_mb())
+            return _Reply(None, Failure(_failure_kind(error), str(error)), _resident_mb())
         return _Reply(asdict(result), None, _resident_mb())
 
 
@@ -230,6 +226,12 @@ class _Slot:
         except RayTaskError as error:
             raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
         return reply
+
+
+def _failure_kind(error: MnasError) -> FailureKind:
+    if isinstance(error, TrainingDivergedError):
+        return FailureKind.TRAINING_DIVERGED
+    return FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.INTERNAL
 
 
 def _die_with_parent() -> None:
