@@ -29,8 +29,8 @@ class HostPhone:
     `core` defaults to the last one this process may use (the first ones get most interrupts). `quiet` makes
     the context in which a window is timed, entered when the model is loaded and warm: whoever has work on
     this machine passes one that holds the work back (`ProcessPauser.window`), so that it stands still for the
-    timed runs only. Other programs' memory traffic on other cores, unlike their use of this one, shows in no
-    number here: measure on a machine that has nothing else to do.
+    timed runs only. Windows in which anything else is busy, on whichever core, are rejected; what other tenants
+    of a virtual machine's hardware do shows in no number here.
     Raises PhoneError (`phone_unknown`) for a core this process may not use.
     """
 
@@ -145,6 +145,7 @@ class HostPhone:
             wall_ms=tuple(timed["wall_ms"]),
             cpu_ms=tuple(timed["cpu_ms"]),
             involuntary_switches=timed["involuntary_switches"],
+            others_busy=timed["others_busy"],
             frequency_khz_before=timed["frequency_khz_before"],
             frequency_khz_after=timed["frequency_khz_after"],
         )

@@ -101,14 +101,20 @@ class LoadedModel:
             runs += 1
         return runs
 
-    def run_timed(self, runs: int, min_runs: int, budget_ms: float) -> tuple[list[float], list[float]]:
-        """Wall and CPU times in ms of up to `runs` runs; after `budget_ms`, of no more than `min_runs`."""
+    def run_timed(self, runs: int, min_runs: int, budget_ms: float, machine: Machine) -> dict[str, Any]:
+        """Time up to `runs` runs; after `budget_ms`, no more than `min_runs`.
+
+        Returns `wall_ms` and `cpu_ms` of each run, and `others_busy` of the machine just before it.
+        """
         run, feed = self._session.run, self._feed
         wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
         wall_ms: list[float] = []
         cpu_ms: list[float] = []
+        others_busy: list[float] = []
         deadline_ns = wall_clock() + int(budget_ms * 1e6)
         while len(wall_ms) < runs and (len(wall_ms) < min_runs or wall_clock() < deadline_ns):
+            if (busy := machine.others_busy()) is not None:
+                others_busy.append(busy)
             cpu_start = cpu_clock()
             wall_start = wall_clock()
             run(None, feed)
@@ -116,7 +122,30 @@ class LoadedModel:
             cpu_end = cpu_clock()
             wall_ms.append((wall_end - wall_start) / 1e6)
             cpu_ms.append((cpu_end - cpu_start) / 1e6)
-        return wall_ms, cpu_ms
+        mean_busy = sum(others_busy) / len(others_busy) if others_busy else None
+        return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "others_busy": mean_busy}
+
+
+class Machine:
+    """How busy the whole machine is, this process aside."""
+
+    def __init__(self) -> None:
+        self._cores = os.cpu_count() or 1
+        try:
+            self._loadavg: int | None = os.open("/proc/loadavg", os.O_RDONLY)
+        except OSError:
+            self._loadavg = None
+
+    def others_busy(self) -> float | None:
+        """The other threads that run or could run now, as a share of the cores; None where it cannot be read.
+
+        Takes some microseconds. The caller itself is running and is left out.
+        """
+        if self._loadavg is None:
+            return None
+        # "0.20 0.18 0.12 1/80 11206": the fourth field starts with the number of runnable threads.
+        runnable = os.pread(self._loadavg, 64, 0).split()[3].partition(b"/")[0]
+        return max(0, int(runnable) - 1) / self._cores
 
 
 class Runner:
@@ -125,6 +154,7 @@ class Runner:
     def __init__(self, core: int, model_fd: int) -> None:
         self._frequency_folder = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
         self._model_fd = model_fd
+        self._machine = Machine()
         self._model: LoadedModel | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -168,11 +198,10 @@ class Runner:
         self._model.run_untimed(rewarm_runs, rewarm_min_ms)
         frequency_khz_before = self._frequency_khz()
         switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
-        wall_ms, cpu_ms = self._model.run_timed(runs, min_runs, budget_ms)
+        timed = self._model.run_timed(runs, min_runs, budget_ms, self._machine)
         return {
             "ok": True,
-            "wall_ms": wall_ms,
-            "cpu_ms": cpu_ms,
+            **timed,
             "involuntary_switches": resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - switches,
             "frequency_khz_before": frequency_khz_before,
             "frequency_khz_after": self._frequency_khz(),

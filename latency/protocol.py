@@ -37,6 +37,10 @@ class MeasurementSettings:
     """Largest accepted rate of involuntary context switches, besides a single one, which any window may have.
     A core shared in slices of 3 ms shows some 200 per second. Short runs fit between two slices: their wall
     and CPU times agree, yet the other process empties the caches and they take up to 20 % longer."""
+    others_busy_limit: float = 0.1
+    """Largest accepted share of the machine's cores that other work kept busy. Cores share caches, memory and, as
+    hyper-threads, execution units: a busy neighbour has made runs 1.2 to 1.6 times slower with nothing to see in
+    their CPU times."""
     max_attempts: int = 8
     """Windows that may be tried before the phone counts as unstable."""
     backoff_s: float = 0.05
@@ -57,6 +61,7 @@ class MeasurementSettings:
         _require_number(self, "contention_limit", 1.0, 10.0)
         _require_number(self, "relative_mad_limit", 0.0, 1.0)
         _require_number(self, "switches_per_s_limit", 0.0, 1e6)
+        _require_number(self, "others_busy_limit", 0.0, 1e3)
         _require_whole(self, "max_attempts", 1, 1_000)
         _require_number(self, "backoff_s", 0.0, 60.0)
         _require_number(self, "load_timeout_s", 0.01, 3_600.0)

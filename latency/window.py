@@ -38,6 +38,8 @@ class TimedWindow:
     """The core's clock just before the runs; None where it cannot be read (most virtual machines)."""
     frequency_khz_after: int | None = None
     """The core's clock just after the runs."""
+    others_busy: float | None = None
+    """Mean share of the machine's cores that other threads wanted during the runs; None where unreadable."""
 
     def __post_init__(self) -> None:
         if not self.wall_ms or len(self.wall_ms) != len(self.cpu_ms):
@@ -93,6 +95,10 @@ def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
         return (
             f"{window.involuntary_switches} involuntary context switches in {seconds:.3f} s are above "
             f"1 + {settings.switches_per_s_limit:g} per second"
+        )
+    if window.others_busy is not None and window.others_busy > settings.others_busy_limit:
+        return (
+            f"other work on {window.others_busy:.0%} of the machine's cores is above {settings.others_busy_limit:.0%}"
         )
     if window.relative_mad > settings.relative_mad_limit:
         return f"relative MAD {window.relative_mad:.3f} is above {settings.relative_mad_limit:g}"

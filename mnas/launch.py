@@ -7,7 +7,7 @@ from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency import LatencyService, ProcessPauser, create_phone
+from latency import LatencyService, ProcessPauser, RetryPolicy, create_phone
 from mnas.children import ChildPool, ray_cluster, worker_count
 from mnas.data import load_search_data
 from mnas.errors import ConfigurationError, MnasError
@@ -17,6 +17,9 @@ from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial
 from search_space import ArchitectureFile, architecture_from_dict, write_architecture
+
+# A machine may be busy with something else for minutes; the children of a search take as long.
+PATIENT = RetryPolicy(retries=12, max_delay_s=20.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             stack.callback(pauser.close)
             phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
             stack.callback(phone.close)
-            service = stack.enter_context(LatencyService(phone, experiment.latency.measurement_settings()))
+            settings = experiment.latency.measurement_settings()
+            service = stack.enter_context(LatencyService(phone, settings, retry=PATIENT))
             meter = OnnxLatencyMeter(service, run.input_form)
             stack.callback(meter.close)
             plan = Plan(

@@ -153,7 +153,9 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
     cores = sorted(os.sched_getaffinity(0))
     settings = MeasurementSettings()
     # In the unprotected condition whatever is measured counts, as it would in a tool without a protocol.
-    unprotected = replace(settings, contention_limit=10.0, relative_mad_limit=1.0, switches_per_s_limit=1e6)
+    unprotected = replace(
+        settings, contention_limit=10.0, relative_mad_limit=1.0, switches_per_s_limit=1e6, others_busy_limit=1e3
+    )
     pauser = ProcessPauser(pause_limit_s)
     victims: list[int] = []
     plain = HostPhone("plain", quiet=nullcontext)

@@ -77,6 +77,7 @@ def tolerant() -> MeasurementSettings:
         contention_limit=10.0,
         relative_mad_limit=1.0,
         switches_per_s_limit=1e6,
+        others_busy_limit=1e3,
         load_timeout_s=30.0,
         window_timeout_s=30.0,
     )

@@ -24,6 +24,7 @@ from latency.protocol import MeasurementSettings
         {"contention_limit": 0.99},
         {"relative_mad_limit": -0.01},
         {"switches_per_s_limit": -1.0},
+        {"others_busy_limit": -0.1},
         {"max_attempts": 0},
         {"backoff_s": -1.0},
         {"load_timeout_s": 0.0},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,11 +85,16 @@ def test_a_steady_window_is_accepted() -> None:
     [
         (window([1.04] * 10, [1.0] * 10), "contention 1.040 is above 1.03"),
         (window([1.0] * 100, switches=3), "3 involuntary context switches in 0.100 s"),
+        (replace(window([1.0] * 9), others_busy=0.5), "other work on 50% of the machine's cores is above 10%"),
         (window([1.0, 1.1, 1.2, 1.3, 1.4]), "relative MAD 0.083 is above 0.03"),
     ],
 )
 def test_a_disturbed_window_is_rejected_with_number_and_limit(timed: TimedWindow, reason: str) -> None:
     assert reason in str(rejection(timed, MeasurementSettings()))
+
+
+def test_a_little_other_work_is_accepted() -> None:
+    assert rejection(replace(window([1.0] * 9), others_busy=0.05), MeasurementSettings()) is None
 
 
 def test_a_few_context_switches_in_a_long_window_are_accepted() -> None:
