@@ -15,10 +15,12 @@ from pathlib import Path
 from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, RejectedWindow, model_sha256
+from latency.reference import reference_model
 from latency.runner_process import RunnerProcess
-from latency.window import TimedWindow, rejection
+from latency.window import TimedWindow, percentile, rejection
 
 MAX_BACKOFF_S = 1.0
+REFERENCE_TIMEOUT_S = 60.0
 
 Quiet = Callable[[], AbstractContextManager[None]]
 
@@ -29,8 +31,8 @@ class HostPhone:
     `core` defaults to the last one this process may use (the first ones get most interrupts). `quiet` makes
     the context in which a window is timed, entered when the model is loaded and warm: whoever has work on
     this machine passes one that holds the work back (`ProcessPauser.window`), so that it stands still for the
-    timed runs only. Windows in which anything else is busy, on whichever core, are rejected; what other tenants
-    of a virtual machine's hardware do shows in no number here.
+    timed runs only. Windows are rejected in which anything else is busy, on whichever core, or in which the core
+    is slower than at its best, whatever the cause: a reference network is timed beside every candidate.
     Raises PhoneError (`phone_unknown`) for a core this process may not use.
     """
 
@@ -43,6 +45,7 @@ class HostPhone:
         self._quiet = quiet
         self._lock = threading.Lock()
         self._runner: RunnerProcess | None = None
+        self._reference_best_ms: float | None = None
 
     @property
     def runner_pid(self) -> int | None:
@@ -86,7 +89,29 @@ class HostPhone:
             self._runner = None
         if self._runner is None:
             self._runner = RunnerProcess(self._core)
+            self._runner.load_reference(reference_model(), REFERENCE_TIMEOUT_S)
         return self._runner
+
+    def _calibrate(self, runner: RunnerProcess, settings: MeasurementSettings) -> float:
+        """Return the best that the reference network shows on the core while nothing else is busy."""
+        request = {"op": "time_reference", "seconds": settings.calibration_s, "runs": settings.reference_runs}
+        for attempt in range(settings.max_attempts):
+            with self._quiet():
+                timed = runner.ask(request, settings.window_timeout_s)
+            calm_ms = [
+                reference_ms
+                for reference_ms, busy in zip(timed["reference_ms"], timed["others_busy"], strict=True)
+                if busy <= settings.others_busy_limit
+            ]
+            if calm_ms:
+                # Not the minimum, which is luck; the core may be slow for most of the time, hardly for nine tenths.
+                return percentile(calm_ms, 10)
+            self._back_off(attempt, settings)
+        raise PhoneError(
+            "phone_unstable",
+            f"phone {self.name!r}: other work kept the machine busy during {settings.max_attempts} calibrations; "
+            "stop it, or pass a quiet context that pauses it",
+        )
 
     def _identity(self, runner: RunnerProcess) -> PhoneIdentity:
         return PhoneIdentity(
@@ -100,6 +125,8 @@ class HostPhone:
         )
 
     def _measure(self, runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        if self._reference_best_ms is None:
+            self._reference_best_ms = self._calibrate(runner, settings)
         loaded = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
         rejected: list[RejectedWindow] = []
         while True:
@@ -110,9 +137,7 @@ class HostPhone:
             rejected.append(RejectedWindow(reason, window))
             if len(rejected) == settings.max_attempts:
                 break
-            # Spread at random, so that two programs that measure on one core do not keep meeting.
-            delay_s = min(settings.backoff_s * 2 ** (len(rejected) - 1), MAX_BACKOFF_S)
-            time.sleep(delay_s * random.uniform(0.5, 1.5))
+            self._back_off(len(rejected) - 1, settings)
         return LatencyRecord(
             model_sha256=model_sha256(model),
             phone=self._identity(runner),
@@ -130,6 +155,11 @@ class HostPhone:
             measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         )
 
+    def _back_off(self, failures_before: int, settings: MeasurementSettings) -> None:
+        # Spread at random, so that two programs that measure on one core do not keep meeting.
+        delay_s = min(settings.backoff_s * 2**failures_before, MAX_BACKOFF_S)
+        time.sleep(delay_s * random.uniform(0.5, 1.5))
+
     def _timed_window(self, runner: RunnerProcess, settings: MeasurementSettings) -> TimedWindow:
         request = {
             "op": "time",
@@ -138,14 +168,21 @@ class HostPhone:
             "runs": settings.runs,
             "min_runs": settings.min_runs,
             "budget_ms": settings.window_budget_ms,
+            "reference_runs": settings.reference_runs,
         }
         with self._quiet():
             timed = runner.ask(request, settings.window_timeout_s)
+        reference_ms = max(timed["reference_before_ms"], timed["reference_after_ms"])
+        if self._reference_best_ms is None or reference_ms < self._reference_best_ms * (1 - settings.drift_limit):
+            self._reference_best_ms = reference_ms
         return TimedWindow(
             wall_ms=tuple(timed["wall_ms"]),
             cpu_ms=tuple(timed["cpu_ms"]),
             involuntary_switches=timed["involuntary_switches"],
             others_busy=timed["others_busy"],
+            reference_before_ms=timed["reference_before_ms"],
+            reference_after_ms=timed["reference_after_ms"],
+            reference_best_ms=self._reference_best_ms,
             frequency_khz_before=timed["frequency_khz_before"],
             frequency_khz_after=timed["frequency_khz_after"],
         )

@@ -4,8 +4,13 @@ It pins itself to one core, then answers JSON requests, one line each way:
 
     {"op": "load", "size": bytes, "warmup_runs": n, "warmup_min_ms": ms}
         read the model from the shared file, make the session, warm it up
-    {"op": "time", "rewarm_runs": n, "rewarm_min_ms": ms, "runs": n, "min_runs": n, "budget_ms": ms}
-        run untimed, then timed
+    {"op": "load_reference", "size": bytes}
+        read the reference network from the shared file; it stays loaded
+    {"op": "time_reference", "seconds": s, "runs": n}
+        time the reference again and again, for so long
+    {"op": "time", "rewarm_runs": n, "rewarm_min_ms": ms, "runs": n, "min_runs": n, "budget_ms": ms,
+     "reference_runs": n}
+        run untimed, then timed, the reference before and after
     {"op": "release"}
         drop the session and its memory
 
@@ -26,6 +31,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -156,6 +162,7 @@ class Runner:
         self._model_fd = model_fd
         self._machine = Machine()
         self._model: LoadedModel | None = None
+        self._reference: LoadedModel | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
@@ -163,6 +170,10 @@ class Runner:
         try:
             if operation == "load":
                 return self._load(**request)
+            if operation == "load_reference":
+                return self._load_reference(**request)
+            if operation == "time_reference":
+                return self._time_reference(**request)
             if operation == "time":
                 return self._time(**request)
             if operation == "release":
@@ -190,21 +201,46 @@ class Runner:
             "governor": self._governor(),
         }
 
+    def _load_reference(self, size: int) -> dict[str, Any]:
+        self._reference = LoadedModel(_read(self._model_fd, size))
+        self._reference.run_untimed(10, 100.0)
+        return {"ok": True}
+
+    def _time_reference(self, seconds: float, runs: int) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        reference_ms: list[float] = []
+        others_busy: list[float] = []
+        while not reference_ms or time.monotonic() < deadline:
+            others_busy.append(self._machine.others_busy() or 0.0)
+            reference_ms.append(self._reference_ms(runs))
+            time.sleep(0.02)
+        return {"ok": True, "reference_ms": reference_ms, "others_busy": others_busy}
+
+    def _reference_ms(self, runs: int) -> float:
+        if self._reference is None:
+            raise ValueError("the reference network is not loaded")
+        self._reference.run_untimed(3, 0.0)
+        return float(median(self._reference.run_timed(runs, runs, 0.0, self._machine)["wall_ms"]))
+
     def _time(
-        self, rewarm_runs: int, rewarm_min_ms: float, runs: int, min_runs: int, budget_ms: float
+        self, rewarm_runs: int, rewarm_min_ms: float, runs: int, min_runs: int, budget_ms: float, reference_runs: int
     ) -> dict[str, Any]:
         if self._model is None:
             raise ValueError("op 'time' needs a loaded model")
+        reference_before_ms = self._reference_ms(reference_runs)
         self._model.run_untimed(rewarm_runs, rewarm_min_ms)
         frequency_khz_before = self._frequency_khz()
         switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
         timed = self._model.run_timed(runs, min_runs, budget_ms, self._machine)
+        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - switches
         return {
             "ok": True,
             **timed,
-            "involuntary_switches": resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw - switches,
+            "involuntary_switches": switches,
             "frequency_khz_before": frequency_khz_before,
             "frequency_khz_after": self._frequency_khz(),
+            "reference_before_ms": reference_before_ms,
+            "reference_after_ms": self._reference_ms(reference_runs),
         }
 
     def _release(self) -> dict[str, Any]:

@@ -41,6 +41,12 @@ class MeasurementSettings:
     """Largest accepted share of the machine's cores that other work kept busy. Cores share caches, memory and, as
     hyper-threads, execution units: a busy neighbour has made runs 1.2 to 1.6 times slower with nothing to see in
     their CPU times."""
+    reference_runs: int = 20
+    """Timed runs of the reference network before and after the candidate's."""
+    drift_limit: float = 0.03
+    """Largest accepted slowdown of the reference network, relative to the best it has shown on the core."""
+    calibration_s: float = 2.0
+    """How long the reference network is timed when a phone is used first, to know its best."""
     max_attempts: int = 8
     """Windows that may be tried before the phone counts as unstable."""
     backoff_s: float = 0.05
@@ -62,6 +68,9 @@ class MeasurementSettings:
         _require_number(self, "relative_mad_limit", 0.0, 1.0)
         _require_number(self, "switches_per_s_limit", 0.0, 1e6)
         _require_number(self, "others_busy_limit", 0.0, 1e3)
+        _require_whole(self, "reference_runs", 1, 100_000)
+        _require_number(self, "drift_limit", 0.0, 1e3)
+        _require_number(self, "calibration_s", 0.0, 600.0)
         _require_whole(self, "max_attempts", 1, 1_000)
         _require_number(self, "backoff_s", 0.0, 60.0)
         _require_number(self, "load_timeout_s", 0.01, 3_600.0)

@@ -51,10 +51,7 @@ class RunnerProcess:
 
     def load(self, model: bytes, warmup_runs: int, warmup_min_ms: float, timeout_s: float) -> dict[str, Any]:
         """Load the model and warm it up. Raises as `ask` does."""
-        self._model_file.seek(0)
-        self._model_file.truncate()
-        self._model_file.write(model)
-        self._model_file.flush()
+        self._hand_over(model)
         request = {
             "op": "load",
             "size": len(model),
@@ -62,6 +59,17 @@ class RunnerProcess:
             "warmup_min_ms": warmup_min_ms,
         }
         return self.ask(request, timeout_s)
+
+    def load_reference(self, model: bytes, timeout_s: float) -> None:
+        """Load the reference network, which stays loaded beside the models. Raises as `ask` does."""
+        self._hand_over(model)
+        self.ask({"op": "load_reference", "size": len(model)}, timeout_s)
+
+    def _hand_over(self, model: bytes) -> None:
+        self._model_file.seek(0)
+        self._model_file.truncate()
+        self._model_file.write(model)
+        self._model_file.flush()
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """The runner's answer to one request.

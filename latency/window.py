@@ -40,6 +40,12 @@ class TimedWindow:
     """The core's clock just after the runs."""
     others_busy: float | None = None
     """Mean share of the machine's cores that other threads wanted during the runs; None where unreadable."""
+    reference_before_ms: float | None = None
+    """Median time of the reference network just before the runs (see `latency.reference`)."""
+    reference_after_ms: float | None = None
+    """The same just after them."""
+    reference_best_ms: float | None = None
+    """The best that the reference network had shown on this core by then."""
 
     def __post_init__(self) -> None:
         if not self.wall_ms or len(self.wall_ms) != len(self.cpu_ms):
@@ -85,6 +91,13 @@ class TimedWindow:
         """Median wall time / CPU time of a run: 1 on a core of one's own, more on a shared one."""
         return median(wall / cpu for wall, cpu in zip(self.wall_ms, self.cpu_ms, strict=True))
 
+    @property
+    def drift(self) -> float | None:
+        """How much slower than at its best the reference network was, before or after; 0.05 means 5%."""
+        if self.reference_before_ms is None or self.reference_after_ms is None or self.reference_best_ms is None:
+            return None
+        return max(self.reference_before_ms, self.reference_after_ms) / self.reference_best_ms - 1
+
 
 def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
     """Why the protocol does not accept the window, with the number and its limit; None when it does."""
@@ -100,6 +113,8 @@ def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
         return (
             f"other work on {window.others_busy:.0%} of the machine's cores is above {settings.others_busy_limit:.0%}"
         )
+    if window.drift is not None and window.drift > settings.drift_limit:
+        return f"the core is {window.drift:.1%} slower than at its best, which is above {settings.drift_limit:.0%}"
     if window.relative_mad > settings.relative_mad_limit:
         return f"relative MAD {window.relative_mad:.3f} is above {settings.relative_mad_limit:g}"
     return None

@@ -154,7 +154,12 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
     settings = MeasurementSettings()
     # In the unprotected condition whatever is measured counts, as it would in a tool without a protocol.
     unprotected = replace(
-        settings, contention_limit=10.0, relative_mad_limit=1.0, switches_per_s_limit=1e6, others_busy_limit=1e3
+        settings,
+        contention_limit=10.0,
+        relative_mad_limit=1.0,
+        switches_per_s_limit=1e6,
+        others_busy_limit=1e3,
+        drift_limit=1e3,
     )
     pauser = ProcessPauser(pause_limit_s)
     victims: list[int] = []

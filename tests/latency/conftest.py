@@ -78,6 +78,8 @@ def tolerant() -> MeasurementSettings:
         relative_mad_limit=1.0,
         switches_per_s_limit=1e6,
         others_busy_limit=1e3,
+        drift_limit=1e3,
+        calibration_s=0.0,
         load_timeout_s=30.0,
         window_timeout_s=30.0,
     )

@@ -75,7 +75,7 @@ def test_noise_on_another_core_gives_no_latency(tiny_model: bytes, tolerant: Mea
     assert caught.value.kind == "phone_unstable"
 
 
-def test_the_quiet_context_surrounds_each_window_and_nothing_else(
+def test_the_quiet_context_surrounds_the_calibration_and_each_window_and_nothing_else(
     tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     entered: list[bool] = []
@@ -90,10 +90,10 @@ def test_the_quiet_context_surrounds_each_window_and_nothing_else(
         phone.identify()
         assert entered == []
         phone.measure(tiny_model, tolerant)
-        assert len(entered) == 1
+        assert len(entered) == 2
         with pytest.raises(PhoneError, match="steady"):
             phone.measure(tiny_model, replace(tolerant, relative_mad_limit=0.0, runs=200, max_attempts=3))
-        assert len(entered) == 4
+        assert len(entered) == 5
     finally:
         phone.close()
 

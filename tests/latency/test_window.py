@@ -93,6 +93,16 @@ def test_a_disturbed_window_is_rejected_with_number_and_limit(timed: TimedWindow
     assert reason in str(rejection(timed, MeasurementSettings()))
 
 
+def test_a_core_that_is_slower_than_at_its_best_is_rejected() -> None:
+    timed = replace(window([1.0] * 9), reference_before_ms=0.1, reference_after_ms=0.11, reference_best_ms=0.1)
+    assert "10.0% slower than at its best" in str(rejection(timed, MeasurementSettings()))
+
+
+def test_a_core_at_its_best_is_accepted() -> None:
+    timed = replace(window([1.0] * 9), reference_before_ms=0.1, reference_after_ms=0.102, reference_best_ms=0.1)
+    assert rejection(timed, MeasurementSettings()) is None
+
+
 def test_a_little_other_work_is_accepted() -> None:
     assert rejection(replace(window([1.0] * 9), others_busy=0.05), MeasurementSettings()) is None
 
