@@ -125,9 +125,9 @@ class HostPhone:
         )
 
     def _measure(self, runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        loaded = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
         if self._reference_best_ms is None:
             self._reference_best_ms = self._calibrate(runner, settings)
-        loaded = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
         rejected: list[RejectedWindow] = []
         while True:
             window = self._timed_window(runner, settings)

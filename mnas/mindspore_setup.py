@@ -32,6 +32,12 @@ def mindspore_environment(threads: int | None = None) -> dict[str, str]:
     return {**_ONEDNN, **_QUIET, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
 
 
+def set_mindspore_environment(threads: int | None = None) -> None:
+    """Set those variables in this process, where the user has not; call it before any import of MindSpore."""
+    for name, value in mindspore_environment(threads).items():
+        os.environ.setdefault(name, value)
+
+
 def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> None:
     """Import MindSpore in graph mode for `device`; variables that the user has set stay as they are.
 
@@ -47,8 +53,7 @@ def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> Non
             RuntimeWarning,
             stacklevel=2,
         )
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+    set_mindspore_environment(threads)
     import mindspore
 
     mindspore.set_context(mode=mindspore.GRAPH_MODE)

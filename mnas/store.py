@@ -146,12 +146,12 @@ class TrialStore:
         with self._explained():
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
             try:
-                self._prepare()
+                self._prepare(create)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: bool) -> None:
         connection = self._connection
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
@@ -162,6 +162,8 @@ class TrialStore:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if version == 0 and tables:
             raise StoreError(f"{self.path}: an SQLite file, but not one of mnas; choose another run directory")
+        if version == 0 and not create:
+            raise StoreError(f"{self.path}: the run has not begun yet; start it with `mnas search`")
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             # user_version is set in the same transaction: a kill in between leaves an empty file, not half a schema.

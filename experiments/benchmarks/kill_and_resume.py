@@ -23,7 +23,7 @@ import psutil
 from mnas.experiment import load_experiment
 from mnas.replay import replay
 from mnas.run_directory import DATABASE
-from mnas.store import Trial, TrialStore
+from mnas.store import StoreError, Trial, TrialStore
 
 
 def main() -> int:
@@ -95,9 +95,12 @@ def session_members(session: int) -> list[int]:
 
 def check_ended(database: Path, before: dict[int, Trial]) -> dict[int, Trial]:
     """Return the trials that have ended; raise where one that had ended before is gone or changed."""
-    if not database.exists():
+    try:
+        store = TrialStore(database)
+    except StoreError:  # killed before the run had begun
+        if before:
+            raise
         return before
-    store = TrialStore(database)
     ended = {trial.id: trial for trial in store.trials() if trial.state != "proposed"}
     store.close()
     for number, trial in before.items():

@@ -16,6 +16,7 @@ from mnas.data.order import epoch_order, full_batches
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
 from mnas.data.source import Batch
 from mnas.errors import DataError
+from mnas.mindspore_setup import set_mindspore_environment
 
 # Inception's random part of a picture: fraction of the area, and width / height.
 CROP_AREA = (0.08, 1.0)
@@ -62,6 +63,7 @@ class StreamedImages:
 
         The random parts repeat for the same (seed, epoch) if the number of workers is the same too.
         """
+        set_mindspore_environment()
         from mindspore.dataset import vision
 
         visited = full_batches(len(self), batch_size) * batch_size
@@ -78,6 +80,7 @@ class StreamedImages:
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order; see `ImageSource`."""
+        set_mindspore_environment()
         operations = self._centred_square(self.evaluation_crop)
         for start, images in self._decoded(self.listing, operations, batch_size, crop_seed=0):
             yield self.preprocessing.normalize(images), self.listing.labels[start : start + len(images)]

@@ -7,6 +7,7 @@ import experiments
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.experiment import Experiment, load_experiment
 from mnas.run_directory import RunDirectoryError, open_run, read_run
+from mnas.store import TrialStore
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,6 @@ def test_a_killed_start_can_be_started_again(tmp_path: Path, experiment: Experim
 
 
 def test_a_run_that_has_not_begun_says_so(tmp_path: Path) -> None:
-    (tmp_path / "trials.sqlite").touch()
+    TrialStore(tmp_path / "trials.sqlite", create=True).close()
     with pytest.raises(RunDirectoryError, match="not begun"), read_run(tmp_path):
         pass

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ class Setup:
             reward=RewardSettings(),
             schedule=schedule,
             batch_size=4,
-            max_consecutive_failures=3,
+            max_consecutive_failures=trials,
         )
         self.trainer = Bench("accuracy", accuracy_of)
         self.latency = Bench("latency_ms", latency_of)
@@ -249,6 +250,7 @@ def test_failures_in_a_row_of_the_phone_stop_the_search(setup: Setup) -> None:
         raise TrialError(FailureKind.PHONE, "the phone is gone")
 
     setup.latency = Bench("latency_ms", gone)
+    setup.plan = replace(setup.plan, max_consecutive_failures=3)
     with pytest.raises(SearchStoppedError, match="the phone is gone"):
         setup.run()
 

@@ -100,6 +100,14 @@ def test_a_missing_database_is_named(tmp_path: Path) -> None:
         TrialStore(tmp_path / "trials.sqlite")
 
 
+def test_a_reader_leaves_a_database_that_has_not_begun_alone(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    path.touch()
+    with pytest.raises(StoreError, match="not begun"):
+        TrialStore(path)
+    assert path.read_bytes() == b""
+
+
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trials.sqlite"
     path.write_bytes(b"not a database, but long enough to look at " * 100)

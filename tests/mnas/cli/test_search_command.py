@@ -15,7 +15,7 @@ import yaml
 
 from mnas.experiment import load_experiment
 from mnas.replay import replay
-from mnas.store import Trial, TrialStore
+from mnas.store import StoreError, Trial, TrialStore
 
 TRIALS = 5
 
@@ -38,10 +38,10 @@ def command(path: Path, *more: str) -> list[str]:
 
 
 def ended(folder: Path) -> dict[int, Trial]:
-    database = folder / "run" / "trials.sqlite"
-    if not database.exists():
+    try:
+        store = TrialStore(folder / "run" / "trials.sqlite")
+    except StoreError:  # the run has not begun
         return {}
-    store = TrialStore(database)
     trials = {trial.id: trial for trial in store.trials() if trial.state != "proposed"}
     store.close()
     return trials
