@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controllers import hyperparameters, ppo, random_search
+from controllers import hyperparameters, local_search, ppo, random_search, regularized_evolution
 from controllers.controller import Controller, ControllerError, check_decision_sizes, check_seed
 from controllers.hyperparameters import Hyperparameter
 from search_space.names import did_you_mean
@@ -24,7 +24,7 @@ def create(name: str, decision_sizes: Sequence[int], *, seed: int, **values: obj
     """Return a new controller.
 
     Args:
-        name: `random` or `ppo`.
+        name: of a strategy, see `strategies`.
         decision_sizes: number of choices of each decision, each >= 1.
         seed: integer >= 0 that all randomness comes from.
         **values: hyper-parameters of the strategy, see `strategies`. `ppo` also takes `preset`
@@ -38,6 +38,14 @@ def create(name: str, decision_sizes: Sequence[int], *, seed: int, **values: obj
     if name == "random":
         return random_search.RandomSearch(
             sizes, seed, hyperparameters.build(name, random_search.RandomHyperparameters, values)
+        )
+    if name == "local_search":
+        return local_search.LocalSearch(
+            sizes, seed, hyperparameters.build(name, local_search.LocalSearchHyperparameters, values)
+        )
+    if name == "regularized_evolution":
+        return regularized_evolution.RegularizedEvolution(
+            sizes, seed, hyperparameters.build(name, regularized_evolution.EvolutionHyperparameters, values)
         )
     if name == "ppo":
         preset = values.pop("preset", "tuned")
@@ -70,6 +78,16 @@ def strategies() -> tuple[Strategy, ...]:
             "random",
             "uniform sampling without replacement",
             hyperparameters.describe(random_search.RandomHyperparameters),
+        ),
+        Strategy(
+            "local_search",
+            "climbing from neighbour to better neighbour, with random restarts",
+            hyperparameters.describe(local_search.LocalSearchHyperparameters),
+        ),
+        Strategy(
+            "regularized_evolution",
+            "mutation of good members of a population that forgets its oldest",
+            hyperparameters.describe(regularized_evolution.EvolutionHyperparameters),
         ),
         Strategy(
             "ppo",

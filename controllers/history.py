@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.controller import Architecture
-from controllers.state import index_type
+from controllers.controller import Architecture, State
+from controllers.state import index_type, read_architectures
 
 
 class History:
@@ -25,6 +26,9 @@ class History:
         self._numbers: list[int] = []
         self._rows: NDArray[Any] = np.empty((64, len(decision_sizes)), dtype=index_type(decision_sizes))
         self.unseen_count = math.prod(decision_sizes)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def __contains__(self, architecture: Architecture) -> bool:
         number = self._number(architecture)
@@ -77,6 +81,18 @@ class History:
             number, index = divmod(number, size)
             indices.append(index)
         return tuple(reversed(indices))
+
+
+def read_history(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> History:
+    """Return the history whose `rows` are stored under `key`.
+
+    Raises:
+        ControllerError: if they are missing or damaged.
+    """
+    history = History(decision_sizes)
+    for architecture in read_architectures(state, key, decision_sizes):
+        history.add(architecture)
+    return history
 
 
 def _random_below(bound: int, generator: np.random.Generator) -> int:

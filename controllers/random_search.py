@@ -8,14 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from controllers.controller import Architecture, State, check_count, check_results
-from controllers.history import History
-from controllers.state import (
-    check_identity,
-    generator_entry,
-    identity_entries,
-    read_architectures,
-    read_generator,
-)
+from controllers.history import History, read_history
+from controllers.state import check_identity, generator_entry, identity_entries, read_generator
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,5 @@ class RandomSearch:
         """Continue from `state`."""
         check_identity(state, self._identity)
         generator = read_generator(state, "generator")
-        history = History(self._sizes)
-        for architecture in read_architectures(state, "seen", self._sizes):
-            history.add(architecture)
+        history = read_history(state, "seen", self._sizes)
         self._generator, self._history = generator, history

@@ -1,142 +1,204 @@
 """How good is the best architecture that each strategy has found after a number of evaluations?
 
-    python -m experiments.benchmarks.search_quality --tables DIR
+    python -m experiments.benchmarks.search_quality --tables DIR --seeds 20 --results FILE.csv --plot FILE.svg
 
-DIR holds `anb_quadratic_surrogate.npz`, a fit of accuracy and latency on the MnasNet space of Accel-NASBench
-(7 blocks, 28 decisions). The reward is accuracy x latency^-0.07 with the latency on a ZCU102. The figure is
-the gap, (optimum - best so far) / (optimum - median of random architectures): 0 is the optimum, 1 a random
-architecture. Only evaluations of new architectures count. Proposals are made one at a time. The mean over
-seeds is printed with its standard error.
+DIR holds the data of `search_tables.py`. The figure is the gap, (optimum - reward) / (optimum - median of
+random architectures): 0 is the optimum, 1 a random architecture. The reward is the true one of the
+architecture with the best evaluation so far. Only evaluations of new architectures count. The mean over seeds
+is printed with its standard error.
+
+With --workers W, W proposals are always out and come back after random durations of 0.5 to 1.5. Optuna's TPE
+takes part if Optuna is installed; the plot needs Matplotlib. Neither is a dependency of the project.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import heapq
+import importlib
+import importlib.util
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 import controllers
+from controllers import Architecture
+from experiments.benchmarks.search_tables import Floats, Table, load_tables
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
-
-REWARD_EXPONENT = -0.07
 CHECKPOINTS = (50, 100, 200, 500, 1000)
-CONTENDERS: dict[str, tuple[str, dict[str, str]]] = {
-    "random": ("random", {}),
-    "ppo": ("ppo", {}),
-    "ppo, paper preset": ("ppo", {"preset": "paper"}),
-}
+PLOT_POINTS = (5, 10, 15, 20, 30, 40, 60, 75, 125, 150, 175, 250, 300, 350, 400, 600, 700, 800, 900)
+MAX_PROPOSALS_PER_EVALUATION = 20
+"""A strategy that repeats itself more than this has come to rest."""
+
+
+class Contender(Protocol):
+    """The part of a controller that the benchmark uses."""
+
+    def ask(self, count: int) -> list[Architecture]:
+        """Return up to `count` proposals."""
+        ...
+
+    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+        """Learn from rewards."""
+        ...
+
+
+Factory = Callable[[tuple[int, ...], int], Contender]
+"""Makes a contender from decision sizes and a seed."""
 
 
 @dataclass(frozen=True)
-class Quadratic:
-    """bias + h . linear + h . matrix . h, where h marks every choice but the first of each decision."""
+class Gap:
+    """The gap of one strategy on one table after a number of evaluations: a row of the results file."""
 
-    bias: float
-    linear: Floats
-    matrix: Floats
-
-    def __call__(self, marks: Floats) -> Floats:
-        """Evaluate marks of shape (batch, choices - decisions); returns shape (batch,)."""
-        values: Floats = self.bias + marks @ self.linear + ((marks @ self.matrix) * marks).sum(axis=1)
-        return values
-
-
-@dataclass(frozen=True)
-class Surrogate:
-    """A search space with a reward for each architecture."""
-
-    decision_sizes: tuple[int, ...]
-    accuracy: Quadratic
-    log_latency: Quadratic
-
-    def rewards(self, architectures: Indices) -> Floats:
-        """Return the rewards, shape (batch,), of architectures of shape (batch, decisions)."""
-        firsts = np.cumsum([0, *(size - 1 for size in self.decision_sizes[:-1])])
-        marks = np.zeros((len(architectures), sum(self.decision_sizes) - len(self.decision_sizes)))
-        rows, decisions = np.nonzero(architectures)
-        marks[rows, firsts[decisions] + architectures[rows, decisions] - 1] = 1.0
-        rewards: Floats = self.accuracy(marks) * np.exp(REWARD_EXPONENT * self.log_latency(marks))
-        return rewards
+    table: str
+    strategy: str
+    workers: int
+    evaluations: int
+    mean: float
+    standard_error: float
+    first_seed: int
+    seeds: int
+    cpu_ms_per_evaluation: float
+    """Of the contender and the table together."""
 
 
-def load_surrogate(path: Path) -> Surrogate:
-    """Read the surrogate's arrays."""
-    with np.load(path, allow_pickle=False) as arrays:
+def contenders() -> dict[str, Factory]:
+    """Return all strategies with their defaults, PPO's other preset, and Optuna's TPE if it is installed."""
 
-        def quadratic(name: str) -> Quadratic:
-            return Quadratic(float(arrays[f"{name}_b"]), arrays[f"{name}_lin"], arrays[f"{name}_M"])
+    def ours(name: str, **hyperparameters: str) -> Factory:
+        return lambda sizes, seed: controllers.create(name, sizes, seed=seed, **hyperparameters)
 
-        return Surrogate(tuple(int(size) for size in arrays["K"]), quadratic("acc"), quadratic("log_latency_zcu102"))
+    result = {strategy.name: ours(strategy.name) for strategy in controllers.strategies()}
+    result["ppo, paper preset"] = ours("ppo", preset="paper")
+    if importlib.util.find_spec("optuna"):
+        from experiments.benchmarks.optuna_tpe import OptunaTpe
 
-
-def random_architectures(sizes: tuple[int, ...], count: int) -> Indices:
-    """Return uniform architectures, the same ones at every call."""
-    generator = np.random.default_rng(0)
-    return np.stack([generator.integers(size, size=count) for size in sizes], axis=1)
-
-
-def climb(surrogate: Surrogate, start: Indices) -> float:
-    """Return the reward that steepest ascent reaches by changing one decision at a time."""
-    best, current = -np.inf, start[None]
-    while True:
-        rewards = surrogate.rewards(current)
-        winner = int(rewards.argmax())
-        if rewards[winner] <= best:
-            return float(best)
-        best, position = rewards[winner], current[winner]
-        neighbours = []
-        for decision, size in enumerate(surrogate.decision_sizes):
-            changed = np.repeat(position[None], size, axis=0)
-            changed[:, decision] = np.arange(size)
-            neighbours.append(changed)
-        current = np.concatenate(neighbours)
+        result["Optuna TPE"] = OptunaTpe
+    return result
 
 
-def best_so_far(controller: controllers.Controller, surrogate: Surrogate, evaluations: int) -> Floats:
-    """Return the best reward after each evaluation of a distinct architecture, shape (evaluations,)."""
-    known: dict[controllers.Architecture, float] = {}
-    while len(known) < evaluations:
-        (proposal,) = controller.ask(1)
-        if proposal not in known:
-            known[proposal] = float(surrogate.rewards(np.array([proposal]))[0])
-        controller.tell([proposal], [known[proposal]])
-    return np.maximum.accumulate(list(known.values()))
+def search(
+    contender: Contender, table: Table, evaluations: int, workers: int, generator: np.random.Generator
+) -> Floats:
+    """Return the true reward of the best architecture after each evaluation, shape (evaluations,).
+
+    The best is the one with the highest observed reward. Should the contender come to rest early, its last
+    value is repeated.
+    """
+    observed: dict[Architecture, float] = {}
+    running: list[tuple[float, int, Architecture]] = []
+    true_best: list[float] = []
+    best, clock, proposals = -np.inf, 0.0, 0
+    while len(observed) < evaluations and proposals < MAX_PROPOSALS_PER_EVALUATION * evaluations:
+        while len(running) < workers and (asked := contender.ask(1)):
+            heapq.heappush(running, (clock + generator.uniform(0.5, 1.5), proposals, asked[0]))
+            proposals += 1
+        if not running:  # The space is used up.
+            break
+        clock, _, architecture = heapq.heappop(running)
+        if architecture not in observed:
+            observed[architecture] = float(table.observe(np.array([architecture]), generator)[0])
+            if observed[architecture] > best:
+                best, true = observed[architecture], float(table.rewards(np.array([architecture]))[0])
+            true_best.append(true)
+        contender.tell([architecture], [observed[architecture]])
+    return np.array(true_best + true_best[-1:] * (evaluations - len(true_best)))
+
+
+def compare(
+    names: tuple[str, str], factory: Factory, table: Table, seeds: range, evaluations: int, workers: int
+) -> list[Gap]:
+    """Run one contender on one table with every seed; `names` are those of the table and the contender."""
+    started_s = time.process_time()
+    runs = []
+    for seed in seeds:
+        contender = factory(table.decision_sizes, seed)
+        runs.append(search(contender, table, evaluations, workers, np.random.default_rng([1, seed])))
+    cpu_ms = 1e3 * (time.process_time() - started_s) / (len(seeds) * evaluations)
+    curves = (table.optimum - np.array(runs)) / (table.optimum - table.median)
+    means, errors = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(len(seeds))
+    return [
+        Gap(*names, workers, count, float(means[count - 1]), float(errors[count - 1]), seeds[0], len(seeds), cpu_ms)
+        for count in sorted({*CHECKPOINTS, *PLOT_POINTS})
+        if count <= evaluations
+    ]
+
+
+def write_results(path: Path, gaps: Sequence[Gap]) -> None:
+    """Write one row per gap, numbers with 4 digits."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(Gap))
+        for gap in gaps:
+            values = asdict(gap).values()
+            writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
+
+
+def plot(path: Path, gaps: Sequence[Gap]) -> None:
+    """Draw one panel per table: the gap against evaluations, with a band of one standard error."""
+    # Imported by name, for type checkers shall not miss what only this function needs.
+    canvas = importlib.import_module("matplotlib.figure")
+    tables = list(dict.fromkeys(gap.table for gap in gaps))
+    drawing = canvas.Figure(figsize=(4.5 * len(tables), 4), layout="tight")
+    axes = drawing.subplots(1, len(tables), squeeze=False)[0]
+    for axis, table in zip(axes, tables, strict=True):
+        for strategy in dict.fromkeys(gap.strategy for gap in gaps):
+            curve = [gap for gap in gaps if (gap.table, gap.strategy) == (table, strategy)]
+            evaluations = [gap.evaluations for gap in curve]
+            means = np.array([gap.mean for gap in curve])
+            errors = np.array([gap.standard_error for gap in curve])
+            axis.plot(evaluations, means, label=strategy)
+            axis.fill_between(evaluations, means - errors, means + errors, alpha=0.2)
+        axis.set(title=table, xlabel="distinct evaluations", ylabel="gap", xscale="log", ylim=(0, 0.7))
+    axes[-1].legend()
+    drawing.savefig(path)
+
+
+def _selected(all_of_them: Mapping[str, object], wanted: list[str] | None) -> list[str]:
+    unknown = [name for name in wanted or [] if name not in all_of_them]
+    if unknown:
+        raise SystemExit(f"there is no {unknown[0]!r}; choose among: {'; '.join(all_of_them)}")
+    return wanted or list(all_of_them)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run all contenders and print one line for each."""
+    """Run the contenders and print one line for each on each table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the surrogate")
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the data")
+    parser.add_argument("--table", action="append", help="run on this table only (may be repeated)")
+    parser.add_argument("--strategy", action="append", help="run this strategy only (may be repeated)")
     parser.add_argument("--evaluations", type=int, default=500, help="distinct architectures per run")
+    parser.add_argument("--workers", type=int, default=1, help="proposals that are out at a time")
     parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2")
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, metavar="FILE.csv")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args(arguments)
 
-    surrogate = load_surrogate(options.tables / "anb_quadratic_surrogate.npz")
-    samples = random_architectures(surrogate.decision_sizes, 20_000)
-    optimum = max(climb(surrogate, start) for start in samples[:200])
-    median = float(np.median(surrogate.rewards(samples)))
-    checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
-    print(f"{'gap after':20}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms/trial':>16}")
-    for label, (name, hyperparameters) in CONTENDERS.items():
-        started_s = time.process_time()
-        runs = []
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
-            controller = controllers.create(name, surrogate.decision_sizes, seed=seed, **hyperparameters)
-            runs.append(best_so_far(controller, surrogate, options.evaluations))
-        cpu_ms = 1e3 * (time.process_time() - started_s) / (options.seeds * options.evaluations)
-        gaps = (optimum - np.array(runs)) / (optimum - median)
-        means = gaps.mean(axis=0)
-        errors = gaps.std(axis=0, ddof=1) / np.sqrt(options.seeds)
-        cells = [f"{means[count - 1]:.3f} +- {errors[count - 1]:.3f}" for count in checkpoints]
-        print(f"{label:20}" + "".join(f"{cell:>16}" for cell in cells) + f"{cpu_ms:>16.1f}", flush=True)
+    tables, factories = load_tables(options.tables), contenders()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    gaps = []
+    for table in _selected(tables, options.table):
+        checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
+        print(f"\n{table:36}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms':>8}")
+        for strategy in _selected(factories, options.strategy):
+            names = (table, strategy)
+            found = compare(names, factories[strategy], tables[table], seeds, options.evaluations, options.workers)
+            gaps += found
+            shown = [gap for gap in found if gap.evaluations in checkpoints]
+            cells = [f"{gap.mean:.3f} +- {gap.standard_error:.3f}" for gap in shown]
+            cpu_ms = found[-1].cpu_ms_per_evaluation
+            print(f"{strategy:36}" + "".join(f"{cell:>16}" for cell in cells) + f"{cpu_ms:>8.1f}", flush=True)
+    if options.results:
+        write_results(options.results, gaps)
+    if options.plot:
+        plot(options.plot, gaps)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,13 @@ from controllers import Architecture, Controller, ControllerError, create, state
 SMALL = {"hidden_units": 6, "embedding_units": 3}
 MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "random": ("random", {}),
+    "local_search-first": ("local_search", {}),
+    "local_search-best": ("local_search", {"improvement": "best"}),
+    "regularized_evolution": ("regularized_evolution", {"population_size": 4, "sample_size": 2}),
     "ppo-tuned": ("ppo", {"preset": "tuned", "batch_size": 4, **SMALL}),
     "ppo-paper": ("ppo", {"preset": "paper", "batch_size": 4, **SMALL}),
 }
-DISTINCT_MEMBERS = ["random", "ppo-tuned"]
+DISTINCT_MEMBERS = [member for member in MEMBERS if member != "ppo-paper"]
 SIZES = (3, 1, 2, 4, 2)
 
 
@@ -295,6 +298,8 @@ def test_a_state_of_other_decisions_is_refused(member: str) -> None:
 @pytest.mark.parametrize(
     ("member", "other", "message"),
     [
+        ("local_search-first", "local_search-best", "hyperparameter_improvement best.*has first"),
+        ("regularized_evolution", "random", "strategy random.*regularized_evolution"),
         ("random", "ppo-tuned", "strategy ppo.*random"),
         ("ppo-tuned", "random", "strategy random.*ppo"),
         ("ppo-tuned", "ppo-paper", r"hyperparameter_learning_rate 0\.00035.*has 0\.01"),
@@ -320,7 +325,7 @@ def test_a_state_with_any_value_missing_or_damaged_is_refused(member: str) -> No
         for damaged in (
             missing,
             {**source.state(), key: "damaged"},
-            {**source.state(), key: np.array([9.5])},
+            {**source.state(), key: np.array([math.nan])},
         ):
             with pytest.raises(ControllerError, match=key):
                 target.restore(damaged)

@@ -8,7 +8,7 @@ from controllers import ControllerError, create, state_to_bytes, strategies
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest_and_all_names() -> None:
-    with pytest.raises(ControllerError, match=r"'pop' \(did you mean 'ppo'\?\).*random, ppo"):
+    with pytest.raises(ControllerError, match=r"'pop' \(did you mean 'ppo'\?\).*random, local_search, .*ppo"):
         create("pop", (2, 2), seed=0)
 
 

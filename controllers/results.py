@@ -1,0 +1,38 @@
+"""Told architectures that a strategy remembers, and their place in a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controllers.controller import Architecture, State
+from controllers.state import architectures_entry, read_architectures, read_floats
+
+
+@dataclass(frozen=True)
+class Result:
+    """An architecture and its reward."""
+
+    architecture: Architecture
+    reward: float
+
+
+def results_entries(key: str, decision_sizes: tuple[int, ...], results: Sequence[Result]) -> dict[str, State]:
+    """Return the entries `key`, of shape (results, decisions), and `key`_rewards, of shape (results,)."""
+    return {
+        key: architectures_entry(decision_sizes, [result.architecture for result in results]),
+        f"{key}_rewards": np.array([result.reward for result in results], dtype=np.float64),
+    }
+
+
+def read_results(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[Result]:
+    """Return the results that `results_entries` stored.
+
+    Raises:
+        ControllerError: if an entry is missing or damaged.
+    """
+    architectures = read_architectures(state, key, decision_sizes)
+    rewards = read_floats(state, f"{key}_rewards", len(architectures))
+    return [Result(*pair) for pair in zip(architectures, rewards.tolist(), strict=True)]
