@@ -22,7 +22,7 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
         # The reader of our output has gone; Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Exception as error:
+    except Exception as error:  # which of them a user can mend is known only with the imports of `exit_code`
         if (failed := exit_code(error)) is None:
             raise
         print(f"mnas: {error}", file=sys.stderr)
