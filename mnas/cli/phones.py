@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_measure(arguments: argparse.Namespace) -> int:
     """Run `mnas phones measure`."""
-    from latency import MeasurementSettings, create_phone
+    from latency import LatencyService, MeasurementSettings, RetryPolicy, create_phone
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
     from mnas.errors import ConfigurationError
@@ -40,7 +40,9 @@ def run_measure(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"--runs: {error}") from error
     phone = create_phone(arguments.phone)
     try:
-        record = phone.measure(model, settings)
+        # A machine can be unsteady for half a minute; that is worth waiting for.
+        with LatencyService(phone, settings, retry=RetryPolicy(retries=8)) as service:
+            record = service.submit(model).result()
     finally:
         phone.close()
     if arguments.json:
