@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
-import random
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timezone
+from dataclasses import fields
 from pathlib import Path
 
 from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity, RejectedWindow, model_sha256
+from latency.record import LatencyRecord, LoadReport, PhoneIdentity, Session
 from latency.reference import reference_model
 from latency.runner_process import RunnerProcess
-from latency.window import TimedWindow, percentile, rejection
+from latency.sessions import back_off, better_reference, measure_sessions
+from latency.window import TimedWindow, percentile
 
-MAX_BACKOFF_S = 1.0
 REFERENCE_TIMEOUT_S = 60.0
 
 Quiet = Callable[[], AbstractContextManager[None]]
@@ -62,19 +60,10 @@ class HostPhone:
         with self._lock:
             runner = self._running_runner()
             try:
-                record = self._measure(runner, model, settings)
+                return self._measure(runner, model, settings)
             finally:
                 if runner.alive:
                     runner.ask({"op": "release"}, settings.load_timeout_s)
-        if not record.accepted:
-            raise PhoneError(
-                "phone_unstable",
-                f"phone {self.name!r}: no window of {len(record.rejected_windows)} was steady; the last: "
-                f"{record.reason}. Keep core {self._core} free while it measures, or pass a quiet context "
-                "that pauses other work",
-                record,
-            )
-        return record
 
     def close(self) -> None:
         """See `Phone`."""
@@ -106,7 +95,7 @@ class HostPhone:
             if calm_ms:
                 # Not the minimum, which is luck; the core may be slow for most of the time, hardly for nine tenths.
                 return percentile(calm_ms, 10)
-            self._back_off(attempt, settings)
+            back_off(attempt, settings)
         raise PhoneError(
             "phone_unstable",
             f"phone {self.name!r}: other work kept the machine busy during {settings.max_attempts} calibrations; "
@@ -121,44 +110,23 @@ class HostPhone:
             fingerprint=f"{_processor_name()}, {platform.system()} {platform.release()}",
             engine=runner.engine,
             engine_version=runner.engine_version,
+            runtime=f"{runner.engine} {runner.engine_version} of Python",
             core=self._core,
         )
 
     def _measure(self, runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        loaded = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
-        if self._reference_best_ms is None:
-            self._reference_best_ms = self._calibrate(runner, settings)
-        rejected: list[RejectedWindow] = []
-        while True:
-            window = self._timed_window(runner, settings)
-            reason = rejection(window, settings)
-            if reason is None:
-                break
-            rejected.append(RejectedWindow(reason, window))
-            if len(rejected) == settings.max_attempts:
-                break
-            self._back_off(len(rejected) - 1, settings)
-        return LatencyRecord(
-            model_sha256=model_sha256(model),
-            phone=self._identity(runner),
-            settings=settings,
-            load_ms=loaded["load_ms"],
-            first_run_ms=loaded["first_run_ms"],
-            warmup_runs=loaded["warmup_runs"],
-            warmup_ms=loaded["warmup_ms"],
-            output_checksum=loaded["output_checksum"],
-            governor=loaded["governor"],
-            window=window,
-            rejected_windows=tuple(rejected),
-            accepted=reason is None,
-            reason="within all limits" if reason is None else reason,
-            measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        )
+        loaded: LoadReport | None = None
 
-    def _back_off(self, failures_before: int, settings: MeasurementSettings) -> None:
-        # Spread at random, so that two programs that measure on one core do not keep meeting.
-        delay_s = min(settings.backoff_s * 2**failures_before, MAX_BACKOFF_S)
-        time.sleep(delay_s * random.uniform(0.5, 1.5))
+        def attempt(new_session: bool) -> Session:
+            nonlocal loaded
+            if new_session:
+                loaded = _load(runner, model, settings)
+            if self._reference_best_ms is None:
+                self._reference_best_ms = self._calibrate(runner, settings)
+            return Session(loaded, self._timed_window(runner, settings))
+
+        advice = f"Keep core {self._core} free while it measures, or pass a quiet context that pauses other work"
+        return measure_sessions(attempt, model, self._identity(runner), settings, advice=advice)
 
     def _timed_window(self, runner: RunnerProcess, settings: MeasurementSettings) -> TimedWindow:
         request = {
@@ -172,20 +140,24 @@ class HostPhone:
         }
         with self._quiet():
             timed = runner.ask(request, settings.window_timeout_s)
-        reference_ms = max(timed["reference_before_ms"], timed["reference_after_ms"])
-        if self._reference_best_ms is None or reference_ms < self._reference_best_ms * (1 - settings.drift_limit):
-            self._reference_best_ms = reference_ms
+        before_ms, after_ms = timed["reference_before_ms"], timed["reference_after_ms"]
+        self._reference_best_ms = better_reference(self._reference_best_ms, before_ms, after_ms, settings)
         return TimedWindow(
             wall_ms=tuple(timed["wall_ms"]),
             cpu_ms=tuple(timed["cpu_ms"]),
             involuntary_switches=timed["involuntary_switches"],
             others_busy=timed["others_busy"],
-            reference_before_ms=timed["reference_before_ms"],
-            reference_after_ms=timed["reference_after_ms"],
+            reference_before_ms=before_ms,
+            reference_after_ms=after_ms,
             reference_best_ms=self._reference_best_ms,
             frequency_khz_before=timed["frequency_khz_before"],
             frequency_khz_after=timed["frequency_khz_after"],
         )
+
+
+def _load(runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LoadReport:
+    answer = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
+    return LoadReport(**{field.name: answer[field.name] for field in fields(LoadReport)})
 
 
 def _processor_name() -> str:

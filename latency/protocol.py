@@ -25,6 +25,9 @@ class MeasurementSettings:
     """The re-warm runs go on until this much time has passed, too."""
     runs: int = 50
     """Timed runs in a window."""
+    sessions: int = 1
+    """How often the model is loaded anew and timed; the latency is the median over the sessions. Sessions differ more
+    from one another (where the memory lies, what the core was doing) than the runs of one do."""
     min_runs: int = 10
     """A slow model gets fewer runs than `runs` when the window's budget ends, but never fewer than this."""
     window_budget_ms: float = 5000.0
@@ -47,6 +50,21 @@ class MeasurementSettings:
     """Largest accepted slowdown of the reference network, relative to the best it has shown on the core."""
     calibration_s: float = 2.0
     """How long the reference network is timed when a phone is used first, to know its best."""
+    session_spread_limit: float = 0.05
+    """Largest accepted difference between the slowest and the fastest session, as a share of the latency."""
+    checksum_tolerance: float = 1e-4
+    """Largest accepted relative difference between the phone's output and the host's: a phone that computes something
+    else has not run this model. Engines add up in different orders, which makes about 1e-6."""
+    cooldown_drift: float = 0.10
+    """A core so much slower than at its best is hot or throttled, not disturbed: the next window waits `cooldown_s`."""
+    cooldown_s: float = 0.0
+    """See `cooldown_drift`; 0 for machines that do not heat up, such as servers. Phones get 20 when they are added."""
+    thermal_status_limit: int = 0
+    """Largest accepted thermal status of Android (0 none, 1 light, ... 6 shutdown) at the start."""
+    temperature_limit_c: float = 45.0
+    """Highest battery temperature at which a measurement starts."""
+    thermal_timeout_s: float = 600.0
+    """How long to wait for a hot phone to cool down before it counts as unusable."""
     max_attempts: int = 8
     """Windows that may be tried before the phone counts as unstable."""
     backoff_s: float = 0.05
@@ -62,6 +80,7 @@ class MeasurementSettings:
         _require_whole(self, "rewarm_runs", 0, 1_000)
         _require_number(self, "rewarm_min_ms", 0.0, 10_000.0)
         _require_whole(self, "runs", 1, 100_000)
+        _require_whole(self, "sessions", 1, 1_000)
         _require_whole(self, "min_runs", 1, 100_000)
         _require_number(self, "window_budget_ms", 1.0, 600_000.0)
         _require_number(self, "contention_limit", 1.0, 10.0)
@@ -71,6 +90,13 @@ class MeasurementSettings:
         _require_whole(self, "reference_runs", 1, 100_000)
         _require_number(self, "drift_limit", 0.0, 1e3)
         _require_number(self, "calibration_s", 0.0, 600.0)
+        _require_number(self, "session_spread_limit", 0.0, 1e3)
+        _require_number(self, "checksum_tolerance", 0.0, 1.0)
+        _require_number(self, "cooldown_drift", 0.0, 1e3)
+        _require_number(self, "cooldown_s", 0.0, 3_600.0)
+        _require_whole(self, "thermal_status_limit", 0, 6)
+        _require_number(self, "temperature_limit_c", 0.0, 150.0)
+        _require_number(self, "thermal_timeout_s", 0.0, 86_400.0)
         _require_whole(self, "max_attempts", 1, 1_000)
         _require_number(self, "backoff_s", 0.0, 60.0)
         _require_number(self, "load_timeout_s", 0.01, 3_600.0)

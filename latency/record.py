@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from latency.protocol import MeasurementSettings
-from latency.window import TimedWindow
+from latency.window import TimedWindow, median_absolute_deviation, percentile
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def model_sha256(model: bytes) -> str:
@@ -27,14 +28,54 @@ class PhoneIdentity:
     kind: str
     """How it is reached: `host` or `adb`."""
     serial: str
-    """The adb serial, or the host's name."""
+    """The phone's own serial number, or the host's name."""
     fingerprint: str
     """What runs there: Android's build fingerprint, or the host's processor."""
     engine: str
     engine_version: str
+    runtime: str
+    """What of the engine is installed: a hash of the files on the phone, or the host's package."""
     core: int
     """The core that the timed thread is pinned to."""
     threads: int = 1
+
+
+@dataclass(frozen=True)
+class PhoneConditions:
+    """How a phone was when a measurement began; None for what cannot be read there."""
+
+    thermal_status: int | None = None
+    """Android's: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown."""
+    battery_temperature_c: float | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What is known of a model once it is loaded and warm."""
+
+    load_ms: float
+    """Time to make the session from the ONNX bytes, graph optimisation included."""
+    first_run_ms: float
+    """Time of the very first inference."""
+    warmup_runs: int
+    """Warm-up runs carried out, the first not included."""
+    warmup_ms: float
+    """Time they took."""
+    output_checksum: float | None
+    """Sum of the absolute outputs for the protocol's fixed inputs, the same on every correct engine to about
+    1e-5 relative; None where it is not a finite number."""
+    governor: str | None
+    """The core's frequency governor; None where it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One loading of the model and the window that was accepted in it; `loaded` is None where nothing tells."""
+
+    loaded: LoadReport | None
+    window: TimedWindow
 
 
 @dataclass(frozen=True)
@@ -49,92 +90,94 @@ class RejectedWindow:
 class LatencyRecord:
     """One measurement of one model on one phone, with every raw run.
 
-    A phone returns only records that are `accepted`; one that is not travels inside the `PhoneError` that
-    says why. Nothing is removed from the runs: the median stands outliers, and a reader of the record sees
-    them.
+    A phone returns only records that are `accepted`; one that is not travels inside the `PhoneError` that says why,
+    and has no latency. Nothing is removed from the runs: the median stands outliers, and a reader of the record sees
+    them. The properties that end in `_ms` are as timed on the device, but for `latency_ms`, which is scaled.
     """
 
     model_sha256: str
     phone: PhoneIdentity
     settings: MeasurementSettings
-    load_ms: float
-    """Time to make the session from the ONNX bytes, graph optimisation included."""
-    first_run_ms: float
-    """Time of the very first inference."""
-    warmup_runs: int
-    """Warm-up runs carried out, the first not included."""
-    warmup_ms: float
-    """Time they took."""
-    output_checksum: float | None
-    """Sum of the absolute outputs for the protocol's fixed inputs, the same on every correct engine to about
-    1e-5 relative; None where it is not a finite number."""
-    governor: str | None
-    """The core's frequency governor; None where it cannot be read."""
-    window: TimedWindow
-    """The window that counts: the accepted one, or the last one tried."""
+    sessions: tuple[Session, ...]
+    """The accepted sessions, in order."""
     rejected_windows: tuple[RejectedWindow, ...]
     accepted: bool
     reason: str
     """Why it was accepted or not."""
     measured_at: str
     """UTC, ISO 8601."""
+    conditions: PhoneConditions = PhoneConditions()
+    scale: float = 1.0
+    """What this device's times are multiplied by to be those of the first device of its model."""
 
     @property
     def latency_ms(self) -> float:
-        """Median wall time of the accepted window: the latency."""
-        return self.window.latency_ms
+        """The latency: the median over the sessions of a run's median wall time, scaled."""
+        self._require_sessions()
+        return self.scale * median(session.window.latency_ms for session in self.sessions)
+
+    @property
+    def session_latencies_ms(self) -> tuple[float, ...]:
+        """Median wall time of each session."""
+        return tuple(session.window.latency_ms for session in self.sessions)
 
     @property
     def wall_ms(self) -> tuple[float, ...]:
-        """Raw wall times."""
-        return self.window.wall_ms
+        """Raw wall times of all sessions."""
+        return tuple(time_ms for session in self.sessions for time_ms in session.window.wall_ms)
 
     @property
-    def cpu_ms(self) -> tuple[float, ...]:
-        """Raw CPU times."""
-        return self.window.cpu_ms
-
-    @property
-    def cpu_latency_ms(self) -> float:
-        """Median CPU time."""
-        return self.window.cpu_latency_ms
+    def cpu_ms(self) -> tuple[float, ...] | None:
+        """Raw CPU times of all sessions; None where the phone's program does not tell them."""
+        times = [session.window.cpu_ms for session in self.sessions]
+        return None if None in times else tuple(time_ms for part in times for time_ms in part or ())
 
     @property
     def mad_ms(self) -> float:
         """Median absolute deviation of the wall times."""
-        return self.window.mad_ms
+        self._require_sessions()
+        return median_absolute_deviation(self.wall_ms)
 
     @property
     def p90_ms(self) -> float:
         """90th percentile of the wall times."""
-        return self.window.p90_ms
+        self._require_sessions()
+        return percentile(self.wall_ms, 90)
 
     @property
     def min_ms(self) -> float:
         """Shortest wall time."""
-        return self.window.min_ms
+        self._require_sessions()
+        return min(self.wall_ms)
 
     @property
-    def contention(self) -> float:
+    def contention(self) -> float | None:
         """Median wall time / CPU time."""
-        return self.window.contention
+        ratios = [session.window.contention for session in self.sessions]
+        known = [ratio for ratio in ratios if ratio is not None]
+        return median(known) if known else None
+
+    @property
+    def output_checksum(self) -> float | None:
+        """That of the first session; None where there is none."""
+        return next((session.loaded.output_checksum for session in self.sessions if session.loaded), None)
 
     @property
     def attempts(self) -> int:
-        """Windows measured, the one that counts included."""
-        return len(self.rejected_windows) + (1 if self.accepted else 0)
+        """Windows measured, the accepted ones included."""
+        return len(self.rejected_windows) + len(self.sessions)
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON can hold; `summary` repeats the derived numbers for readers without this class."""
-        summary = {
-            "latency_ms": self.latency_ms,
-            "mad_ms": self.mad_ms,
-            "p90_ms": self.p90_ms,
-            "min_ms": self.min_ms,
-            "cpu_latency_ms": self.cpu_latency_ms,
-            "contention": self.contention,
-            "attempts": self.attempts,
-        }
+        summary: dict[str, float | None] = {"attempts": self.attempts}
+        if self.sessions:
+            summary |= {
+                "latency_ms": self.latency_ms,
+                "mad_ms": self.mad_ms,
+                "p90_ms": self.p90_ms,
+                "min_ms": self.min_ms,
+                "contention": self.contention,
+            }
         return {"schema": SCHEMA_VERSION, "summary": summary, **asdict(self)}
 
     @classmethod
@@ -149,7 +192,11 @@ class LatencyRecord:
         try:
             fields["phone"] = PhoneIdentity(**fields["phone"])
             fields["settings"] = MeasurementSettings(**fields["settings"])
-            fields["window"] = _window(fields["window"])
+            fields["conditions"] = PhoneConditions(**fields["conditions"])
+            fields["sessions"] = tuple(
+                Session(session["loaded"] and LoadReport(**session["loaded"]), _window(session["window"]))
+                for session in fields["sessions"]
+            )
             fields["rejected_windows"] = tuple(
                 RejectedWindow(rejected["reason"], _window(rejected["window"]))
                 for rejected in fields["rejected_windows"]
@@ -158,6 +205,13 @@ class LatencyRecord:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a latency record: {error}") from error
 
+    def _require_sessions(self) -> None:
+        if not self.sessions:
+            raise ValueError(f"the record of model {self.model_sha256[:12]} has no accepted session: {self.reason}")
+
 
 def _window(data: Mapping[str, Any]) -> TimedWindow:
-    return TimedWindow(**{**data, "wall_ms": tuple(data["wall_ms"]), "cpu_ms": tuple(data["cpu_ms"])})
+    cpu_ms = data["cpu_ms"]
+    return TimedWindow(
+        **{**data, "wall_ms": tuple(data["wall_ms"]), "cpu_ms": None if cpu_ms is None else tuple(cpu_ms)}
+    )

@@ -30,8 +30,8 @@ class TimedWindow:
 
     wall_ms: tuple[float, ...]
     """Elapsed time of each run."""
-    cpu_ms: tuple[float, ...]
-    """CPU time the running thread was given in each run."""
+    cpu_ms: tuple[float, ...] | None
+    """CPU time the running thread was given in each run; None from a benchmark program that does not tell it."""
     involuntary_switches: int
     """How often the scheduler took the core away during the runs."""
     frequency_khz_before: int | None = None
@@ -46,15 +46,20 @@ class TimedWindow:
     """The same just after them."""
     reference_best_ms: float | None = None
     """The best that the reference network had shown on this core by then."""
+    temperature_c_before: float | None = None
+    """The hottest readable sensor of the processor just before the runs; None where none can be read."""
+    temperature_c_after: float | None = None
+    """The same just after them."""
 
     def __post_init__(self) -> None:
-        if not self.wall_ms or len(self.wall_ms) != len(self.cpu_ms):
+        cpu_ms = self.wall_ms if self.cpu_ms is None else self.cpu_ms
+        if not self.wall_ms or len(self.wall_ms) != len(cpu_ms):
             raise ValueError(
-                f"a window has {len(self.wall_ms)} wall and {len(self.cpu_ms)} CPU times; "
+                f"a window has {len(self.wall_ms)} wall and {len(cpu_ms)} CPU times; "
                 "it needs at least one run, with both times for each"
             )
-        if min(self.wall_ms) <= 0 or min(self.cpu_ms) <= 0:
-            raise ValueError("a window has a time that is not above 0; no run takes no time")
+        if not all(0 < time_ms < float("inf") for time_ms in (*self.wall_ms, *cpu_ms)):
+            raise ValueError("a window has a time that is not above 0 and finite; no run takes no time")
 
     @property
     def latency_ms(self) -> float:
@@ -62,9 +67,9 @@ class TimedWindow:
         return median(self.wall_ms)
 
     @property
-    def cpu_latency_ms(self) -> float:
+    def cpu_latency_ms(self) -> float | None:
         """Median CPU time of a run."""
-        return median(self.cpu_ms)
+        return None if self.cpu_ms is None else median(self.cpu_ms)
 
     @property
     def mad_ms(self) -> float:
@@ -87,8 +92,10 @@ class TimedWindow:
         return min(self.wall_ms)
 
     @property
-    def contention(self) -> float:
+    def contention(self) -> float | None:
         """Median wall time / CPU time of a run: 1 on a core of one's own, more on a shared one."""
+        if self.cpu_ms is None:
+            return None
         return median(wall / cpu for wall, cpu in zip(self.wall_ms, self.cpu_ms, strict=True))
 
     @property
@@ -101,7 +108,7 @@ class TimedWindow:
 
 def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
     """Why the protocol does not accept the window, with the number and its limit; None when it does."""
-    if window.contention > settings.contention_limit:
+    if window.contention is not None and window.contention > settings.contention_limit:
         return f"contention {window.contention:.3f} is above {settings.contention_limit:g} (wall/CPU time)"
     seconds = sum(window.wall_ms) / 1000
     if window.involuntary_switches > 1 + settings.switches_per_s_limit * seconds:

@@ -189,10 +189,12 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
 
 def sample(model: str, condition: str, record: LatencyRecord, seconds: float, paused_s: float) -> Sample:
     """What the tables need of one record."""
-    windows = [record.window] if record.accepted else []
+    windows = [session.window for session in record.sessions]
     windows += [rejected.window for rejected in record.rejected_windows]
     timed_s = sum(sum(window.wall_ms) for window in windows) / 1000
-    untimed_ms = record.first_run_ms + record.warmup_ms + len(windows) * record.settings.rewarm_min_ms
+    loads = [session.loaded for session in record.sessions if session.loaded is not None]
+    untimed_ms = sum(load.first_run_ms + load.warmup_ms for load in loads)
+    untimed_ms += len(windows) * record.settings.rewarm_min_ms
     return Sample(
         model=model,
         condition=condition,

@@ -50,5 +50,6 @@ def run_measure(arguments: argparse.Namespace) -> int:
         return DONE
     print(f"latency      {record.latency_ms:.4f} ms median of {len(record.wall_ms)} runs")
     print(f"spread       MAD {record.mad_ms:.4f} ms, p90 {record.p90_ms:.4f} ms, min {record.min_ms:.4f} ms")
-    print(f"contention   {record.contention:.3f} wall/CPU")
+    if record.contention is not None:
+        print(f"contention   {record.contention:.3f} wall/CPU")
     return DONE

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity, RejectedWindow
+from latency.record import LatencyRecord, LoadReport, PhoneIdentity, RejectedWindow, Session
 from latency.window import TimedWindow
 
 
@@ -80,6 +80,7 @@ def tolerant() -> MeasurementSettings:
         others_busy_limit=1e3,
         drift_limit=1e3,
         calibration_s=0.0,
+        session_spread_limit=1e3,
         load_timeout_s=30.0,
         window_timeout_s=30.0,
     )
@@ -91,15 +92,9 @@ def record(tolerant: MeasurementSettings) -> LatencyRecord:
     disturbed = TimedWindow((4.0, 2.1), (2.0, 2.0), 3)
     return LatencyRecord(
         model_sha256="0" * 64,
-        phone=PhoneIdentity("host", "host", "box", "some processor", "onnxruntime", "1.20.0", core=1),
+        phone=PhoneIdentity("host", "host", "box", "some processor", "onnxruntime", "1.20.0", "wheel", core=1),
         settings=tolerant,
-        load_ms=3.0,
-        first_run_ms=2.5,
-        warmup_runs=10,
-        warmup_ms=300.0,
-        output_checksum=12.5,
-        governor="schedutil",
-        window=steady,
+        sessions=(Session(LoadReport(3.0, 2.5, 10, 300.0, 12.5, "schedutil"), steady),),
         rejected_windows=(RejectedWindow("contention", disturbed),),
         accepted=True,
         reason="within all limits",
@@ -109,4 +104,4 @@ def record(tolerant: MeasurementSettings) -> LatencyRecord:
 
 @pytest.fixture
 def rejected_record(record: LatencyRecord) -> LatencyRecord:
-    return replace(record, accepted=False, reason="contention")
+    return replace(record, sessions=(), accepted=False, reason="contention")

@@ -53,7 +53,7 @@ def test_other_settings_are_a_miss(cache: LatencyCache, record: LatencyRecord) -
 
 
 def test_a_later_record_replaces_the_earlier_one(cache: LatencyCache, record: LatencyRecord) -> None:
-    later = replace(record, load_ms=9.0)
+    later = replace(record, reason="within all limits again")
     cache.put(record)
     cache.put(later)
     assert cache.get(record.model_sha256, record.phone, record.settings) == later

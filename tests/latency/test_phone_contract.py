@@ -16,7 +16,7 @@ from latency.errors import CandidateError, PhoneError
 from latency.host import HostPhone
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord
+from latency.record import LatencyRecord, LoadReport
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,12 @@ def phone(under_test: PhoneUnderTest) -> Phone:
     return under_test.phone
 
 
+def loaded(record: LatencyRecord) -> LoadReport:
+    report = record.sessions[0].loaded
+    assert report is not None
+    return report
+
+
 def measure_disturbed(
     under_test: PhoneUnderTest, model: bytes, settings: MeasurementSettings, number: signal.Signals
 ) -> LatencyRecord:
@@ -66,6 +72,7 @@ def measure_disturbed(
 
 def test_it_keeps_every_raw_run(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
     record = phone.measure(tiny_model, tolerant)
+    assert record.cpu_ms is not None
     assert len(record.wall_ms) == len(record.cpu_ms) == tolerant.runs
 
 
@@ -83,8 +90,14 @@ def test_the_record_names_the_model_the_phone_and_the_settings(
 def test_it_warms_up_by_count_and_by_time(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
     by_count = phone.measure(tiny_model, replace(tolerant, warmup_runs=7, warmup_min_ms=0.0))
     by_time = phone.measure(tiny_model, replace(tolerant, warmup_runs=0, warmup_min_ms=50.0))
-    assert by_count.warmup_runs == 7
-    assert by_time.warmup_ms >= 50.0
+    assert loaded(by_count).warmup_runs == 7
+    assert loaded(by_time).warmup_ms >= 50.0
+
+
+def test_every_session_loads_the_model_anew(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
+    record = phone.measure(tiny_model, replace(tolerant, sessions=3))
+    assert len(record.sessions) == 3
+    assert len({session.loaded.load_ms for session in record.sessions if session.loaded}) == 3
 
 
 def test_the_same_model_computes_the_same_checksum(

@@ -43,7 +43,7 @@ def test_every_setting_is_part_of_the_digest() -> None:
     settings = MeasurementSettings()
     for field in fields(settings):
         value = getattr(settings, field.name)
-        changed = replace(settings, **{field.name: value - 1 if isinstance(value, int) else value * 0.99})
+        changed = replace(settings, **{field.name: value + 1 if isinstance(value, int) else value * 1.01 + 0.001})
         assert changed.digest != settings.digest, field.name
 
 

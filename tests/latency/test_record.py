@@ -8,18 +8,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latency.record import LatencyRecord, RejectedWindow
+from latency.record import LatencyRecord, LoadReport, RejectedWindow, Session
 from latency.window import TimedWindow
 
 FREQUENCIES = st.none() | st.integers(1, 10_000_000)
+TIMES = st.floats(0, 1e9)
+LOADED = st.builds(
+    LoadReport, TIMES, TIMES, st.integers(0, 10), TIMES, st.none() | st.floats(0, 1e12), st.none() | st.text()
+)
 
 
 @st.composite
 def windows(draw: st.DrawFn) -> TimedWindow:
     runs = draw(st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)), min_size=1, max_size=20))
+    cpu_ms = tuple(cpu for _, cpu in runs)
     return TimedWindow(
         tuple(wall for wall, _ in runs),
-        tuple(cpu for _, cpu in runs),
+        draw(st.none() | st.just(cpu_ms)),
         draw(st.integers(0, 1000)),
         draw(FREQUENCIES),
         draw(FREQUENCIES),
@@ -27,27 +32,21 @@ def windows(draw: st.DrawFn) -> TimedWindow:
 
 
 @given(
-    window=windows(),
+    sessions=st.lists(st.builds(Session, st.none() | LOADED, windows()), max_size=3),
     rejected=st.lists(st.builds(RejectedWindow, st.text(), windows()), max_size=3),
-    checksum=st.none() | st.floats(0, 1e12),
-    governor=st.none() | st.text(),
     accepted=st.booleans(),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_record_survives_json_exactly(
     record: LatencyRecord,
-    window: TimedWindow,
+    sessions: list[Session],
     rejected: list[RejectedWindow],
-    checksum: float | None,
-    governor: str | None,
     accepted: bool,
 ) -> None:
     drawn = replace(
         record,
-        window=window,
+        sessions=tuple(sessions),
         rejected_windows=tuple(rejected),
-        output_checksum=checksum,
-        governor=governor,
         accepted=accepted,
     )
     assert LatencyRecord.from_dict(json.loads(json.dumps(drawn.to_dict(), allow_nan=False))) == drawn
@@ -66,7 +65,7 @@ def test_another_schema_version_is_refused(record: LatencyRecord) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"window": {}}, {"phone": {"name": "host"}}, {"unknown_field": 1}, {"settings": None}]
+    "change", [{"sessions": [{}]}, {"phone": {"name": "host"}}, {"unknown_field": 1}, {"settings": None}]
 )
 def test_data_that_is_no_record_is_refused(record: LatencyRecord, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a latency record"):
@@ -75,3 +74,13 @@ def test_data_that_is_no_record_is_refused(record: LatencyRecord, change: dict[s
 
 def test_an_unaccepted_record_counts_only_its_rejected_windows(rejected_record: LatencyRecord) -> None:
     assert rejected_record.attempts == 1
+
+
+def test_a_record_without_an_accepted_session_has_no_latency(rejected_record: LatencyRecord) -> None:
+    with pytest.raises(ValueError, match="no accepted session: contention"):
+        _ = rejected_record.latency_ms
+
+
+def test_the_latency_is_the_scaled_median_of_the_sessions(record: LatencyRecord) -> None:
+    sessions = tuple(Session(None, TimedWindow((time_ms,), None, 0)) for time_ms in (5.0, 1.0, 2.0))
+    assert replace(record, sessions=sessions, scale=1.5).latency_ms == 3.0

@@ -1,0 +1,112 @@
+"""The sessions of one measurement: time windows until enough are accepted, and make the record.
+
+What every phone has in common. A phone gives `attempt`, which loads the model where that is due and times one window.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from statistics import median
+
+from latency.errors import PhoneError
+from latency.protocol import MeasurementSettings
+from latency.record import LatencyRecord, PhoneConditions, PhoneIdentity, RejectedWindow, Session, model_sha256
+from latency.window import rejection
+
+MAX_BACKOFF_S = 1.0
+
+Attempt = Callable[[bool], Session]
+"""Times one window; the argument says that a new session is due, for which the model is loaded anew."""
+
+
+def measure_sessions(
+    attempt: Attempt,
+    model: bytes,
+    identity: PhoneIdentity,
+    settings: MeasurementSettings,
+    *,
+    advice: str,
+    conditions: PhoneConditions | None = None,
+    scale: float = 1.0,
+) -> LatencyRecord:
+    """Return the accepted record. Raises PhoneError (`phone_unstable`) with the other one; `advice` ends its message.
+
+    A rejected window is tried again after a pause that doubles, or after `cooldown_s` where the core is so slow that it
+    must be hot.
+    """
+    sessions: list[Session] = []
+    rejected: list[RejectedWindow] = []
+    reason = "within all limits"
+    due = True
+    while len(sessions) < settings.sessions:
+        timed = attempt(due)
+        refusal = rejection(timed.window, settings)
+        due = refusal is None
+        if refusal is None:
+            sessions.append(timed)
+            continue
+        rejected.append(RejectedWindow(refusal, timed.window))
+        if len(rejected) == settings.max_attempts:
+            reason = refusal
+            break
+        _pause(timed, len(rejected) - 1, settings)
+    accepted = len(sessions) == settings.sessions
+    if accepted and (spread := _spread(sessions)) > settings.session_spread_limit:
+        accepted = False
+        reason = f"the sessions differ by {spread:.1%}, which is above {settings.session_spread_limit:.0%}"
+    record = LatencyRecord(
+        model_sha256=model_sha256(model),
+        phone=identity,
+        settings=settings,
+        sessions=tuple(sessions),
+        rejected_windows=tuple(rejected),
+        accepted=accepted,
+        reason=reason,
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        conditions=conditions or PhoneConditions(),
+        scale=scale,
+    )
+    if not accepted:
+        raise PhoneError(
+            "phone_unstable",
+            f"phone {identity.name!r}: {len(sessions)} of {settings.sessions} sessions were steady, "
+            f"{len(rejected)} windows were not; the last: {reason}. {advice}",
+            record,
+        )
+    return record
+
+
+def better_reference(best_ms: float | None, before_ms: float, after_ms: float, settings: MeasurementSettings) -> float:
+    """Return the best that the reference network has shown, given its times around one more window.
+
+    A little faster is luck; only times that are clearly better, before and after, move the best.
+    """
+    reference_ms = max(before_ms, after_ms)
+    if best_ms is None or reference_ms < best_ms * (1 - settings.drift_limit):
+        return reference_ms
+    return best_ms
+
+
+def back_off(failures_before: int, settings: MeasurementSettings) -> None:
+    """Wait after a rejected window: twice as long each time, up to a second.
+
+    Spread at random, so that two programs that measure on one core do not keep meeting.
+    """
+    delay_s = min(settings.backoff_s * 2.0 ** min(failures_before, 100), MAX_BACKOFF_S)
+    time.sleep(delay_s * random.uniform(0.5, 1.5))
+
+
+def _pause(timed: Session, failures_before: int, settings: MeasurementSettings) -> None:
+    drift = timed.window.drift
+    if settings.cooldown_s and drift is not None and drift > settings.cooldown_drift:
+        time.sleep(settings.cooldown_s)
+    else:
+        back_off(failures_before, settings)
+
+
+def _spread(sessions: list[Session]) -> float:
+    latencies_ms = [session.window.latency_ms for session in sessions]
+    return (max(latencies_ms) - min(latencies_ms)) / median(latencies_ms)
