@@ -1,0 +1,15 @@
+"""Phones over adb: over TCP, over USB, or through an adb server of this host; no Android SDK needed.
+
+    with connect(Address.parse("tcp:192.168.1.7")) as phone:
+        print(phone.shell(["uname", "-m"], timeout_s=5).stdout)
+
+A connection carries streams (`connection`); `direct` makes it over `tcp` or `usb`, `server` through an adb
+server. `shell` and `sync` are the two services that run in a stream, `device` puts them together.
+"""
+
+from latency.adb.address import Address
+from latency.adb.connect import connect
+from latency.adb.device import AdbDevice
+from latency.adb.shell import ShellResult
+
+__all__ = ["AdbDevice", "Address", "ShellResult", "connect"]

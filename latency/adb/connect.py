@@ -1,0 +1,104 @@
+"""From an address to a connected phone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from latency.adb.address import Address
+from latency.adb.connection import Connection
+from latency.adb.device import AdbDevice
+from latency.adb.direct import DirectConnection
+from latency.adb.keys import load_keys
+from latency.errors import PhoneError, ToolError
+
+# "shell_v2": standard error and exit status apart. The form is that of adb's own greeting.
+_GREETING = "features=shell_v2"
+
+
+def ask_to_accept() -> None:
+    """Say, in the log, that the phone shows a prompt."""
+    logging.getLogger(__name__).warning("unlock the phone and accept this computer's key; 'always allow' is best")
+
+
+def connect(
+    address: Address,
+    *,
+    keys: Sequence[Any] | None = None,
+    on_prompt: Callable[[], None] = ask_to_accept,
+    timeout_s: float = 10.0,
+    authorize_timeout_s: float = 60.0,
+) -> AdbDevice:
+    """Connect to a phone, with `keys` (those of `load_keys` if None).
+
+    When the phone knows none of them it shows a prompt, and `on_prompt` is called to tell the user; there are
+    `authorize_timeout_s` seconds to accept it. Raises PhoneError (`phone_gone`, `timeout`, `phone_unauthorized`,
+    `phone_offline`, `phone_busy`, `phone_no_permission`) and ToolError (`adb_protocol`, `adb_keys`).
+    """
+    connection: Connection = _connect_directly(address, keys, on_prompt, timeout_s, authorize_timeout_s)
+    return AdbDevice(connection, str(address))
+
+
+def _connect_directly(
+    address: Address,
+    keys: Sequence[Any] | None,
+    on_prompt: Callable[[], None],
+    timeout_s: float,
+    authorize_timeout_s: float,
+) -> DirectConnection:
+    from adb_shell import adb_device, exceptions
+
+    transport = _transport(address, timeout_s)
+    prompted = False
+
+    def prompt(_: object) -> None:
+        nonlocal prompted
+        prompted = True
+        on_prompt()
+
+    greeter = adb_device.AdbDevice(transport, banner=_GREETING)
+    try:
+        greeter.connect(
+            rsa_keys=load_keys() if keys is None else list(keys),
+            transport_timeout_s=timeout_s,
+            read_timeout_s=timeout_s,
+            auth_timeout_s=authorize_timeout_s,
+            auth_callback=prompt,
+        )
+    except PhoneError as error:
+        transport.close()
+        if not prompted:
+            raise
+        raise PhoneError(
+            "phone_unauthorized",
+            f"{address}: this computer's key was not accepted within {authorize_timeout_s:g} s; "
+            "unlock the phone, connect again and accept the prompt",
+        ) from error
+    except exceptions.DeviceAuthError as error:
+        transport.close()
+        raise PhoneError("phone_unauthorized", f"{address}: the phone wants a key and there is none") from error
+    except exceptions.InvalidCommandError as error:
+        transport.close()
+        hint = (
+            "it speaks TLS (wireless debugging): pair it with the adb of this host and use server:SERIAL, "
+            "or switch to plain TCP with adb tcpip 5555"
+            if "STLS" in str(error)
+            else "is it adbd that listens there?"
+        )
+        raise ToolError("adb_protocol", f"{address}: the greeting was not understood; {hint}") from error
+    except (exceptions.InvalidResponseError, exceptions.InvalidChecksumError, exceptions.AdbTimeoutError) as error:
+        transport.close()
+        raise ToolError("adb_protocol", f"{address}: the greeting went wrong: {error}") from error
+    except BaseException:
+        transport.close()
+        raise
+    return DirectConnection(transport, str(address), greeter.max_chunk_size)
+
+
+def _transport(address: Address, timeout_s: float) -> Any:
+    if address.via == "tcp":
+        from latency.adb.tcp import TcpTransport
+
+        return TcpTransport(*address.host_and_port)
+    raise NotImplementedError

@@ -1,0 +1,133 @@
+"""A connected phone: run commands, push and pull files."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from latency.adb import sync
+from latency.adb.connection import Connection, Deadline
+from latency.adb.shell import ShellResult, command_line, run_command
+from latency.errors import PhoneError
+
+# Free blocks and the size of a block, where the file will be; both GNU's and Android's stat know these letters.
+_PREPARE_PUSH = 'mkdir -p -- "$1" && rm -f -- "$2" && stat -f -c "%a %S" -- "$1"'
+
+
+class AdbDevice:
+    """A phone that is connected and has let us in; `serial` names it, here and in every error.
+
+    One call at a time. Every call ends within its `timeout_s` and raises PhoneError or ToolError, nothing else.
+    After any error the device is closed, since what the phone still sends could be taken for the answer to the
+    next question: connect again. A context manager.
+    """
+
+    def __init__(self, connection: Connection, serial: str) -> None:
+        self.serial = serial
+        self._connection = connection
+        self._closed_because: str | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed, by `close` or by an error."""
+        return self._closed_because is not None
+
+    def shell(self, argv: Sequence[str], timeout_s: float) -> ShellResult:
+        """Run a command, every argument arriving as it is; a status other than 0 is a result, not an error.
+
+        A script is constant text and takes its values as arguments: ["sh", "-c", SCRIPT, "mnas", value, ...].
+        On the phone, the command is killed soon after `timeout_s`; a script should `exec` what runs long, since
+        its children are not.
+        """
+        line = command_line(argv, timeout_s)
+        with self._operation(f"run {argv[0]}", timeout_s) as deadline:
+            return run_command(self._connection, line, deadline)
+
+    def push(self, data: bytes | Path, remote_path: str, *, executable: bool = False, timeout_s: float = 120.0) -> None:
+        """Write a file of the phone, making the folders it needs: all of it, or nothing.
+
+        The data go to `remote_path` + ".part" first, so only one push of a path may be under way. Raises
+        PhoneError: `phone_full` (before anything is sent, if the phone says so in time) or `phone_file` too.
+        """
+        size = len(data) if isinstance(data, bytes) else data.stat().st_size
+        part_path = remote_path + ".part"
+        with self._operation(f"push {remote_path}", timeout_s) as deadline:
+            free = self._prepare_push(posixpath.dirname(remote_path) or "/", part_path, deadline)
+            if free < size:
+                raise self._full(remote_path, size, free)
+            try:
+                with _open(data) as source:
+                    sync.send(self._connection, source, part_path, 0o755 if executable else 0o644, deadline)
+            except sync.FileError as failure:
+                self._run(["rm", "-f", "--", part_path], deadline)
+                if "No space left" in str(failure) or "quota" in str(failure):
+                    raise self._full(remote_path, size, free) from failure
+                raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
+            moved = self._run(["mv", "-f", "--", part_path, remote_path], deadline)
+            if moved.status != 0:
+                raise PhoneError("phone_file", f"{deadline.operation}: {moved.stderr.strip()}")
+
+    def pull(self, remote_path: str, timeout_s: float = 120.0) -> bytes:
+        """Read a file of the phone. Raises PhoneError: `phone_file` when it cannot be read."""
+        with self._operation(f"pull {remote_path}", timeout_s) as deadline:
+            try:
+                return sync.receive(self._connection, remote_path, deadline)
+            except sync.FileError as failure:
+                raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
+
+    def close(self) -> None:
+        """Hang up; closing twice is allowed."""
+        self._close("close() was called")
+
+    def __enter__(self) -> AdbDevice:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _operation(self, what: str, timeout_s: float) -> Iterator[Deadline]:
+        if self._closed_because is not None:
+            raise PhoneError(
+                "phone_gone", f"{self.serial}: this connection is closed ({self._closed_because}); connect again"
+            )
+        try:
+            yield Deadline.after(timeout_s, f"{self.serial}: {what}")
+        except BaseException as error:  # Also Ctrl-C: the answer that nobody waits for is still to come.
+            self._close(str(error) or type(error).__name__)
+            raise
+
+    def _close(self, reason: str) -> None:
+        if self._closed_because is None:
+            self._closed_because = reason
+            self._connection.close()
+
+    def _run(self, argv: Sequence[str], deadline: Deadline) -> ShellResult:
+        return run_command(self._connection, command_line(argv, deadline.remaining_s()), deadline)
+
+    def _prepare_push(self, folder: str, part_path: str, deadline: Deadline) -> int:
+        """Make the folder; returns the free space there, in bytes."""
+        result = self._run(["sh", "-c", _PREPARE_PUSH, "mnas", folder, part_path], deadline)
+        try:
+            blocks, block_bytes = result.stdout.split()
+            return int(blocks) * int(block_bytes)
+        except ValueError as error:
+            reason = result.stderr.strip() or f"cannot read the free space from {result.stdout!r}"
+            raise PhoneError("phone_file", f"{deadline.operation}: {reason}") from error
+
+    def _full(self, remote_path: str, size: int, free: int) -> PhoneError:
+        return PhoneError(
+            "phone_full",
+            f"{self.serial}: {remote_path} needs {size} bytes, {free} were free; make room on the phone",
+        )
+
+
+def _open(data: bytes | Path) -> BinaryIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else data.open("rb")

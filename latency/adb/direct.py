@@ -1,0 +1,157 @@
+"""adb's own packet protocol, for phones that no adb server stands in front of.
+
+adb-shell does the greeting and the authorisation; its streams are not used: they take a refused service for
+silence, lose the error that adbd reports in the middle of a push, and know neither exit status nor standard
+error. The protocol is Android's `packages/modules/adb/protocol.txt`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from latency.adb.connection import Deadline
+from latency.errors import PhoneError, ToolError
+
+_HEADER = struct.Struct("<6I")
+_COMMANDS = {int.from_bytes(name, "little"): name for name in (b"OPEN", b"OKAY", b"WRTE", b"CLSE")}
+_CODES = {name: code for code, name in _COMMANDS.items()}
+_MAX_PAYLOAD = 1 << 20  # Of any adb version.
+
+
+class DirectConnection:
+    """Streams over a transport of adb-shell (its `bulk_read` and `bulk_write`) that is past the greeting.
+
+    `name` is the phone's, for errors; `max_payload` is what the phone takes in one packet, in bytes.
+    """
+
+    def __init__(self, transport: Any, name: str, max_payload: int) -> None:
+        self._transport = transport
+        self._name = name
+        self._max_payload = max_payload
+        self._last_id = 0
+
+    def open(self, service: str, deadline: Deadline) -> DirectStream:
+        """See Connection."""
+        self._last_id += 1
+        stream = DirectStream(self, self._last_id, self._max_payload)
+        self.send(b"OPEN", self._last_id, 0, service.encode() + b"\0", deadline)
+        if not stream.wait_until_open(deadline):
+            raise ToolError(
+                "adb_protocol",
+                f"{self._name}: adbd refuses the service {service.partition(':')[0]!r}; Android 7 or newer is needed",
+            )
+        return stream
+
+    def close(self) -> None:
+        """See Connection."""
+        self._transport.close()
+
+    def send(self, command: bytes, local_id: int, remote_id: int, payload: bytes, deadline: Deadline) -> None:
+        """Send one packet."""
+        code = _CODES[command]
+        # The checksum is the sum of all bytes.
+        checksum = int(np.frombuffer(payload, np.uint8).sum(dtype=np.uint32))
+        header = _HEADER.pack(code, local_id, remote_id, len(payload), checksum, code ^ 0xFFFFFFFF)
+        self._write(header, deadline)
+        if payload:  # A transfer of its own: over USB, adbd expects that.
+            self._write(payload, deadline)
+
+    def receive(self, deadline: Deadline) -> tuple[bytes, int, int, bytes]:
+        """Receive one packet: command, the phone's stream id, ours, payload. Raises ToolError (`adb_protocol`)."""
+        code, remote_id, local_id, size, checksum, inverted_code = _HEADER.unpack(self._read(_HEADER.size, deadline))
+        if code not in _COMMANDS or inverted_code != code ^ 0xFFFFFFFF or size > _MAX_PAYLOAD:
+            raise ToolError("adb_protocol", f"{self._name}: what adbd sent is not an adb packet; connect again")
+        payload = self._read(size, deadline)
+        if int(np.frombuffer(payload, np.uint8).sum(dtype=np.uint32)) != checksum:
+            raise ToolError("adb_protocol", f"{self._name}: a packet arrived damaged; connect again")
+        return _COMMANDS[code], remote_id, local_id, payload
+
+    def _read(self, size: int, deadline: Deadline) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            with _naming(deadline):
+                received += self._transport.bulk_read(size - len(received), deadline.remaining_s())
+        return bytes(received)
+
+    def _write(self, data: bytes, deadline: Deadline) -> None:
+        with _naming(deadline):
+            self._transport.bulk_write(data, deadline.remaining_s())
+
+
+class DirectStream:
+    """See Stream."""
+
+    def __init__(self, connection: DirectConnection, local_id: int, max_payload: int) -> None:
+        self._connection = connection
+        self._local_id = local_id
+        self._max_payload = max_payload
+        self._remote_id: int | None = None
+        self._received: deque[bytes] = deque()
+        self._may_write = False  # adbd confirms each packet before it takes the next.
+        self._closed_by_phone = False
+
+    def wait_until_open(self, deadline: Deadline) -> bool:
+        """Whether the phone opened the stream (or refused to)."""
+        while self._remote_id is None and not self._closed_by_phone:
+            self._receive(deadline)
+        return self._remote_id is not None
+
+    def read(self, deadline: Deadline) -> bytes:
+        """See Stream."""
+        while not self._received and not self._closed_by_phone:
+            self._receive(deadline)
+        return self._received.popleft() if self._received else b""
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        """See Stream."""
+        for start in range(0, len(data), self._max_payload):
+            while not self._may_write and not self._closed_by_phone:
+                self._receive(deadline)
+            if self._closed_by_phone:
+                return
+            self._may_write = False
+            self._send(b"WRTE", data[start : start + self._max_payload], deadline)
+
+    def has_input(self, deadline: Deadline) -> bool:
+        """See Stream; answers once the last packet written is confirmed, since adbd's complaint may come before."""
+        while not (self._may_write or self._received or self._closed_by_phone):
+            self._receive(deadline)
+        return bool(self._received) or self._closed_by_phone
+
+    def close(self, deadline: Deadline) -> None:
+        """See Stream."""
+        self._send(b"CLSE", b"", deadline)
+
+    def _send(self, command: bytes, payload: bytes, deadline: Deadline) -> None:
+        assert self._remote_id is not None
+        self._connection.send(command, self._local_id, self._remote_id, payload, deadline)
+
+    def _receive(self, deadline: Deadline) -> None:
+        command, remote_id, local_id, payload = self._connection.receive(deadline)
+        if local_id != self._local_id:
+            return  # The tail of an earlier stream.
+        if command == b"OKAY":
+            self._remote_id = remote_id
+            self._may_write = True
+        elif command == b"WRTE":
+            self._received.append(payload)
+            self._send(b"OKAY", b"", deadline)
+        elif command == b"CLSE":
+            self._closed_by_phone = True
+
+
+@contextmanager
+def _naming(deadline: Deadline) -> Iterator[None]:
+    """Transports know neither the operation nor its whole time; the errors raised here do."""
+    try:
+        yield
+    except PhoneError as error:
+        if error.kind == "timeout":
+            raise deadline.missed() from error
+        raise PhoneError(error.kind, f"{deadline.operation}: {error}") from error

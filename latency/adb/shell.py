@@ -1,0 +1,80 @@
+"""A command on the phone: adb's shell protocol, version 2 (Android 7 and newer).
+
+Standard output, standard error and exit status come apart, and nothing is translated on the way. Packets are an
+id (1 byte), a length (4 bytes, little-endian) and so many bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latency.adb.connection import Connection, Deadline
+from latency.errors import PhoneError, ToolError
+
+_PACKET = struct.Struct("<BI")
+_STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
+
+MAX_COMMAND_BYTES = 60_000
+"""An adb server takes no longer one."""
+MAX_OUTPUT_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class ShellResult:
+    """What a command printed, decoded as UTF-8 (other bytes escaped), and its exit status."""
+
+    stdout: str
+    stderr: str
+    status: int
+
+
+def command_line(argv: Sequence[str], timeout_s: float) -> str:
+    """One line for the phone's shell: every argument quoted, the run time bounded on the phone too.
+
+    Raises ValueError for an argument that no command line can hold.
+    """
+    if not argv:
+        raise ValueError("a command needs at least its name")
+    if any("\0" in argument for argument in argv):
+        raise ValueError(f"an argument of a command cannot have a NUL character: {argv!r}")
+    # A command whose caller has given up would go on running, and disturb what is measured next.
+    line = f"timeout -s KILL {math.ceil(timeout_s)} {shlex.join(argv)}"
+    if len(line.encode()) > MAX_COMMAND_BYTES:
+        raise ValueError(f"the command {argv[0]!r} has {len(line.encode())} bytes; at most {MAX_COMMAND_BYTES} pass")
+    return line
+
+
+def run_command(connection: Connection, line: str, deadline: Deadline) -> ShellResult:
+    """Run a command line; its standard input is empty.
+
+    Raises PhoneError and ToolError as a stream does, and ToolError (`adb_protocol`) when it prints more than
+    64 MiB.
+    """
+    stream = connection.open(f"shell,v2,raw:{line}", deadline)
+    stream.write(_PACKET.pack(_CLOSE_STDIN, 0), deadline)
+    printed = {_STDOUT: bytearray(), _STDERR: bytearray()}
+    received = bytearray()
+    while True:
+        while len(received) < _PACKET.size or len(received) < _PACKET.size + _PACKET.unpack_from(received)[1]:
+            piece = stream.read(deadline)
+            if not piece:
+                raise PhoneError("phone_gone", f"{deadline.operation}: adbd ended it without an exit status")
+            received += piece
+        kind, size = _PACKET.unpack_from(received)
+        payload = received[_PACKET.size : _PACKET.size + size]
+        del received[: _PACKET.size + size]
+        if kind == _EXIT:
+            stream.close(deadline)
+            return ShellResult(_text(printed[_STDOUT]), _text(printed[_STDERR]), payload[0])
+        if kind in printed:
+            printed[kind] += payload
+        if sum(map(len, printed.values())) > MAX_OUTPUT_BYTES:
+            raise ToolError("adb_protocol", f"{deadline.operation}: it prints more than {MAX_OUTPUT_BYTES} bytes")
+
+
+def _text(printed: bytearray) -> str:
+    return printed.decode("utf-8", errors="backslashreplace")

@@ -1,0 +1,81 @@
+"""Files to and from the phone: adb's sync protocol (Android's `packages/modules/adb/SYNC.TXT`).
+
+Packets are an id (4 letters), a number (4 bytes, little-endian) and, mostly, so many bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import BinaryIO
+
+from latency.adb.connection import Connection, Deadline, Stream
+from latency.errors import PhoneError
+
+_PACKET = struct.Struct("<4sI")
+_CHUNK_BYTES = 1 << 16  # The most that adbd takes.
+
+
+class FileError(Exception):
+    """adbd could not read or write the file; the message is its own."""
+
+
+def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, deadline: Deadline) -> None:
+    """Write a file of the phone, with these permission bits. Raises FileError, and PhoneError as a stream does."""
+    stream = connection.open("sync:", deadline)
+    target = f"{remote_path},{0o100000 | mode}".encode()
+    stream.write(_PACKET.pack(b"SEND", len(target)) + target, deadline)
+    while chunk := source.read(_CHUNK_BYTES):
+        stream.write(_PACKET.pack(b"DATA", len(chunk)) + chunk, deadline)
+        if stream.has_input(deadline):  # Before the end it can only be a complaint; adbd throws away the rest.
+            break
+    else:
+        stream.write(_PACKET.pack(b"DONE", int(time.time())), deadline)
+    reader = _Reader(stream, deadline)
+    kind, size = reader.packet()
+    if kind != b"OKAY":
+        raise FileError(reader.read(size).decode(errors="replace"))
+    stream.close(deadline)
+
+
+def receive(connection: Connection, remote_path: str, deadline: Deadline) -> bytes:
+    """Read a file of the phone. Raises FileError, and PhoneError as a stream does."""
+    stream = connection.open("sync:", deadline)
+    target = remote_path.encode()
+    stream.write(_PACKET.pack(b"RECV", len(target)) + target, deadline)
+    reader = _Reader(stream, deadline)
+    content = bytearray()
+    while True:
+        kind, size = reader.packet()
+        if kind == b"DONE":
+            stream.close(deadline)
+            return bytes(content)
+        piece = reader.read(size)
+        if kind != b"DATA":
+            raise FileError(piece.decode(errors="replace"))
+        content += piece
+
+
+class _Reader:
+    """Reads packets from a stream that hands out pieces of any size."""
+
+    def __init__(self, stream: Stream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._received = bytearray()
+
+    def packet(self) -> tuple[bytes, int]:
+        """Id and number of the next packet."""
+        kind, size = _PACKET.unpack(self.read(_PACKET.size))
+        return kind, size
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        while len(self._received) < size:
+            piece = self._stream.read(self._deadline)
+            if not piece:
+                raise PhoneError("phone_gone", f"{self._deadline.operation}: adbd ended it in the middle")
+            self._received += piece
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
