@@ -1,19 +1,54 @@
-"""Phones by name."""
+"""Phones by name: `host`, and those that were added with `mnas phones add`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 from latency.errors import PhoneError
 from latency.host import HostPhone, Quiet
 from latency.phone import Phone
+from latency.protocol import MeasurementSettings
 
 
-def create_phone(name: str, core: int | None = None, quiet: Quiet = nullcontext) -> Phone:
-    """The phone of that name; the caller closes it. `host` is this machine (see `HostPhone`).
+def create_phones(name: str, quiet: Quiet = nullcontext) -> list[Phone]:
+    """Return the phones of that name, which are equal; the caller closes them. Nothing is connected yet.
 
-    Raises PhoneError (`phone_unknown`) for another name.
+    `host` is this machine (see `HostPhone`), `host:0` is it with its core 0; any other name is that of a profile, whose
+    devices become one phone each. Raises PhoneError: `phone_unknown`, `profile_invalid`.
     """
-    if name == "host":
-        return HostPhone(name, core, quiet)
-    raise PhoneError("phone_unknown", f"no phone is called {name!r}; known: 'host' (this machine)")
+    if name == "host" or name.startswith("host:"):
+        return [HostPhone(name, _host_core(name), quiet)]
+    # Imported here: it brings the adb library, which nobody needs who measures on the host.
+    from latency.android.phone import AdbPhone
+    from latency.android.profile import read_profile
+
+    profile = read_profile(name)
+    return [AdbPhone(profile, device, quiet) for device in profile.devices]
+
+
+def phone_settings(name: str, changes: Mapping[str, int | float]) -> MeasurementSettings:
+    """Return the measurement protocol of the phone of that name, with changes.
+
+    Raises PhoneError as `create_phones` does, ValueError and TypeError for changes that cannot be made.
+    """
+    if name == "host" or name.startswith("host:"):
+        values: dict[str, int | float] = dict(changes)
+        return MeasurementSettings(**values)  # type: ignore[arg-type]  # The dataclass checks types itself.
+    from latency.android.profile import read_profile
+
+    return read_profile(name).settings(changes)
+
+
+def _host_core(name: str) -> int | None:
+    _, colon, core = name.partition(":")
+    if not colon:
+        return None
+    if not core.isdigit():
+        raise PhoneError("phone_unknown", f"{name!r}: write host:CORE with the number of a core, or host")
+    return int(core)
+
+
+def create_phone(name: str, quiet: Quiet = nullcontext) -> Phone:
+    """Return the first of the phones of that name."""
+    return create_phones(name, quiet)[0]

@@ -12,12 +12,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS, SIZE = 32, 28
 
+# Wide and flat, as the network's own, narrow and large: calibration compares devices on all three.
+CALIBRATION_SIZES = ((160, 14), (CHANNELS, SIZE), (16, 112))
 
-def reference_model() -> bytes:
+
+def calibration_models() -> list[bytes]:
+    """Return the networks on which devices of one model are compared when they are added."""
+    return [reference_model(channels, size) for channels, size in CALIBRATION_SIZES]
+
+
+def reference_model(channels: int = CHANNELS, size: int = SIZE) -> bytes:
     """Return the reference network: three convolutions as in mobile networks, about 0.1 ms on a desktop's core."""
     generator = np.random.default_rng(0)
-    shapes = {"expand": (4 * CHANNELS, CHANNELS, 1, 1), "depthwise": (4 * CHANNELS, 1, 3, 3)}
-    shapes["project"] = (CHANNELS, 4 * CHANNELS, 1, 1)
+    shapes = {"expand": (4 * channels, channels, 1, 1), "depthwise": (4 * channels, 1, 3, 3)}
+    shapes["project"] = (channels, 4 * channels, 1, 1)
     weights = [
         numpy_helper.from_array(generator.uniform(-0.1, 0.1, shape).astype(np.float32), name)
         for name, shape in shapes.items()
@@ -25,10 +33,10 @@ def reference_model() -> bytes:
     nodes = [
         helper.make_node("Conv", ["input", "expand"], ["expanded"]),
         helper.make_node("Relu", ["expanded"], ["active"]),
-        helper.make_node("Conv", ["active", "depthwise"], ["filtered"], pads=[1, 1, 1, 1], group=4 * CHANNELS),
+        helper.make_node("Conv", ["active", "depthwise"], ["filtered"], pads=[1, 1, 1, 1], group=4 * channels),
         helper.make_node("Conv", ["filtered", "project"], ["output"]),
     ]
-    form = [1, CHANNELS, SIZE, SIZE]
+    form = [1, channels, size, size]
     graph = helper.make_graph(
         nodes,
         "reference",

@@ -15,6 +15,6 @@ def test_the_host_is_a_phone() -> None:
 
 
 def test_an_unknown_phone_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(PhoneError, match=r"'pixel'; known: 'host'") as caught:
+    with pytest.raises(PhoneError, match=r"'pixel'; known: host \(this machine\)") as caught:
         create_phone("pixel")
     assert caught.value.kind == "phone_unknown"

@@ -1,0 +1,1 @@
+"""Android phones over adb: profiles, installation, sessions, and the phone itself."""

@@ -1,0 +1,196 @@
+"""Adding a phone: everything that turns a cable into a profile, step by step.
+
+Each step says what it does before it does it, so that whoever waits knows for what; each failure says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import msgspec
+
+from latency.adb.address import Address
+from latency.adb.connect import connect
+from latency.android.inspection import PhoneFacts, inspect
+from latency.android.phone import AdbPhone, prepare
+from latency.android.preflight import static_checks
+from latency.android.profile import DEFAULT_FOLDER, Device, PhoneProfile, profile_path, read_profile, write_profile
+from latency.android.runner_session import PhoneRunner
+from latency.errors import PhoneError
+from latency.protocol import MeasurementSettings
+from latency.record import LatencyRecord
+from latency.reference import CALIBRATION_SIZES, calibration_models
+from latency.sessions import back_off
+from latency.window import percentile
+
+CALIBRATION_SESSIONS = 5
+UNSTEADY_TRIES = 4
+COOLDOWN_S = 20.0
+# Devices of one model may differ in speed, by the lottery of silicon, but then by the same factor on every network.
+SCALE_SPREAD_LIMIT = 0.05
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AddedPhone:
+    """A phone that was added: its profile, the device, and how far its sessions on one network lay apart."""
+
+    profile: PhoneProfile
+    device: Device
+    repeatability: float
+    """Largest difference between sessions of one network, as a share of its latency."""
+
+
+def add_phone(
+    name: str,
+    address: Address,
+    *,
+    folder: str | None = None,
+    core: int | None = None,
+    aar: str | None = None,
+    on_step: OnStep = lambda text: None,
+) -> AddedPhone:
+    """Add a phone under `name`, or one more device to the phone of that name.
+
+    Writes the profile at the very end: a failure before leaves no half of one. Raises PhoneError whose message says
+    what to do, ToolError (`runtime_unavailable`) when the runtime cannot be had.
+    """
+    known = read_profile(name) if profile_path(name).exists() else None
+    on_step(f"connecting to {address}; if the phone asks, accept this computer's key")
+    device = connect(address)
+    try:
+        on_step("asking what it is")
+        folder = folder or (known.folder if known else DEFAULT_FOLDER)
+        facts = inspect(device, folder)
+        profile = _profile(name, address, facts, known, folder=folder, core=core, aar=aar)
+        for check in static_checks(facts, folder, profile.core):
+            if not check.passed:
+                raise PhoneError("phone_unsupported", f"{address}: {check.name}: {check.detail}; {check.remedy}")
+        on_step(f"installing the runtime for {profile.abi}")
+        connected = prepare(device, profile, facts, lambda file: on_step(f"pushing {file}"))
+        entry = profile.devices[-1]
+        if isinstance(connected.runner, PhoneRunner):
+            on_step("finding the best of the reference network")
+            best_ms = best_of_reference(connected.runner, profile.settings({}))
+            entry = msgspec.structs.replace(entry, reference_ms=best_ms)
+    finally:
+        device.close()
+
+    on_step(f"timing {len(CALIBRATION_SIZES)} networks in {CALIBRATION_SESSIONS} sessions each, outputs compared")
+    calibration_ms, repeatability = _calibrate(profile, entry)
+    others = profile.devices[:-1]
+    scale = scale_to(others[0], calibration_ms) if others else 1.0
+    entry = msgspec.structs.replace(entry, calibration_ms=calibration_ms, scale=scale)
+    profile = msgspec.structs.replace(profile, devices=(*others, entry))
+    write_profile(profile)
+    return AddedPhone(profile, entry, repeatability)
+
+
+def best_of_reference(runner: PhoneRunner, settings: MeasurementSettings) -> float:
+    """Return the best time in ms of the reference network on a phone at rest.
+
+    Raises PhoneError (`phone_unstable`) where other work keeps the phone busy.
+    """
+    for attempt in range(settings.max_attempts):
+        times_ms, busy = runner.calibrate(settings)
+        calm_ms = [
+            time_ms for time_ms, share in zip(times_ms, busy, strict=True) if share <= settings.others_busy_limit
+        ]
+        if calm_ms:
+            return percentile(calm_ms, 10)
+        back_off(attempt, settings)
+    raise PhoneError(
+        "phone_unstable",
+        f"{runner.device.serial}: other work keeps the phone busy; close its apps, switch the screen off, try again",
+    )
+
+
+def scale_to(first: Device, calibration_ms: Sequence[float]) -> float:
+    """Return what a device's latencies are multiplied by to be those of the first device of its model.
+
+    Raises PhoneError (`phone_differs`) where the devices do not differ by one factor: they are not one model.
+    """
+    if len(first.calibration_ms) != len(calibration_ms):
+        raise PhoneError(
+            "phone_differs",
+            f"device {first.serial} was calibrated by another version of mnas; add it again, then this one",
+        )
+    ratios = [theirs / ours for theirs, ours in zip(first.calibration_ms, calibration_ms, strict=True)]
+    if (spread := max(ratios) / min(ratios) - 1) > SCALE_SPREAD_LIMIT:
+        shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        raise PhoneError(
+            "phone_differs",
+            f"this device is not of one model with {first.serial}: their latencies have the ratios {shown}, which "
+            f"differ by {spread:.0%} (allowed {SCALE_SPREAD_LIMIT:.0%}); add it under a name of its own",
+        )
+    return median(ratios)
+
+
+def _profile(
+    name: str,
+    address: Address,
+    facts: PhoneFacts,
+    known: PhoneProfile | None,
+    *,
+    folder: str,
+    core: int | None,
+    aar: str | None,
+) -> PhoneProfile:
+    """Return the profile to be, the new device last, its times not yet known (1 ms)."""
+    serial = facts.serial or address.target
+    entry = Device(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
+    others = () if known is None else tuple(device for device in known.devices if device.serial != serial)
+    if known is None:
+        return PhoneProfile(
+            name=name,
+            model=facts.model,
+            abi=facts.abi,
+            android=facts.android,
+            core=facts.big_core if core is None else core,
+            folder=folder,
+            shares_this_machine=facts.is_this_machine,
+            aar=aar,
+            measurement={} if facts.is_this_machine else {"cooldown_s": COOLDOWN_S},
+            devices=(entry,),
+        )
+    if others and (facts.model, facts.abi) != (known.model, known.abi):
+        raise PhoneError(
+            "phone_differs",
+            f"phone {name!r} is a {known.model} ({known.abi}), this device is a {facts.model} ({facts.abi}); add it "
+            "under a name of its own",
+        )
+    asked = {"folder": folder, "core": known.core if core is None else core, "aar": aar or known.aar}
+    changed = [key for key, value in asked.items() if value != getattr(known, key)]
+    if others and changed:
+        raise PhoneError(
+            "phone_differs",
+            f"phone {name!r} has further devices, for which `{changed[0]}` holds too; change it in "
+            f"{profile_path(name)} and add each of them again",
+        )
+    return msgspec.structs.replace(known, **asked, devices=(*others, entry))
+
+
+def _calibrate(profile: PhoneProfile, entry: Device) -> tuple[tuple[float, ...], float]:
+    """Return the latencies of the calibration networks in ms, and the largest spread between sessions."""
+    settings = profile.settings({"sessions": CALIBRATION_SESSIONS})
+    phone = AdbPhone(profile, entry)
+    try:
+        records = [_measure_patiently(phone, model, settings) for model in calibration_models()]
+    finally:
+        phone.close()
+    spreads = [max(record.session_latencies_ms) / min(record.session_latencies_ms) - 1 for record in records]
+    return tuple(record.latency_ms for record in records), max(spreads)
+
+
+def _measure_patiently(phone: AdbPhone, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+    """Measure; an unsteady phone gets some more tries, since it has just been plugged in and pushed to."""
+    for _ in range(UNSTEADY_TRIES - 1):
+        try:
+            return phone.measure(model, settings)
+        except PhoneError as error:
+            if error.kind != "phone_unstable":
+                raise
+    return phone.measure(model, settings)

@@ -1,0 +1,106 @@
+"""A lease on the phone itself, for phones that several programs or several hosts can reach.
+
+The file `lease` in the phone's folder names its owner and the phone's uptime at which it ends; whoever measures holds
+it and renews it. Uptime is the phone's own clock, which nobody sets. The check and the writing happen under the phone's
+`flock`, so that of two who come at once one gets it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from latency.adb.device import AdbDevice
+from latency.errors import PhoneError
+from latency.pause_guard import start_ticks
+
+LEASE_TIMEOUT_S = 20.0
+POLL_S = 0.2
+
+# $1 folder, $2 owner, $3 seconds. Prints the owner and the seconds that are left to it; that is us, or somebody else.
+_TAKE = r"""
+cd "$1" || exit 1
+(
+    flock 9 2>/dev/null
+    read -r now _ < /proc/uptime
+    now=${now%%.*}
+    owner= until=0
+    [ -f lease ] && read -r owner until < lease
+    if [ -n "$owner" ] && [ "$owner" != "$2" ] && [ "$owner" != "$4" ] && [ "${until:-0}" -gt "$now" ]; then
+        echo "$owner $((until - now))"
+    else
+        echo "$2 $((now + $3))" > lease && echo "$2 $3"
+    fi
+) 9> lease.lock
+"""
+# Only the owner's own lease is given back.
+_RETURN = 'cd "$1" && [ -f lease ] && read -r owner until < lease && [ "$owner" = "$2" ] && rm -f lease; exit 0'
+
+
+def own_name() -> str:
+    """Return the name that this process takes leases under: host, process and its start."""
+    return f"{platform.node()}/{os.getpid()}/{start_ticks(os.getpid())}"
+
+
+@contextmanager
+def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Callable[[], None]]:
+    """Hold the phone for the length of the block; wait up to `wait_s` for another owner.
+
+    The block gets a function that starts the lease's `duration_s` anew. Both raise PhoneError: `phone_busy` when
+    another owner has the phone, and the transport's kinds. A lease outlives a process that is killed; one of this host
+    whose process is gone is taken over at once, any other when it ends.
+    """
+    owner = own_name()
+    deadline = time.monotonic() + wait_s
+    dead = "-"
+    while True:
+        holder, left_s = _take(device, folder, owner, duration_s, dead)
+        if holder == owner:
+            break
+        if _is_dead(holder):
+            dead = holder
+        elif time.monotonic() >= deadline:
+            raise _busy(device, holder, left_s)
+        else:
+            time.sleep(POLL_S)
+
+    def renew() -> None:
+        holder, left_s = _take(device, folder, owner, duration_s, "-")
+        if holder != owner:
+            raise _busy(device, holder, left_s)
+
+    try:
+        yield renew
+    finally:
+        if not device.closed:
+            device.shell(["sh", "-c", _RETURN, "mnas", folder, owner], timeout_s=LEASE_TIMEOUT_S)
+
+
+def _take(device: AdbDevice, folder: str, owner: str, duration_s: float, dead: str) -> tuple[str, str]:
+    arguments = [folder, owner, str(int(duration_s) + 1), dead]
+    answer = device.shell(["sh", "-c", _TAKE, "mnas", *arguments], timeout_s=LEASE_TIMEOUT_S)
+    words = answer.stdout.split()
+    if len(words) != 2:
+        raise PhoneError(
+            "phone_unsupported",
+            f"{device.serial}: cannot write a lease into {folder}: {answer.stderr.strip() or answer.stdout!r}",
+        )
+    return words[0], words[1]
+
+
+def _busy(device: AdbDevice, holder: str, left_s: str) -> PhoneError:
+    return PhoneError(
+        "phone_busy",
+        f"{device.serial}: {holder} (host/process/start) measures on this phone, for {left_s} s at least; wait for it, "
+        "or stop it",
+    )
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the owner was a process of this host that is gone."""
+    host, _, process = owner.partition("/")
+    pid, _, start = process.partition("/")
+    return host == platform.node() and pid.isdigit() and str(start_ticks(int(pid))) != start

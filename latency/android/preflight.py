@@ -1,0 +1,81 @@
+"""Is this phone fit to measure? One line per question, with the remedy where the answer is no."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latency.android.inspection import PhoneFacts
+from latency.android.thermal import too_hot
+from latency.protocol import MeasurementSettings
+from latency.record import PhoneConditions
+
+SUPPORTED_ABIS = ("arm64-v8a", "x86_64")
+NEEDED_MB = 60
+LOW_BATTERY_PERCENT = 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer; `remedy` says what to do when it is not passed."""
+
+    name: str
+    passed: bool
+    detail: str
+    remedy: str = ""
+
+
+def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Check]:
+    """Return what must hold before anything is installed; `core` is None while none is chosen."""
+    frequencies = sorted({khz for khz in facts.max_khz.values() if khz is not None})
+    speeds = f", up to {frequencies[-1] / 1e6:.2f} GHz" if frequencies else ", frequencies unreadable"
+    return [
+        Check(
+            "architecture",
+            facts.abi in SUPPORTED_ABIS,
+            facts.abi,
+            f"there is a runtime for {' and '.join(SUPPORTED_ABIS)}; give a benchmark program of your own",
+        ),
+        Check(
+            "tools",
+            not facts.missing_tools,
+            ", ".join(facts.missing_tools) + " missing" if facts.missing_tools else "all there",
+            "Android 8 and newer have them; a phone without them cannot be used",
+        ),
+        Check(
+            "folder",
+            facts.folder_writable,
+            folder,
+            "name one that the adb shell may write to and run programs from: mnas phones add --folder",
+        ),
+        Check(
+            "free space",
+            facts.free_mb is None or facts.free_mb >= NEEDED_MB,
+            "unreadable" if facts.free_mb is None else f"{facts.free_mb} MB",
+            f"make room: {NEEDED_MB} MB are needed in {folder}",
+        ),
+        Check(
+            "cores",
+            core is None or core in facts.max_khz,
+            f"{facts.cores} usable{speeds}; timed: {facts.big_core if core is None else core}",
+            f"choose one of {sorted(facts.max_khz)} as `core`; a phone that sleeps hides cores, so wake it first",
+        ),
+    ]
+
+
+def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> list[Check]:
+    """Return what must hold for a measurement to begin; what cannot be read passes, and says so."""
+    hot = too_hot(state, settings)
+    percent = state.battery_percent
+    low = percent is not None and percent < LOW_BATTERY_PERCENT and not state.charging
+    status = "unreadable" if state.thermal_status is None else str(state.thermal_status)
+    warmth = "unreadable" if state.battery_temperature_c is None else f"{state.battery_temperature_c:g} °C"
+    charge = "unreadable" if percent is None else f"{percent}%{', charging' if state.charging else ''}"
+    return [
+        Check(
+            "temperature",
+            hot is None,
+            hot or f"thermal status {status}, battery {warmth}",
+            "let it cool: out of its case, off the fast charger, screen off",
+        ),
+        Check("battery", not low, charge, "connect a charger: phones slow down when their battery runs low"),
+    ]

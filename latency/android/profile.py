@@ -1,0 +1,170 @@
+"""Phone profiles: what a host knows of a model of phone, one YAML file each, written by `mnas phones add`.
+
+A profile describes a model of phone, which may be there in several pieces ("devices"). Adding an unknown model needs no
+code: everything that differs between phones is in its profile.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from latency.errors import PhoneError
+from latency.protocol import MeasurementSettings
+from search_space.errors import DocumentError
+from search_space.yaml_document import dump, read
+
+DEFAULT_FOLDER = "/data/local/tmp/mnas"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Milliseconds = Annotated[float, Meta(gt=0)]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One phone in the hand.
+
+    serial: its own serial number.
+    address: how it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
+    reference_ms: the best time of the reference network on its core, to which every window is compared.
+    calibration_ms: latencies of the calibration networks, in order, when it was added.
+    scale: what its latencies are multiplied by to be those of the first device of the profile.
+    """
+
+    serial: str
+    address: str
+    reference_ms: Milliseconds
+    calibration_ms: tuple[Milliseconds, ...]
+    scale: Annotated[float, Meta(gt=0)] = 1.0
+
+
+class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A benchmark program of the user's own, in place of the runner that comes with mnas.
+
+    program: the binary on this host, built for the phone.
+    command: its argument list on the phone; `{program}`, `{model}`, `{core}`, `{threads}` and `{runs}` are filled in.
+    pattern: a regular expression; its group `time` is matched in the output once for each time.
+    unit: what the matched times are in.
+    convert: an argument list that runs on this host first and turns `{onnx}` into the file `{out}`, for programs that
+        take another format; empty where they take ONNX.
+
+    Such a program shows neither CPU times nor outputs: contention and wrong results go unnoticed, and the record says
+    so by what it lacks.
+    """
+
+    program: str
+    command: tuple[str, ...]
+    pattern: str
+    unit: Literal["ns", "us", "ms", "s"]
+    convert: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the command or the pattern cannot work."""
+        if "{model}" not in " ".join(self.command):
+            raise ValueError("`command` does not name `{model}`; without it the program cannot time the network")
+        try:
+            groups = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"`pattern` is no regular expression: {error}") from error
+        if "time" not in groups:
+            raise ValueError("`pattern` has no group `(?P<time>...)`, which must match one time")
+
+
+class PhoneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A model of phone.
+
+    android: its version; absent where there is no Android (adbd on Linux).
+    core: the core that is timed, the fastest one unless chosen.
+    folder: where on the phone the runtime lives; the adb shell must be allowed to run programs there.
+    shares_this_machine: the "phone" runs on this very machine, so that work here disturbs it.
+    aar: the Android package of ONNX Runtime to take its library from; absent for the default runtime.
+    measurement: fields of the measurement protocol to change (see `latency/protocol.py`).
+    """
+
+    name: str
+    model: str
+    abi: str
+    core: Annotated[int, Meta(ge=0)]
+    devices: Annotated[tuple[Device, ...], Meta(min_length=1)]
+    android: str | None = None
+    threads: Annotated[int, Meta(ge=1)] = 1
+    folder: str = DEFAULT_FOLDER
+    shares_this_machine: bool = False
+    aar: str | None = None
+    measurement: dict[str, int | float] = {}
+    benchmark: BenchmarkProgram | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a folder that is not absolute or settings that are out of range."""
+        if not self.folder.startswith("/"):
+            raise ValueError(f"`folder` is {self.folder!r}; it must start with /")
+        try:
+            self.settings({})
+        except TypeError as error:
+            raise ValueError(f"`measurement`: {error}") from error
+
+    def settings(self, changes: Mapping[str, Any]) -> MeasurementSettings:
+        """Return the measurement protocol of this phone, with changes. Raises ValueError, TypeError."""
+        values: dict[str, Any] = {**self.measurement, **changes}
+        return MeasurementSettings(**values)
+
+
+def profile_folder() -> Path:
+    """Return where this user's profiles are: $MNAS_PHONES, or `mnas/phones` in the user's configuration folder."""
+    if chosen := os.environ.get("MNAS_PHONES"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mnas" / "phones"
+
+
+def profile_path(name: str) -> Path:
+    """Return the file of a profile. Raises PhoneError (`phone_unknown`) for a name that no phone can have."""
+    if not _NAME.fullmatch(name) or name == "host":
+        raise PhoneError(
+            "phone_unknown",
+            f"{name!r} cannot be the name of a phone: up to 64 letters, digits, dots, dashes and underlines, and not "
+            "`host`, which is this machine",
+        )
+    return profile_folder() / f"{name}.yaml"
+
+
+def profile_names() -> list[str]:
+    """Return the names of the phones that were added, sorted."""
+    return sorted(path.stem for path in profile_folder().glob("*.yaml"))
+
+
+def read_profile(name: str) -> PhoneProfile:
+    """Return the profile of that name. Raises PhoneError: `phone_unknown`, or `profile_invalid`."""
+    path = profile_path(name)
+    if not path.exists():
+        known = ", ".join(["host (this machine)", *profile_names()])
+        raise PhoneError(
+            "phone_unknown", f"no phone is called {name!r}; known: {known}. Add it: mnas phones add {name} --help"
+        )
+    try:
+        profile = read(path, PhoneProfile)
+    except DocumentError as error:
+        raise PhoneError("profile_invalid", f"{error}; mend it, or add the phone again") from error
+    if profile.name != name:
+        raise PhoneError("profile_invalid", f"{path}: its name is {profile.name!r}; it must be that of the file")
+    return profile
+
+
+def write_profile(profile: PhoneProfile) -> Path:
+    """Write a profile in place of an older one, whole or not at all; return its file."""
+    path = profile_path(profile.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(dump(msgspec.to_builtins(profile)))
+    draft.replace(path)
+    return path
+
+
+def remove_profile(name: str) -> None:
+    """Forget a phone. Raises PhoneError (`phone_unknown`)."""
+    read_profile(name)
+    profile_path(name).unlink()

@@ -1,0 +1,189 @@
+"""One run of the on-phone runner: its command line, and its answer as a session or an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from latency.adb.device import AdbDevice
+from latency.adb.shell import ShellResult
+from latency.errors import CandidateError, PhoneError, ToolError
+from latency.protocol import MeasurementSettings
+from latency.record import LoadReport, Session
+from latency.runtime import RuntimeBundle
+from latency.sessions import better_reference
+from latency.window import TimedWindow
+
+# The stages of the runner in which the model is at fault; everything else is the phone's or ours.
+_CANDIDATE_STAGES = ("load", "inputs", "run")
+# Statuses of a process that a signal ended, as shells give them.
+_KILLED, _SIGNALLED = 137, 128
+
+# The commands have to run where the runtime is: `.` is in the library path. $1: folder; the rest: the command.
+_IN_FOLDER = 'cd "$1" && shift && exec "$@"'
+
+
+@dataclass(frozen=True)
+class PhoneRunner:
+    """The installed runner of one connected phone."""
+
+    device: AdbDevice
+    bundle: RuntimeBundle
+    folder: str
+    """Where the bundle is on the phone."""
+    core: int
+    threads: int = 1
+
+    @property
+    def engine(self) -> str:
+        """See `RuntimeBundle`."""
+        return self.bundle.engine
+
+    @property
+    def engine_version(self) -> str:
+        """See `RuntimeBundle`."""
+        return self.bundle.engine_version
+
+    @property
+    def runtime(self) -> str:
+        """Hash of the installed files."""
+        return self.bundle.digest
+
+    def model_file(self, model: bytes, timeout_s: float) -> bytes:
+        """Return what is pushed for `model`: the model itself."""
+        del timeout_s
+        return model
+
+    def calibrate(self, settings: MeasurementSettings) -> tuple[list[float], list[float]]:
+        """Time the reference network for `calibration_s`; return its times in ms and how busy the phone was at each.
+
+        Raises PhoneError and ToolError as `session` does.
+        """
+        arguments = [
+            *self._common(settings),
+            *("--calibrate-s", f"{settings.calibration_s:g}"),
+        ]
+        answer = self._run(arguments, settings.window_timeout_s)
+        return _numbers(answer, "reference_ms"), [busy or 0.0 for busy in answer["others_busy"]]
+
+    def session(
+        self, model_path: str, settings: MeasurementSettings, reference_best_ms: float | None
+    ) -> tuple[Session, float | None]:
+        """Load the model that lies at `model_path` on the phone and time one window.
+
+        Returns the session, accepted or not, and the best of the reference network so far. The window's
+        `others_busy` is None where the phone hides it. Raises CandidateError (`model_rejected`) where the engine does
+        not take or run the model, PhoneError (`runner_died`, `timeout`, `core_unavailable` and the transport's kinds),
+        ToolError (`runner_protocol`) for an answer that is not the runner's.
+        """
+        arguments = [
+            *self._common(settings),
+            *("--warmup-runs", str(settings.warmup_runs), "--warmup-min-ms", f"{settings.warmup_min_ms:g}"),
+            *("--rewarm-runs", str(settings.rewarm_runs), "--rewarm-min-ms", f"{settings.rewarm_min_ms:g}"),
+            *("--runs", str(settings.runs), "--min-runs", str(settings.min_runs)),
+            *("--budget-ms", f"{settings.window_budget_ms:g}", model_path),
+        ]
+        answer = self._run(arguments, settings.load_timeout_s + settings.window_timeout_s)
+        try:
+            before_ms, after_ms = float(answer["reference_before_ms"]), float(answer["reference_after_ms"])
+            best_ms = better_reference(reference_best_ms, before_ms, after_ms, settings)
+            window = TimedWindow(
+                wall_ms=tuple(_numbers(answer, "wall_ms")),
+                cpu_ms=tuple(_numbers(answer, "cpu_ms")),
+                involuntary_switches=int(answer["involuntary_switches"]),
+                others_busy=answer["others_busy"],
+                reference_before_ms=before_ms,
+                reference_after_ms=after_ms,
+                reference_best_ms=best_ms,
+                frequency_khz_before=answer["frequency_khz_before"],
+                frequency_khz_after=answer["frequency_khz_after"],
+                temperature_c_before=answer["temperature_c_before"],
+                temperature_c_after=answer["temperature_c_after"],
+            )
+            loaded = LoadReport(**{field.name: answer[field.name] for field in fields(LoadReport)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._not_understood(f"{type(error).__name__} {error}", json.dumps(answer)) from error
+        if answer.get("moved"):
+            raise PhoneError(
+                "core_unavailable",
+                f"{self.device.serial}: the timed thread left core {self.core} during the window; choose a core that "
+                "the phone does not switch off: `core` in the phone's profile",
+            )
+        return Session(loaded, window), best_ms
+
+    def _common(self, settings: MeasurementSettings) -> list[str]:
+        return [
+            *("--cpu", str(self.core), "--threads", str(self.threads)),
+            *("--reference", "reference.onnx", "--reference-runs", str(settings.reference_runs)),
+        ]
+
+    def _run(self, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:
+        command = ["sh", "-c", _IN_FOLDER, "mnas", self.folder, *self.bundle.command(arguments)]
+        result = self.device.shell(command, timeout_s=timeout_s)
+        answer = _last_json_line(result.stdout)
+        if answer is None:
+            raise self._silent(result, timeout_s)
+        if answer.get("ok") is not True:
+            raise self._failed(answer)
+        return answer
+
+    def _silent(self, result: ShellResult, timeout_s: float) -> PhoneError | ToolError:
+        """The runner ended without its line."""
+        words = (result.stderr or result.stdout).strip()[-500:]
+        if result.status == _KILLED:
+            return PhoneError(
+                "runner_died",
+                f"{self.device.serial}: the runner was killed on the phone (out of memory, or after {timeout_s:g} s). "
+                f"{words}",
+            )
+        if result.status > _SIGNALLED:
+            return PhoneError(
+                "runner_died",
+                f"{self.device.serial}: the runner crashed with signal {result.status - _SIGNALLED}. {words}",
+            )
+        return self._not_understood(f"exit status {result.status}", words)
+
+    def _failed(self, answer: Mapping[str, Any]) -> CandidateError | PhoneError | ToolError:
+        stage, text = str(answer.get("stage")), str(answer.get("error"))[:4000]
+        if stage in _CANDIDATE_STAGES:
+            return CandidateError("model_rejected", f"{self.device.serial}: {stage}: {text}", stage)
+        if stage == "affinity":
+            return PhoneError(
+                "core_unavailable",
+                f"{self.device.serial}: core {self.core} cannot be used ({text}); it may be switched off to save "
+                "power. Wake the phone, or choose another `core` in its profile",
+            )
+        return ToolError("runner_protocol", f"{self.device.serial}: the runner failed in stage {stage}: {text}")
+
+    def _not_understood(self, what: str, text: str) -> ToolError:
+        return ToolError(
+            "runner_protocol",
+            f"{self.device.serial}: the runner did not answer as it should ({what}): {text[-500:]!r}; run "
+            "`mnas phones check` on this phone",
+        )
+
+
+def same_output(checksum: float | None, expected: float | None, settings: MeasurementSettings) -> bool:
+    """Whether a phone's output checksum is that of the host. None (not finite) equals None only."""
+    if checksum is None or expected is None:
+        return checksum is expected
+    return math.isclose(checksum, expected, rel_tol=settings.checksum_tolerance, abs_tol=1e-9)
+
+
+def _last_json_line(text: str) -> dict[str, Any] | None:
+    """Return the last line that is a JSON object of the runner's schema, None where there is none."""
+    for line in reversed(text.splitlines()):
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(answer, dict) and answer.get("schema") == 1:
+            return answer
+    return None
+
+
+def _numbers(answer: Mapping[str, Any], key: str) -> list[float]:
+    return [float(value) for value in answer[key]]

@@ -1,0 +1,47 @@
+"""The thermal gate: a hot phone throttles, so nothing is timed on one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from latency.adb.device import AdbDevice
+from latency.android.inspection import conditions
+from latency.errors import PhoneError
+from latency.protocol import MeasurementSettings
+from latency.record import PhoneConditions
+
+POLL_S = 5.0
+
+
+def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None:
+    """Why a phone is too hot to start a measurement; None when it is not, or when nothing can be read."""
+    if state.thermal_status is not None and state.thermal_status > settings.thermal_status_limit:
+        return f"thermal status {state.thermal_status} is above {settings.thermal_status_limit}"
+    temperature_c = state.battery_temperature_c
+    if temperature_c is not None and temperature_c > settings.temperature_limit_c:
+        return f"the battery has {temperature_c:g} °C, above {settings.temperature_limit_c:g}"
+    return None
+
+
+def wait_until_cool(
+    device: AdbDevice, settings: MeasurementSettings, on_wait: Callable[[], None] = lambda: None
+) -> PhoneConditions:
+    """Return the phone's conditions once it is cool enough; `on_wait` is called between two looks.
+
+    Raises PhoneError: `phone_hot` after `thermal_timeout_s`, and the transport's kinds.
+    """
+    deadline = time.monotonic() + settings.thermal_timeout_s
+    while True:
+        state = conditions(device)
+        hot = too_hot(state, settings)
+        if hot is None:
+            return state
+        if time.monotonic() >= deadline:
+            raise PhoneError(
+                "phone_hot",
+                f"{device.serial}: {hot}, for {settings.thermal_timeout_s:g} s; cool it: take it out of its case and "
+                "off its fast charger",
+            )
+        time.sleep(POLL_S)
+        on_wait()
