@@ -52,5 +52,6 @@ class ToolError(LatencyError):
     """This program's own part failed.
 
     Kinds: `runner_start`, `runner_protocol`, `pause_failed`, `pause_expired`, `cache_unusable`,
-    `service_closed`.
+    `service_closed`, `runtime_unavailable` (a file of the phones' runtime cannot be had), `compiler_missing` and
+    `build_failed` (of the on-phone runner).
     """

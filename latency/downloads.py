@@ -1,0 +1,191 @@
+"""Files fetched from package registries: pinned by name, version and SHA-256, kept in the user's cache.
+
+Registries are reached only through the clients that the user has set up, so mirrors and proxies hold: pip for wheels,
+apt for Debian packages (apt fetches a named file of the pool; it installs nothing and needs no rights). A file may
+also be fetched elsewhere and put into the folder that the variable MNAS_DOWNLOADS names, which is looked in first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import yaml
+
+from latency.errors import ToolError
+
+FETCH_TIMEOUT_S = 600.0
+_APT_HELPER = "/usr/lib/apt/apt-helper"
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """One file of Debian's package pool."""
+
+    path: str
+    """Where every Debian mirror has it: `pool/main/...deb`."""
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The file's own name."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One binary wheel of the Python package index."""
+
+    name: str
+    version: str
+    python: str
+    """Python tag, which is the ABI tag, too: `cp311`."""
+    platform: str
+    """Platform tag: `manylinux_2_28_aarch64`."""
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The file's own name."""
+        return f"{self.name}-{self.version}-{self.python}-{self.python}-{self.platform}.whl"
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: `mnas` under XDG_CACHE_HOME, `~/.cache` by default."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnas"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_debian_packages(path: Path) -> list[DebianPackage]:
+    """Read pins from a YAML list of `{path, sha256}`."""
+    return msgspec.convert(yaml.safe_load(path.read_text()), list[DebianPackage])
+
+
+def debian_packages(pins: Iterable[DebianPackage]) -> list[Path]:
+    """The package files, fetched where the cache has them not. Raises ToolError (`runtime_unavailable`)."""
+    return [_obtain(pin.file_name, pin.sha256, partial(_fetch_from_pool, pin)) for pin in pins]
+
+
+def wheel(pin: Wheel) -> Path:
+    """The wheel file, fetched if the cache has it not. Raises ToolError (`runtime_unavailable`)."""
+    return _obtain(pin.file_name, pin.sha256, partial(_fetch_from_index, pin))
+
+
+def unpack_debian_package(package: Path, folder: Path) -> None:
+    """Unpack the package's files into `folder`. Raises ToolError (`runtime_unavailable`)."""
+    _run(["dpkg-deb", "--extract", str(package), str(folder)], f"unpack {package.name}")
+
+
+def _obtain(file_name: str, sha256: str, fetch: Callable[[Path], None]) -> Path:
+    if by_hand := os.environ.get("MNAS_DOWNLOADS"):
+        path = Path(by_hand) / file_name
+        if path.is_file():
+            _verify(path, sha256)
+            return path
+    folder = cache_folder() / "downloads"
+    path = folder / file_name
+    if path.is_file() and file_sha256(path) == sha256:
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside its final place, which it takes only when complete: two processes may fetch the same file at once.
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            fetch(Path(temporary))
+            fetched = Path(temporary) / file_name
+            if not fetched.is_file():
+                raise _unavailable(f"the client left no file {file_name}")
+            _verify(fetched, sha256)
+            fetched.replace(path)
+    except OSError as error:
+        message = f"cannot keep {file_name}: {error}; make room or name another folder by XDG_CACHE_HOME"
+        raise _unavailable(message) from error
+    except ToolError as error:
+        raise ToolError(
+            error.kind,
+            f"{error.message}. Or fetch {file_name} (SHA-256 {sha256}) elsewhere, put it into a folder, and name that "
+            "folder by the variable MNAS_DOWNLOADS",
+        ) from error
+    return path
+
+
+def _verify(path: Path, sha256: str) -> None:
+    found = file_sha256(path)
+    if found != sha256:
+        raise _unavailable(f"{path} has SHA-256 {found}, not the pinned {sha256}; it is damaged or another file")
+
+
+def _fetch_from_pool(pin: DebianPackage, folder: Path) -> None:
+    failures = []
+    sites = _debian_sites()
+    for site in sites:
+        command = [_APT_HELPER, "-o", "APT::Sandbox::User=root", "download-file"]
+        target = folder / pin.file_name
+        try:
+            _run([*command, f"{site}/{pin.path}", str(target), f"SHA256:{pin.sha256}"], f"fetch {pin.file_name}")
+        except ToolError as error:
+            failures.append(error.message)
+        else:
+            return
+    raise _unavailable(
+        failures[0] if failures else f"cannot fetch {pin.file_name}: apt has no source to fetch Debian packages from"
+    )
+
+
+def _debian_sites() -> list[str]:
+    """The archives that this machine's apt names, in its order; none of them need have been read before."""
+    listed = _run(["apt-get", "--print-uris", "update"], "list apt's sources")
+    # Lines like "'http://site/debian/dists/bookworm/InRelease' name 0".
+    return list(dict.fromkeys(re.findall(r"^'(\S+?)/dists/", listed, re.MULTILINE)))
+
+
+def _fetch_from_index(pin: Wheel, folder: Path) -> None:
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    tags = ["--only-binary=:all:", "--implementation=cp", f"--platform={pin.platform}", f"--abi={pin.python}"]
+    tags.append(f"--python-version={pin.python.removeprefix('cp')}")
+    _run([*pip, *tags, f"--dest={folder}", f"--requirement={requirements}"], f"fetch {pin.file_name}")
+
+
+def _run(command: list[str], purpose: str) -> str:
+    """What the command prints; ToolError when it fails."""
+    program = Path(command[0]).name
+    try:
+        # The C locale, so that messages in reports are the ones people can search for.
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=FETCH_TIMEOUT_S,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except FileNotFoundError as error:
+        raise _unavailable(f"cannot {purpose}: this machine has no {program}") from error
+    except subprocess.TimeoutExpired as error:
+        raise _unavailable(f"cannot {purpose}: {program} took more than {FETCH_TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise _unavailable(f"cannot {purpose}: {program}: {lines[-1] if lines else f'status {done.returncode}'}")
+    return done.stdout
+
+
+def _unavailable(message: str) -> ToolError:
+    return ToolError("runtime_unavailable", message)

@@ -1,0 +1,43 @@
+/* The device around the engine: the core, its clocks and temperature, and what else keeps the machine busy.
+ * What cannot be read (Android hides much of it from the shell) is NAN. */
+#ifndef MNAS_DEVICE_H
+#define MNAS_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { MAX_CORES = 1024 };
+
+/* Let this process run on `core` only. Fails in stage "affinity" when the kernel does not obey. */
+void pin_to_core(int core);
+
+/* The cores this process may run on now, at most MAX_CORES; returns how many. */
+size_t read_affinity(double cores[MAX_CORES]);
+
+/* The core that the caller runs on at this moment. */
+int current_core(void);
+
+/* Clocks: elapsed time, and the CPU time that the calling thread was given, in milliseconds. */
+double wall_clock_ms(void);
+double cpu_clock_ms(void);
+void sleep_ms(double duration_ms);
+
+/* How often the scheduler took the core away from the calling thread, since the thread's start. */
+long involuntary_switches(void);
+
+/* The largest memory this process has held, in kB. */
+long max_rss_kb(void);
+
+/* The other threads that run or could run now, as a share of the cores. Takes some microseconds. */
+double others_busy(void);
+
+/* The core's clock in kHz. */
+double frequency_khz(int core);
+
+/* The core's frequency governor, in `governor`; false when it cannot be read. */
+bool read_governor(int core, char *governor, size_t size);
+
+/* The hottest of the processor's temperatures, in degrees Celsius. */
+double temperature_c(void);
+
+#endif
