@@ -10,6 +10,7 @@ server. `shell` and `sync` are the two services that run in a stream, `device` p
 from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
+from latency.adb.discovery import Attached, discover
 from latency.adb.shell import ShellResult
 
-__all__ = ["AdbDevice", "Address", "ShellResult", "connect"]
+__all__ = ["AdbDevice", "Address", "Attached", "ShellResult", "connect", "discover"]

@@ -11,6 +11,7 @@ from latency.adb.connection import Connection
 from latency.adb.device import AdbDevice
 from latency.adb.direct import DirectConnection
 from latency.adb.keys import load_keys
+from latency.adb.server import connect_to_server
 from latency.errors import PhoneError, ToolError
 
 # "shell_v2": standard error and exit status apart. The form is that of adb's own greeting.
@@ -32,11 +33,17 @@ def connect(
 ) -> AdbDevice:
     """Connect to a phone, with `keys` (those of `load_keys` if None).
 
-    When the phone knows none of them it shows a prompt, and `on_prompt` is called to tell the user; there are
-    `authorize_timeout_s` seconds to accept it. Raises PhoneError (`phone_gone`, `timeout`, `phone_unauthorized`,
-    `phone_offline`, `phone_busy`, `phone_no_permission`) and ToolError (`adb_protocol`, `adb_keys`).
+    When the phone knows none of them, `on_prompt` is called to tell the user, and then the phone shows its prompt;
+    there are `authorize_timeout_s` seconds to accept it.
+
+    Raises PhoneError (`phone_gone`, `timeout`, `phone_unauthorized`, `phone_offline`, `phone_busy`,
+    `phone_no_permission`) and ToolError (`adb_protocol`, `adb_keys`, `usb_unavailable`).
     """
-    connection: Connection = _connect_directly(address, keys, on_prompt, timeout_s, authorize_timeout_s)
+    connection: Connection
+    if address.via == "server":
+        connection = connect_to_server(address.target, timeout_s)
+    else:
+        connection = _connect_directly(address, keys, on_prompt, timeout_s, authorize_timeout_s)
     return AdbDevice(connection, str(address))
 
 
@@ -49,13 +56,13 @@ def _connect_directly(
 ) -> DirectConnection:
     from adb_shell import adb_device, exceptions
 
-    transport = _transport(address, timeout_s)
+    transport = _transport(address)
     prompted = False
 
     def prompt(_: object) -> None:
         nonlocal prompted
-        prompted = True
         on_prompt()
+        prompted = True
 
     greeter = adb_device.AdbDevice(transport, banner=_GREETING)
     try:
@@ -96,9 +103,11 @@ def _connect_directly(
     return DirectConnection(transport, str(address), greeter.max_chunk_size)
 
 
-def _transport(address: Address, timeout_s: float) -> Any:
+def _transport(address: Address) -> Any:
     if address.via == "tcp":
         from latency.adb.tcp import TcpTransport
 
         return TcpTransport(*address.host_and_port)
-    raise NotImplementedError
+    from latency.adb.usb import UsbTransport
+
+    return UsbTransport(address.target)

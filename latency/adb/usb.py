@@ -1,0 +1,175 @@
+"""adb over USB: what is attached, read from sysfs without touching it, and a transport for adb-shell.
+
+Talking needs libusb (Debian's libusb-1.0-0) and PyPI's libusb1; listing does not.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adb_shell.transport.base_transport import BaseTransport
+
+from latency.errors import LatencyError, PhoneError, ToolError
+
+SYSFS = Path("/sys/bus/usb/devices")
+DEVICE_FILES = Path("/dev/bus/usb")
+
+_ADB_INTERFACE = ("ff", "42", "01")  # Class, subclass, protocol.
+
+
+@dataclass(frozen=True)
+class UsbDevice:
+    """A device with an adb interface; `port_path` is the bus and the ports that lead to it."""
+
+    serial: str
+    model: str | None
+    port_path: tuple[int, ...]
+    claimed: bool
+    """Whether some program, an adb server as a rule, has the interface."""
+    accessible: bool
+    """Whether this user may open it."""
+
+
+def usb_devices(sysfs: Path = SYSFS, device_files: Path = DEVICE_FILES) -> list[UsbDevice]:
+    """The phones attached to this host with USB debugging on, by serial number."""
+    found = []
+    for interface in sorted(sysfs.glob("*:*")):
+        kind = tuple(
+            _read(interface / name) for name in ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+        )
+        name = interface.name.partition(":")[0]  # "1-4.2:1.0" is an interface of "1-4.2": bus 1, port 4, port 2.
+        serial = _read(sysfs / name / "serial")
+        if kind != _ADB_INTERFACE or serial is None:
+            continue
+        bus, device = _read(sysfs / name / "busnum"), _read(sysfs / name / "devnum")
+        if bus is None or device is None:
+            continue  # It was unplugged meanwhile.
+        driver = interface / "driver"
+        found.append(
+            UsbDevice(
+                serial=serial,
+                model=_read(sysfs / name / "product"),
+                port_path=tuple(int(part) for part in name.replace("-", ".").split(".")),
+                claimed=driver.exists() and driver.resolve().name == "usbfs",  # The kernel's name for "a program".
+                accessible=os.access(device_files / f"{int(bus):03d}" / f"{int(device):03d}", os.R_OK | os.W_OK),
+            )
+        )
+    return found
+
+
+def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
+    """The attached phone of this serial number, if it can be used.
+
+    Raises PhoneError: `phone_gone`, `phone_busy`, `phone_no_permission`.
+    """
+    for device in devices:
+        if device.serial != serial:
+            continue
+        if device.claimed:
+            raise _busy(serial)
+        if not device.accessible:
+            raise _no_permission(serial)
+        return device
+    attached = ", ".join(device.serial for device in devices) or "none"
+    raise PhoneError(
+        "phone_gone",
+        f"usb:{serial}: not attached (attached with USB debugging on: {attached}); check the cable, and the "
+        "developer options of the phone",
+    )
+
+
+class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
+    """adb-shell's USB transport with our errors; every method raises PhoneError or ToolError."""
+
+    def __init__(self, serial: str) -> None:
+        self._serial = serial
+        self._transport: Any = None
+
+    def connect(self, transport_timeout_s: float) -> None:
+        """Open the phone and claim its adb interface."""
+        try:
+            from adb_shell.transport import usb_transport
+        except (ImportError, OSError) as error:
+            raise ToolError(
+                "usb_unavailable",
+                f"USB needs libusb ({error}): pip install libusb1, and the system's libusb-1.0 "
+                "(apt install libusb-1.0-0); or use the phone through an adb server or TCP",
+            ) from error
+        from adb_shell.exceptions import UsbDeviceNotFoundError
+
+        device = find_usb_device(self._serial, usb_devices())
+        try:
+            transport = usb_transport.UsbTransport.find_adb(port_path=list(device.port_path))
+            transport.connect(transport_timeout_s)
+        except (usb_transport.usb1.USBError, UsbDeviceNotFoundError) as error:
+            raise self._error(error) from error
+        self._transport = transport
+
+    def bulk_read(self, numbytes: int, transport_timeout_s: float) -> bytes:
+        """At most `numbytes` bytes."""
+        from adb_shell.exceptions import UsbReadFailedError
+
+        try:
+            return bytes(self._connected().bulk_read(numbytes, transport_timeout_s))
+        except UsbReadFailedError as error:
+            raise self._error(error.usb_error) from error
+
+    def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
+        """Send all of `data`; returns its length."""
+        from adb_shell.exceptions import UsbWriteFailedError
+
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self._connected().bulk_write(data[sent:], transport_timeout_s)
+        except UsbWriteFailedError as error:
+            raise self._error(error.args[-1]) from error
+        return sent
+
+    def close(self) -> None:
+        """Release the phone; closing twice is allowed."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    def _connected(self) -> Any:
+        if self._transport is None:
+            raise PhoneError("phone_gone", f"usb:{self._serial}: the connection is closed; connect again")
+        return self._transport
+
+    def _error(self, error: object) -> LatencyError:
+        """The error for one of libusb's, which are told apart by name: libusb is not always there."""
+        name = type(error).__name__
+        if name == "USBErrorBusy":
+            return _busy(self._serial)
+        if name == "USBErrorAccess":
+            return _no_permission(self._serial)
+        if name == "USBErrorTimeout":
+            return PhoneError("timeout", f"usb:{self._serial}: no answer in time")
+        return PhoneError("phone_gone", f"usb:{self._serial}: the connection is lost ({error!r}); check the cable")
+
+
+def _busy(serial: str) -> PhoneError:
+    return PhoneError(
+        "phone_busy",
+        f"usb:{serial}: an adb server on this host owns it: use server:{serial}, or end that server (adb kill-server) "
+        "if nobody needs it",
+    )
+
+
+def _no_permission(serial: str) -> PhoneError:
+    return PhoneError(
+        "phone_no_permission",
+        f"usb:{serial}: this user may not open it: install Debian's android-sdk-platform-tools-common (its udev "
+        "rules), join the group plugdev, and plug the phone in again",
+    )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
