@@ -3,7 +3,7 @@
 from latency.cache import LatencyCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.phone import Phone
-from latency.phones import create_phone
+from latency.phones import create_phone, create_phones, phone_settings
 from latency.protocol import MeasurementSettings
 from latency.quiet import ProcessPauser
 from latency.record import LatencyRecord, PhoneIdentity
@@ -23,4 +23,6 @@ __all__ = [
     "RetryPolicy",
     "ToolError",
     "create_phone",
+    "create_phones",
+    "phone_settings",
 ]

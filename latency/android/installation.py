@@ -17,7 +17,8 @@ REFERENCE_NAME = "reference.onnx"
 _PREPARE = 'mkdir -p "$1" && chmod 700 "$1"'
 # A file that is not there gives no line; that is an answer too.
 _HASHES = 'cd "$1" && shift && sha256sum "$@" 2>/dev/null; exit 0'
-_REMOVE = 'rm -rf "$1"'
+# Only what mnas has put there: the folder may hold other things of the user's.
+_REMOVE = 'cd "$1" && rm -rf runtime-* model-*.onnx model-*.part lease lease.lock && rmdir "$1" 2>/dev/null; exit 0'
 
 
 def install(

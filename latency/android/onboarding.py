@@ -5,7 +5,7 @@ Each step says what it does before it does it, so that whoever waits knows for w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -51,12 +51,14 @@ def add_phone(
     folder: str | None = None,
     core: int | None = None,
     aar: str | None = None,
+    measurement: Mapping[str, int | float] | None = None,
     on_step: OnStep = lambda text: None,
 ) -> AddedPhone:
     """Add a phone under `name`, or one more device to the phone of that name.
 
-    Writes the profile at the very end: a failure before leaves no half of one. Raises PhoneError whose message says
-    what to do, ToolError (`runtime_unavailable`) when the runtime cannot be had.
+    `measurement` changes fields of its measurement protocol. Writes the profile at the very end: a failure before
+    leaves no half of one. Raises PhoneError whose message says what to do, ToolError (`runtime_unavailable`) when the
+    runtime cannot be had.
     """
     known = read_profile(name) if profile_path(name).exists() else None
     on_step(f"connecting to {address}; if the phone asks, accept this computer's key")
@@ -66,6 +68,7 @@ def add_phone(
         folder = folder or (known.folder if known else DEFAULT_FOLDER)
         facts = inspect(device, folder)
         profile = _profile(name, address, facts, known, folder=folder, core=core, aar=aar)
+        profile = _with_measurement(profile, measurement or {})
         for check in static_checks(facts, folder, profile.core):
             if not check.passed:
                 raise PhoneError("phone_unsupported", f"{address}: {check.name}: {check.detail}; {check.remedy}")
@@ -171,6 +174,13 @@ def _profile(
             f"{profile_path(name)} and add each of them again",
         )
     return msgspec.structs.replace(known, **asked, devices=(*others, entry))
+
+
+def _with_measurement(profile: PhoneProfile, changes: Mapping[str, int | float]) -> PhoneProfile:
+    try:
+        return msgspec.structs.replace(profile, measurement={**profile.measurement, **changes})
+    except ValueError as error:
+        raise PhoneError("profile_invalid", f"phone {profile.name!r}: {error}") from error
 
 
 def _calibrate(profile: PhoneProfile, entry: Device) -> tuple[tuple[float, ...], float]:

@@ -162,9 +162,3 @@ def write_profile(profile: PhoneProfile) -> Path:
     draft.write_text(dump(msgspec.to_builtins(profile)))
     draft.replace(path)
     return path
-
-
-def remove_profile(name: str) -> None:
-    """Forget a phone. Raises PhoneError (`phone_unknown`)."""
-    read_profile(name)
-    profile_path(name).unlink()

@@ -39,7 +39,7 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, (ConfigurationError, DataError, DocumentError, SpaceError, ControllerError, CandidateError)):
         return BAD_INPUT
-    if isinstance(error, PhoneError) and error.kind == "phone_unknown":
+    if isinstance(error, PhoneError) and error.kind in ("phone_unknown", "profile_invalid"):
         return BAD_INPUT
     if isinstance(error, (MnasError, LatencyError)):
         return FAILED

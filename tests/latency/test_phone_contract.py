@@ -1,4 +1,4 @@
-"""What every phone must do. A new kind of phone joins by one more maker in PHONES."""
+"""What every phone must do. A new kind of phone joins by one more context in PHONES."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
+from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
 from latency.host import HostPhone
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, LoadReport
+from tests.latency.adb.adbd import Adbd
+from tests.latency.android.phones import phone_profile, signal_runners
 
 
 @dataclass(frozen=True)
@@ -26,24 +31,35 @@ class PhoneUnderTest:
     """Sends a signal to the process that runs the models, wherever it is."""
 
 
-def host_phone() -> PhoneUnderTest:
+@contextmanager
+def host_phone(request: pytest.FixtureRequest) -> Iterator[PhoneUnderTest]:
     phone = HostPhone()
 
     def signal_runner(number: signal.Signals) -> None:
         assert phone.runner_pid is not None
         os.kill(phone.runner_pid, number)
 
-    return PhoneUnderTest(phone, signal_runner)
+    yield PhoneUnderTest(phone, signal_runner)
+    phone.close()
 
 
-PHONES: dict[str, Callable[[], PhoneUnderTest]] = {"host": host_phone}
+@contextmanager
+def android_phone(request: pytest.FixtureRequest) -> Iterator[PhoneUnderTest]:
+    root: Path = request.getfixturevalue("adbd_root")
+    folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("adbd")
+    with Adbd(root, folder) as adbd:
+        phone = AdbPhone(*phone_profile(adbd))
+        yield PhoneUnderTest(phone, lambda number: signal_runners(folder, number))
+        phone.close()
+
+
+PHONES = {"host": host_phone, "android": android_phone}
 
 
 @pytest.fixture(scope="module", params=PHONES)
 def under_test(request: pytest.FixtureRequest) -> Iterator[PhoneUnderTest]:
-    made = PHONES[request.param]()
-    yield made
-    made.phone.close()
+    with PHONES[request.param](request) as made:
+        yield made
 
 
 @pytest.fixture
@@ -161,7 +177,9 @@ def test_a_hanging_runner_is_a_timeout_and_the_next_measurement_works(
     under_test: PhoneUnderTest, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     with pytest.raises(PhoneError) as caught:
-        measure_disturbed(under_test, tiny_model, replace(tolerant, load_timeout_s=2.0), signal.SIGSTOP)
+        measure_disturbed(
+            under_test, tiny_model, replace(tolerant, load_timeout_s=2.0, window_timeout_s=1.0), signal.SIGSTOP
+        )
     assert caught.value.kind == "timeout"
     assert under_test.phone.measure(tiny_model, tolerant).accepted
 
@@ -189,9 +207,8 @@ def test_without_a_steady_window_there_is_no_latency_but_all_its_numbers(
     assert record.reason in str(caught.value)
 
 
-@pytest.mark.parametrize("maker", PHONES.values(), ids=PHONES)
-def test_closing_twice_is_allowed(maker: Callable[[], PhoneUnderTest]) -> None:
-    phone = maker().phone
-    phone.identify()
-    phone.close()
-    phone.close()
+@pytest.mark.parametrize("kind", PHONES)
+def test_closing_twice_is_allowed(kind: str, request: pytest.FixtureRequest) -> None:
+    with PHONES[kind](request) as made:
+        made.phone.identify()
+        made.phone.close()

@@ -1,0 +1,75 @@
+"""`mnas phones check`: from the cable to the first accepted measurement, one answer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from latency.adb.address import Address
+from latency.adb.connect import connect
+from latency.adb.device import AdbDevice
+from latency.android.inspection import conditions, inspect
+from latency.android.onboarding import best_of_reference
+from latency.android.phone import AdbPhone, prepare
+from latency.android.preflight import Check, condition_checks, static_checks
+from latency.android.profile import Device, PhoneProfile
+from latency.android.runner_session import PhoneRunner
+from latency.errors import LatencyError
+from latency.protocol import MeasurementSettings
+from latency.reference import calibration_models
+
+
+def check_phone(profile: PhoneProfile, entry: Device) -> Iterator[Check]:
+    """Yield the answers as they come; after the first that makes the next ones impossible, no more."""
+    settings = profile.settings({})
+    try:
+        device = connect(Address.parse(entry.address))
+    except LatencyError as error:
+        yield Check("connection", False, str(error), "`mnas phones list` shows what is attached")
+        return
+    with device:
+        yield Check("connection", True, entry.address)
+        try:
+            yield from _checks_of_device(device, profile, entry, settings)
+        except LatencyError as error:
+            yield Check("questions", False, str(error), "connect the phone anew and check again")
+            return
+    yield from _measurement(profile, entry, settings)
+
+
+def _checks_of_device(
+    device: AdbDevice, profile: PhoneProfile, entry: Device, settings: MeasurementSettings
+) -> Iterator[Check]:
+    facts = inspect(device, profile.folder)
+    yield Check(
+        "device",
+        facts.serial in (None, entry.serial),
+        facts.serial or entry.serial,
+        f"the profile's device is {entry.serial}; connect that one, or add this one: mnas phones add",
+    )
+    yield from static_checks(facts, profile.folder, profile.core)
+    yield from condition_checks(conditions(device), settings)
+    connected = prepare(device, profile, facts, lambda name: None)
+    yield Check("runtime", True, f"{connected.runner.engine} {connected.runner.engine_version}, hashes right")
+    if isinstance(connected.runner, PhoneRunner):
+        now_ms = best_of_reference(connected.runner, settings)
+        drift = now_ms / entry.reference_ms - 1
+        yield Check(
+            "speed",
+            drift <= settings.drift_limit,
+            f"reference network {now_ms:.4f} ms, {entry.reference_ms:.4f} ms when it was added ({drift:+.1%})",
+            "it is slower than it was: let it cool, leave its battery saver, close its apps; if it stays so, add it "
+            "again",
+        )
+
+
+def _measurement(profile: PhoneProfile, entry: Device, settings: MeasurementSettings) -> Iterator[Check]:
+    phone = AdbPhone(profile, entry)
+    try:
+        record = phone.measure(calibration_models()[0], settings)
+    except LatencyError as error:
+        yield Check("measurement", False, str(error), "see the lines above; then check again")
+    else:
+        detail = f"{record.latency_ms:.4f} ms, windows tried: {record.attempts}, output equals the host's"
+        yield Check("measurement", True, detail)
+    finally:
+        phone.close()

@@ -1,0 +1,32 @@
+"""`mnas phones VERB`: one module per verb."""
+
+from __future__ import annotations
+
+import argparse
+
+from mnas.cli.phones import add, check, list_phones, measure, remove
+
+_DESCRIPTION = """\
+Measure latency on phones. A phone is attached over USB or TCP (USB debugging switched on), added once under
+a name, and from then on named in `mnas phones measure` and in the YAML of a search. `host` is this machine.
+"""
+_EPILOG = """\
+from cable to first number:
+  mnas phones list
+  mnas phones add pixel6 --serial 1A2B3C4D
+  mnas phones measure model.onnx --phone pixel6
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "phones",
+        help="attach phones and measure latency on them",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in (list_phones, add, check, measure, remove):
+        verb.add_parser(verbs)

@@ -1,0 +1,84 @@
+"""`mnas phones add NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from mnas.cli.phones.settings import add_option, changes
+
+_DESCRIPTION = """\
+Add a phone under a name: authorise, look at it, push the runtime (once, about 33 MB), compare its output with this
+host's, find its best speed, and write its profile. The same name with another phone of the same model adds that one as
+a further device; the same name with the same phone renews it.
+"""
+_EPILOG = """\
+examples:
+  mnas phones add pixel6 --serial 1A2B3C4D
+  mnas phones add pixel6 --tcp 192.168.1.7:5555
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "add",
+        help="add a phone",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="what to call it")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--serial", help="serial number, as `mnas phones list` shows it")
+    where.add_argument("--tcp", metavar="HOST:PORT", help="network address of its adb daemon")
+    parser.add_argument("--core", type=int, help="core to time on (default: the fastest)")
+    parser.add_argument("--folder", help="folder on the phone for the runtime (default: /data/local/tmp/mnas)")
+    parser.add_argument(
+        "--aar", type=Path, help="take ONNX Runtime's library from this Android package (onnxruntime-android-*.aar)"
+    )
+    add_option(parser, "of this phone")
+    parser.add_argument("--json", action="store_true", help="print the profile as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    import msgspec
+
+    from latency.android.onboarding import add_phone
+    from latency.android.profile import profile_path
+    from mnas.cli.errors import DONE
+    from mnas.cli.output import print_json
+    from mnas.cli.phones.address import serial_address, tcp_address
+
+    path = profile_path(arguments.name)
+    address = tcp_address(arguments.tcp) if arguments.tcp else serial_address(arguments.serial)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - started:5.1f} s  {text}", file=sys.stderr)
+
+    added = add_phone(
+        arguments.name,
+        address,
+        folder=arguments.folder,
+        core=arguments.core,
+        aar=arguments.aar and str(arguments.aar.resolve()),
+        measurement=changes(arguments.set),
+        on_step=say,
+    )
+    say("done")
+    profile = added.profile
+    if arguments.json:
+        print_json({"path": str(path), "repeatability": added.repeatability, "profile": msgspec.to_builtins(profile)})
+        return DONE
+    android = f"Android {profile.android}" if profile.android else "no Android"
+    print(f"phone        {profile.name}: {profile.model}, {android}, {profile.abi}, core {profile.core}")
+    print(f"device       {added.device.serial}, one of {len(profile.devices)}, scale {added.device.scale:.3f}")
+    print(f"sessions     within {added.repeatability:.1%} of one another")
+    print(f"profile      {path}")
+    print(f"next         mnas phones measure MODEL.onnx --phone {profile.name}")
+    return DONE

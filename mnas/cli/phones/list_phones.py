@@ -1,0 +1,76 @@
+"""`mnas phones list`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "list",
+        help="what is attached, and what was added",
+        description="List what is attached over USB, known to this host's adb server, or was added before, "
+        "with its state and what to do about it.",
+    )
+    parser.add_argument("--tcp", metavar="HOST:PORT", action="append", default=[], help="look here, too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    from latency.adb import Address, discover
+    from latency.android.profile import profile_names, read_profile
+    from mnas.cli.errors import DONE
+    from mnas.cli.output import print_json, print_table
+    from mnas.cli.phones.address import tcp_address
+
+    names = {entry.address: name for name in profile_names() for entry in read_profile(name).devices}
+    asked = [tcp_address(text) for text in arguments.tcp]
+    known = [Address.parse(text) for text in names if text.startswith("tcp:")]
+    found = discover(list(dict.fromkeys([*asked, *known])))
+    rows = [
+        {
+            "address": str(attached.address),
+            "name": names.get(str(attached.address)),
+            "state": attached.state,
+            "model": attached.model,
+            "remedy": attached.remedy,
+        }
+        for attached in found
+    ]
+    away = sorted(set(names) - {row["address"] for row in rows})
+    rows += [
+        {
+            "address": address,
+            "name": names[address],
+            "state": "not attached",
+            "model": None,
+            "remedy": "connect it",
+        }
+        for address in away
+    ]
+    if arguments.json:
+        print_json({"phones": rows})
+    elif rows:
+        print_table(
+            ("address", "name", "state", "model", "what to do"),
+            [
+                (row["address"], row["name"] or "-", row["state"], row["model"] or "-", row["remedy"] or _next(row))
+                for row in rows
+            ],
+        )
+    else:
+        print(
+            "no phone is attached. Switch on USB debugging (Settings, Developer options) and connect the cable, or "
+            "give an address: --tcp HOST:PORT"
+        )
+    return DONE
+
+
+def _next(row: dict[str, str | None]) -> str:
+    if row["name"]:
+        return "ready to measure"
+    via, _, target = str(row["address"]).partition(":")
+    return f"mnas phones add NAME {'--tcp' if via == 'tcp' else '--serial'} {target}"

@@ -1,0 +1,61 @@
+"""`mnas phones measure MODEL.onnx`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mnas.cli.phones.settings import add_option, changes
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "measure",
+        help="time an ONNX model",
+        description="Time an ONNX model: one thread on one core, batch 1, after a warm-up. What disturbs a measurement "
+        "is detected, and the measurement repeated; a number that comes out can be trusted.",
+        epilog="example: mnas phones measure model.onnx --phone pixel6 --json",
+    )
+    parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model to time")
+    parser.add_argument("--phone", default="host", help="a phone that was added, or `host` (default)")
+    parser.add_argument("--runs", type=int, help="timed runs in a session (default: 50, or as in the phone's profile)")
+    parser.add_argument("--sessions", type=int, help="times the model is loaded anew (default: 1)")
+    add_option(parser, "for this measurement")
+    parser.add_argument("--json", action="store_true", help="print the whole record, raw runs included, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    from latency import LatencyService, RetryPolicy, create_phone, phone_settings
+    from mnas.cli.errors import DONE
+    from mnas.cli.output import print_json
+    from mnas.errors import ConfigurationError
+
+    try:
+        model = arguments.model.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{arguments.model}: cannot be read ({error.strerror}); give an ONNX file") from error
+    given = changes(arguments.set)
+    given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
+    try:
+        settings = phone_settings(arguments.phone, given)
+    except ValueError as error:
+        raise ConfigurationError(f"--{error}") from error
+    phone = create_phone(arguments.phone)
+    try:
+        # A machine can be unsteady for half a minute; that is worth waiting for.
+        with LatencyService(phone, settings, retry=RetryPolicy(retries=8)) as service:
+            record = service.submit(model).result()
+    finally:
+        phone.close()
+    if arguments.json:
+        print_json({"latency_ms": record.latency_ms, **record.to_dict()})
+        return DONE
+    sessions = f" in {len(record.sessions)} sessions" if len(record.sessions) > 1 else ""
+    print(f"latency      {record.latency_ms:.4f} ms median of {len(record.wall_ms)} runs{sessions}")
+    print(f"spread       MAD {record.mad_ms:.4f} ms, p90 {record.p90_ms:.4f} ms, min {record.min_ms:.4f} ms")
+    if record.contention is not None:
+        print(f"contention   {record.contention:.3f} wall/CPU")
+    return DONE

@@ -1,0 +1,39 @@
+"""`--set FIELD=VALUE`: changes to the measurement protocol."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mnas.errors import ConfigurationError
+
+
+def add_option(parser: argparse.ArgumentParser, where: str) -> None:
+    """Add the option; `where` says what it changes."""
+    parser.add_argument(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help=f"change the measurement protocol {where}, as in --set sessions=3 (fields: latency/protocol.py)",
+    )
+
+
+def changes(texts: Sequence[str]) -> dict[str, int | float]:
+    """Return the changes by field. Raises ConfigurationError for an unknown field or what is no number."""
+    from dataclasses import fields
+
+    from latency import MeasurementSettings
+
+    known = {field.name: field.type for field in fields(MeasurementSettings)}
+    values: dict[str, int | float] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise ConfigurationError(f"--set {text}: unknown field {name!r}; there are {', '.join(known)}")
+        try:
+            values[name] = int(value) if known[name] == "int" else float(value)
+        except ValueError as error:
+            kind = "whole number" if known[name] == "int" else "number"
+            raise ConfigurationError(f"--set {text}: {value!r} is no {kind}") from error
+    return values
