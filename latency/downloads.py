@@ -40,6 +40,11 @@ class DebianPackage:
         """The file's own name."""
         return PurePosixPath(self.path).name
 
+    @property
+    def origin(self) -> str:
+        """Where people find it."""
+        return f"{self.path} of any Debian mirror"
+
 
 @dataclass(frozen=True)
 class Wheel:
@@ -57,6 +62,11 @@ class Wheel:
     def file_name(self) -> str:
         """The file's own name."""
         return f"{self.name}-{self.version}-{self.python}-{self.python}-{self.platform}.whl"
+
+    @property
+    def origin(self) -> str:
+        """Where people find it."""
+        return f"{self.file_name} of {self.name} on the Python package index"
 
 
 def cache_folder() -> Path:
@@ -80,12 +90,12 @@ def read_debian_packages(path: Path) -> list[DebianPackage]:
 
 def debian_packages(pins: Iterable[DebianPackage]) -> list[Path]:
     """The package files, fetched where the cache has them not. Raises ToolError (`runtime_unavailable`)."""
-    return [_obtain(pin.file_name, pin.sha256, partial(_fetch_from_pool, pin)) for pin in pins]
+    return [_obtain(pin, partial(_fetch_from_pool, pin)) for pin in pins]
 
 
 def wheel(pin: Wheel) -> Path:
     """The wheel file, fetched if the cache has it not. Raises ToolError (`runtime_unavailable`)."""
-    return _obtain(pin.file_name, pin.sha256, partial(_fetch_from_index, pin))
+    return _obtain(pin, partial(_fetch_from_index, pin))
 
 
 def unpack_debian_package(package: Path, folder: Path) -> None:
@@ -93,34 +103,31 @@ def unpack_debian_package(package: Path, folder: Path) -> None:
     _run(["dpkg-deb", "--extract", str(package), str(folder)], f"unpack {package.name}")
 
 
-def _obtain(file_name: str, sha256: str, fetch: Callable[[Path], None]) -> Path:
+def _obtain(pin: DebianPackage | Wheel, fetch: Callable[[Path], None]) -> Path:
     if by_hand := os.environ.get("MNAS_DOWNLOADS"):
-        path = Path(by_hand) / file_name
+        path = Path(by_hand) / pin.file_name
         if path.is_file():
-            _verify(path, sha256)
+            _verify(path, pin.sha256)
             return path
     folder = cache_folder() / "downloads"
-    path = folder / file_name
-    if path.is_file() and file_sha256(path) == sha256:
+    path = folder / pin.file_name
+    if path.is_file() and file_sha256(path) == pin.sha256:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside its final place, which it takes only when complete: two processes may fetch the same file at once.
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             fetch(Path(temporary))
-            fetched = Path(temporary) / file_name
-            if not fetched.is_file():
-                raise _unavailable(f"the client left no file {file_name}")
-            _verify(fetched, sha256)
+            fetched = Path(temporary) / pin.file_name
+            _verify(fetched, pin.sha256)
             fetched.replace(path)
     except OSError as error:
-        message = f"cannot keep {file_name}: {error}; make room or name another folder by XDG_CACHE_HOME"
+        message = f"cannot keep {pin.file_name}: {error}; make room or name another folder by XDG_CACHE_HOME"
         raise _unavailable(message) from error
     except ToolError as error:
-        raise ToolError(
-            error.kind,
-            f"{error.message}. Or fetch {file_name} (SHA-256 {sha256}) elsewhere, put it into a folder, and name that "
-            "folder by the variable MNAS_DOWNLOADS",
+        raise _unavailable(
+            f"{error.message}. Or fetch it elsewhere ({pin.origin}; SHA-256 {pin.sha256}), put it into a folder, and "
+            "name that folder by the variable MNAS_DOWNLOADS"
         ) from error
     return path
 

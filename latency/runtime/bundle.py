@@ -141,9 +141,10 @@ def _place(folder: Path, name: str, sha256: str, read: Callable[[], bytes]) -> N
         raise ToolError("runtime_unavailable", f"{name} has SHA-256 {found}, not {sha256} as bundles.yaml says")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
-            temporary.write(content)
-        Path(temporary.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            complete = Path(temporary) / name
+            complete.write_bytes(content)
+            complete.replace(path)
     except OSError as error:
         message = f"cannot keep {path}: {error}; make room or name another folder by XDG_CACHE_HOME"
         raise ToolError("runtime_unavailable", message) from error

@@ -1,0 +1,69 @@
+"""The runtime for arm64 phones under qemu: that it computes the right thing; its times mean nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latency.downloads import debian_packages, read_debian_packages, unpack_debian_package
+from latency.errors import ToolError
+from latency.host_runner import LoadedModel
+from latency.runtime import RuntimeBundle
+
+Start = Callable[..., dict[str, Any]]
+PACKAGES = Path(__file__).parents[1] / "qemu_packages.yaml"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    if platform.machine() != "x86_64":
+        pytest.skip("the pinned emulator is for x86_64")
+    folder = tmp_path_factory.mktemp("qemu")
+    try:
+        for package in debian_packages(read_debian_packages(PACKAGES)):
+            unpack_debian_package(package, folder)
+    except ToolError as error:
+        pytest.skip(f"needs qemu: {error}")
+    return (str(folder / "usr" / "bin" / "qemu-aarch64"),)
+
+
+def test_an_arm64_session_gives_the_hosts_checksums(
+    start: Start,
+    emulator: tuple[str, ...],
+    bundle_for: Callable[[str], RuntimeBundle],
+    reference_path: Path,
+    dynamic_batch_model: bytes,
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(dynamic_batch_model)
+    core = max(os.sched_getaffinity(0))
+    few = ["--warmup-runs", "1", "--warmup-min-ms", "0", "--rewarm-min-ms", "0", "--reference-runs", "1", "--runs", "3"]
+    arguments = ["--cpu", str(core), "--reference", str(reference_path), *few, str(model)]
+    answer = start(bundle_for("arm64-v8a"), arguments, emulator)
+    assert answer["ok"]
+    assert len(answer["wall_ms"]) == 3
+    assert answer["affinity"] == [core]
+    assert answer["output_checksum"] == pytest.approx(LoadedModel(dynamic_batch_model).first_run()[1], rel=1e-5)
+    assert answer["reference_checksum"] == pytest.approx(
+        LoadedModel(reference_path.read_bytes()).first_run()[1], rel=1e-5
+    )
+
+
+def test_an_arm64_failure_is_reported(
+    start: Start,
+    emulator: tuple[str, ...],
+    bundle_for: Callable[[str], RuntimeBundle],
+    reference_path: Path,
+    integer_input_model: bytes,
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(integer_input_model)
+    arguments = ["--cpu", str(max(os.sched_getaffinity(0))), "--reference", str(reference_path), str(model)]
+    assert start(bundle_for("arm64-v8a"), arguments, emulator)["stage"] == "inputs"

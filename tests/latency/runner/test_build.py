@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latency.errors import ToolError
+from latency.runner import build
+
+
+def test_the_committed_binaries_are_what_the_sources_give(tmp_path: Path) -> None:
+    try:
+        binaries = build.build(tmp_path)
+    except ToolError as error:
+        if error.kind == "build_failed":
+            raise
+        pytest.skip(f"needs the pinned compiler and header: {error}")
+    assert build.differing(binaries) == []
+
+
+def test_another_binary_differs(tmp_path: Path) -> None:
+    same, other = tmp_path / "same", tmp_path / "other"
+    same.write_bytes(build.prebuilt("x86_64").read_bytes())
+    other.write_bytes(build.prebuilt("arm64-v8a").read_bytes() + b"\0")
+    assert build.differing({"x86_64": same, "arm64-v8a": other}) == ["arm64-v8a"]
+
+
+def test_another_compiler_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1.0")
+    with pytest.raises(ToolError, match=f"pip install ziglang=={build.ZIGLANG_VERSION}") as caught:
+        build.check_compiler()
+    assert caught.value.kind == "compiler_missing"

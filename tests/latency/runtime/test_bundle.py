@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from latency.downloads import cache_folder, file_sha256
+from latency.errors import ToolError
+from latency.runtime import RuntimeBundle, prepare_bundle
+
+ABIS = ["arm64-v8a", "x86_64"]
+CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
+
+
+def prepared(abi: str) -> RuntimeBundle:
+    try:
+        return prepare_bundle(abi)
+    except ToolError as error:
+        pytest.skip(f"needs the runtime for {abi}: {error}")
+
+
+@pytest.fixture
+def second_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache beside the user's, whose downloads are at hand."""
+    prepared("x86_64")
+    monkeypatch.setenv("MNAS_DOWNLOADS", str(cache_folder() / "downloads"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_every_file_is_there_and_has_its_hash(abi: str) -> None:
+    bundle = prepared(abi)
+    assert {file.name: file_sha256(file.path) for file in bundle.files} == {
+        file.name: file.sha256 for file in bundle.files
+    }
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_only_the_runner_and_the_loader_are_executable(abi: str) -> None:
+    bundle = prepared(abi)
+    assert {file.name for file in bundle.files if file.executable} == {"mnas_runner", bundle.loader}
+
+
+def test_the_command_starts_the_runner_through_the_bundles_own_loader() -> None:
+    command = prepared("arm64-v8a").command(["--cpu", "7", "model.onnx"])
+    assert " ".join(command) == (
+        "./ld-linux-aarch64.so.1 --library-path . ./mnas_runner --lib ./libonnxruntime.so --cpu 7 model.onnx"
+    )
+
+
+def test_the_digest_tells_runtimes_apart() -> None:
+    assert len({prepared(abi).digest for abi in ABIS}) == len(ABIS)
+
+
+def test_preparing_again_gives_the_same_and_touches_no_file(second_cache: Path) -> None:
+    first = prepare_bundle("x86_64")
+    before = {file.name: file.path.stat().st_mtime_ns for file in first.files}
+    second = prepare_bundle("x86_64")
+    assert second == first
+    assert {file.name: file.path.stat().st_mtime_ns for file in second.files} == before
+
+
+def test_a_damaged_file_is_replaced(second_cache: Path) -> None:
+    library = prepare_bundle("x86_64").folder / "libm.so.6"
+    library.write_bytes(b"damaged")
+    prepare_bundle("x86_64")
+    assert library.read_bytes() != b"damaged"
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(second_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand = second_cache / "by hand"
+    by_hand.mkdir()
+    (by_hand / "libc6-amd64-cross_2.41-11cross1_all.deb").write_bytes(b"another package")
+    monkeypatch.setenv("MNAS_DOWNLOADS", str(by_hand))
+    with pytest.raises(ToolError, match=r"libc6-amd64-cross.*not the pinned") as caught:
+        prepare_bundle("x86_64")
+    assert caught.value.kind == "runtime_unavailable"
+
+
+def test_an_unknown_abi_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ToolError, match=re.escape("'armeabi-v7a'; there is one for ['arm64-v8a', 'x86_64']")):
+        prepare_bundle("armeabi-v7a")
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_the_phones_engine_has_the_version_that_the_host_is_pinned_to(abi: str) -> None:
+    pins = {line.partition(";")[0].strip() for line in CONSTRAINTS.read_text().splitlines()}
+    assert f"onnxruntime=={prepared(abi).engine_version}" in pins
