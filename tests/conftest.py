@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,18 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from latency.errors import ToolError
 from tests.latency.adb.adbd import OWN_NETWORK, Adbd
+from tests.latency.adb.debian import unpack_adb
 
 
 @pytest.fixture(scope="session")
-def adbd_root() -> Path:
+def adbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's adbd and adb with their libraries, unpacked."""
-    root = os.environ.get("MNAS_ADBD_ROOT")
-    if not root:
-        pytest.skip("needs Debian's adbd, unpacked where MNAS_ADBD_ROOT says")
+    if platform.machine() != "x86_64":
+        pytest.skip("Debian's adbd is run on x86-64 only")
     if subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode != 0:
         pytest.skip("adbd gives a shell to everyone, and unshare --net cannot keep it off the network here")
-    return Path(root)
+    root = tmp_path_factory.mktemp("debian")
+    try:
+        unpack_adb(root)
+    except ToolError as error:
+        pytest.skip(f"Debian's adbd cannot be had: {error}")
+    return root
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from latency.adb.address import Address
+from tests.latency.adb.debian import command
 
 # Root needs no user namespace (and may not have any); others get a network only with one.
 OWN_NETWORK = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net"]
@@ -26,13 +27,7 @@ class Adbd:
     """
 
     def __init__(self, root: Path, folder: Path) -> None:
-        libraries = root / "usr/lib/x86_64-linux-gnu"
-        self._command = [
-            str(libraries / "ld-linux-x86-64.so.2"),
-            "--library-path",
-            f"{libraries}:{libraries / 'android'}",
-            str(root / "usr/lib/android-sdk/platform-tools/adbd"),
-        ]
+        self._command = command(root, "adbd")
         self.folder = folder
         self.port = 0
         self.pid = 0
