@@ -41,7 +41,7 @@ def run_measure(arguments: argparse.Namespace) -> int:
     phone = create_phone(arguments.phone)
     try:
         # A machine can be unsteady for half a minute; that is worth waiting for.
-        with LatencyService(phone, settings, retry=RetryPolicy(retries=8)) as service:
+        with LatencyService([phone], settings, retry=RetryPolicy(retries=8)) as service:
             record = service.submit(model).result()
     finally:
         phone.close()
