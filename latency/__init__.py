@@ -1,13 +1,14 @@
 """Latency measurement: ONNX bytes in, a LatencyRecord out."""
 
-from latency.cache import LatencyCache
+from latency.cache import LatencyCache, user_cache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
+from latency.health import PhoneStatus, RetryPolicy
 from latency.phone import Phone
 from latency.phones import create_phone, create_phones, phone_settings
 from latency.protocol import MeasurementSettings
 from latency.quiet import ProcessPauser
 from latency.record import LatencyRecord, PhoneIdentity
-from latency.service import LatencyService, RetryPolicy
+from latency.service import LatencyService
 
 __all__ = [
     "CandidateError",
@@ -19,10 +20,12 @@ __all__ = [
     "Phone",
     "PhoneError",
     "PhoneIdentity",
+    "PhoneStatus",
     "ProcessPauser",
     "RetryPolicy",
     "ToolError",
     "create_phone",
     "create_phones",
     "phone_settings",
+    "user_cache",
 ]

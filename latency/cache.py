@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from latency.errors import ToolError
 from latency.protocol import MeasurementSettings
 from latency.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
 
-BUSY_TIMEOUT_S = 30.0
+# A look-up takes a millisecond; a file that stays locked for longer is in somebody's hands.
+BUSY_TIMEOUT_S = 5.0
+
+_LOG = logging.getLogger(__name__)
 
 _TABLE = "CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID"
 
 
 class LatencyCache:
-    """Accepted records by model, phone (device, engine and version, core) and settings.
+    """Accepted records by model, phone (device, what runs there, core) and settings, whatever the phone is called.
 
-    Each call opens the file anew, so that threads and processes need no arrangement. Raises ToolError
-    (`cache_unusable`) when the file cannot be read or written as a cache.
+    Each call opens the file anew, so that threads and processes need no arrangement; it and its folder are made when
+    they are missing. Raises ToolError (`cache_unusable`) when the file cannot be read or written as a cache.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def get(self, model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> LatencyRecord | None:
-        """The record of such a measurement; None when there is none yet."""
+        """The record of such a measurement, under the phone's name of today; None when there is none yet."""
         with self._connection() as connection:
             row = connection.execute(
                 "SELECT record FROM latency WHERE key = ?", (_key(model_hash, phone, settings),)
             ).fetchone()
-            return None if row is None else LatencyRecord.from_dict(json.loads(row[0]))
+            return None if row is None else replace(LatencyRecord.from_dict(json.loads(row[0])), phone=phone)
 
     def put(self, record: LatencyRecord) -> None:
         """Keep an accepted record, in place of an older one. Raises ValueError when it is not accepted."""
@@ -47,16 +52,64 @@ class LatencyCache:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)) as connection, connection:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection, connection:
                 connection.execute(_TABLE)
                 yield connection
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise ToolError(
                 "cache_unusable",
-                f"latency cache {self._path}: {error}; check its folder and permissions, or delete the file",
+                f"latency cache {self.path}: {error}; check its folder and permissions, delete the file, or set "
+                "MNAS_LATENCY_CACHE to another one",
             ) from error
 
 
 def _key(model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> str:
+    # All fields but the name, which is the user's: two runs may call one phone differently.
+    device = [value for name, value in asdict(phone).items() if name != "name"]
     # The schema is part of the key: records of another version are not found rather than misread.
-    return json.dumps([SCHEMA_VERSION, model_hash, *astuple(phone), settings.digest])
+    return json.dumps([SCHEMA_VERSION, model_hash, *device, settings.digest])
+
+
+class TolerantCache:
+    """A cache, or none, whose failure is no reason to stop: it is said once in the log, then all is measured anew."""
+
+    def __init__(self, cache: LatencyCache | None) -> None:
+        self._cache = cache
+
+    def get(
+        self, model_hash: str, phones: Iterable[PhoneIdentity], settings: MeasurementSettings
+    ) -> LatencyRecord | None:
+        """The record of such a measurement on any of these phones; None when there is none."""
+        cache = self._cache
+        try:
+            found = (cache.get(model_hash, phone, settings) for phone in phones) if cache else ()
+            return next((record for record in found if record is not None), None)
+        except ToolError as error:
+            self._go_without(error)
+            return None
+
+    def put(self, record: LatencyRecord) -> None:
+        """Keep an accepted record."""
+        try:
+            if (cache := self._cache) is not None:
+                cache.put(record)
+        except ToolError as error:
+            self._go_without(error)
+
+    def _go_without(self, error: ToolError) -> None:
+        if self._cache is not None:
+            self._cache = None
+            _LOG.warning("%s. Until then latencies are measured anew", error)
+
+
+def user_cache() -> LatencyCache | None:
+    """The cache that all runs of this user share: `~/.cache/mnas/latency.sqlite3`.
+
+    `XDG_CACHE_HOME` moves it with all other caches; `MNAS_LATENCY_CACHE` names another file, or is `off`: None.
+    """
+    chosen = os.environ.get("MNAS_LATENCY_CACHE")
+    if chosen == "off":
+        return None
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return LatencyCache(Path(chosen) if chosen else cache_home / "mnas" / "latency.sqlite3")

@@ -1,56 +1,108 @@
-"""Measurements as futures: one phone, one measurement at a time, first come first served."""
+"""Measurements as futures: one queue, served by phones that are equal, each by a thread of its own.
+
+A phone takes the next model when it is free, so work spreads by itself and a slow or broken phone takes less of it.
+"""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from types import TracebackType
 
-from latency.cache import LatencyCache
-from latency.errors import CandidateError, LatencyError, ToolError
+from latency.cache import LatencyCache, TolerantCache
+from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
+from latency.health import PhoneHealth, PhoneState, PhoneStatus, RetryPolicy
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, model_sha256
+from latency.record import LatencyRecord, PhoneIdentity, model_sha256
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a failure of the phone or the tool is tried again, and how long to wait before."""
+class _Server:
+    """A phone at work: its health, who it is, and whether it answers."""
 
-    retries: int = 4
-    first_delay_s: float = 0.5
-    """Doubles with each retry."""
-    max_delay_s: float = 10.0
+    def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
+        self.phone = phone
+        self.health = PhoneHealth(policy)
+        self.identity: PhoneIdentity | None = None
+        self.busy = False
+        self.checked = False
+        """Whether it has identified itself since its last failure."""
+        self._number = number
 
-    def __post_init__(self) -> None:
-        if self.retries < 0 or self.first_delay_s < 0 or self.max_delay_s < 0:
-            raise ValueError(f"{self}: retries and delays must not be negative")
+    @property
+    def label(self) -> str:
+        if self.identity is None:
+            return f"{self.phone.name} (number {self._number})"
+        return f"{self.phone.name} (serial {self.identity.serial}, core {self.identity.core})"
 
-    def delay_s(self, failures: int) -> float:
-        """Wait after the given number of failures (at least 1)."""
-        return min(self.first_delay_s * 2.0 ** min(failures - 1, 100), self.max_delay_s)
+    def state(self, now_s: float) -> PhoneState:
+        if self.busy:
+            return "busy"
+        if self.health.quarantined:
+            return "quarantined"
+        return "resting" if now_s < self.health.rests_until else "idle"
+
+
+@dataclass(eq=False)
+class _Job:
+    """A model that waits for its latency, and what has come of it so far."""
+
+    model: bytes
+    future: Future[LatencyRecord] = field(default_factory=Future)
+    submitted_at_s: float = field(default_factory=time.monotonic)
+    failures: list[tuple[_Server, LatencyError]] = field(default_factory=list)
+
+    def failures_on(self, server: _Server) -> int:
+        return sum(each is server for each, _ in self.failures)
+
+    def start(self) -> bool:
+        """Whether to go on with it: nobody has cancelled it."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def give_up(self) -> None:
+        """Fail with what has been seen, or cancel where nothing was tried."""
+        if self.failures:
+            self.future.set_exception(_summary(self.failures))
+        elif self.future.cancel():
+            self.future.set_running_or_notify_cancel()
 
 
 class LatencyService:
-    """Measures submitted models on `phone`, which stays the caller's to close.
+    """Measures submitted models on `phones`, which are equal: any of them will do.
 
-    With a `cache`, a model that was measured before under the same settings costs a look-up.
+    They stay the caller's to close. With a `cache`, a model that one of them has measured before under the same
+    settings costs a look-up. After a failure of phone or tool the model goes back to the head of the queue, for another
+    phone where there is one, and the phone rests (see `RetryPolicy`). It must identify itself before it goes on.
+    Raises ValueError without a phone.
     """
 
     def __init__(
         self,
-        phone: Phone,
+        phones: Sequence[Phone],
         settings: MeasurementSettings | None = None,
         cache: LatencyCache | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self._phone = phone
+        if not phones:
+            raise ValueError("a latency service needs at least one phone")
         self._settings = settings or MeasurementSettings()
-        self._cache = cache
         self._retry = retry or RetryPolicy()
-        self._closing = threading.Event()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"latency-{phone.name}")
+        self._cache = TolerantCache(cache)
+        self._servers = [_Server(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
+        # All below, and all of the servers and jobs, belongs to whoever holds the lock of this condition.
+        self._changed = threading.Condition()
+        self._queue: deque[_Job] = deque()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._serve, args=(server,), name=f"latency-{server.phone.name}", daemon=True)
+            for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> LatencyService:
         return self
@@ -63,36 +115,210 @@ class LatencyService:
     def submit(self, model: bytes) -> Future[LatencyRecord]:
         """Queue the serialized ONNX model.
 
-        The future raises CandidateError at once, PhoneError and ToolError after the retries. It is cancelled
+        The future raises CandidateError at once, PhoneError and ToolError when the retries are used up, and PhoneError
+        (`no_phone`) when every phone has been in quarantine for longer than the policy's patience. It is cancelled
         when the service closes before its turn. Raises ToolError (`service_closed`) after `close`.
         """
-        if self._closing.is_set():
-            raise ToolError("service_closed", f"latency service of phone {self._phone.name!r} is closed")
-        return self._executor.submit(self._measure, model)
+        job = _Job(model)
+        known = self._look_up(model)
+        with self._changed:
+            if self._closing:
+                raise ToolError("service_closed", f"latency service of {self._servers[0].phone.name!r} is closed")
+            if known is None:
+                self._queue.append(job)
+                self._changed.notify_all()
+        if known is not None:
+            job.future.set_result(known)
+        return job.future
+
+    def status(self) -> list[PhoneStatus]:
+        """Where each phone stands."""
+        with self._changed:
+            now_s = time.monotonic()
+            return [
+                PhoneStatus(
+                    label=server.label,
+                    state=server.state(now_s),
+                    measured=server.health.measured,
+                    failures=server.health.failures,
+                    last_error=None if server.health.last_error is None else str(server.health.last_error),
+                )
+                for server in self._servers
+            ]
 
     def close(self) -> None:
-        """Cancel what is queued, let the measurement at work end without further retries, and return."""
-        self._closing.set()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Cancel what is queued, let the measurements at work end without further retries, and return."""
+        with self._changed:
+            self._closing = True
+            dropped = list(self._queue)
+            self._queue.clear()
+            self._changed.notify_all()
+        for job in dropped:
+            job.give_up()
+        for thread in self._threads:
+            thread.join()
 
-    def _measure(self, model: bytes) -> LatencyRecord:
-        failures = 0
+    def _serve(self, server: _Server) -> None:
+        """One phone's thread: wait for work, see that the phone answers, measure."""
+        self._check(server)  # Already now: what any of the phones has measured before is found by who they are.
+        while self._wait_for_work(server):
+            if not server.checked:
+                self._check(server)
+            elif (job := self._take(server)) is not None:
+                if job.start():
+                    self._measure(server, job)
+                self._set_idle(server)
+
+    def _wait_for_work(self, server: _Server) -> bool:
+        """Wait until there is a job for this phone; False when the service closes."""
         while True:
-            try:
-                return self._measure_once(model)
-            except CandidateError:
-                raise
-            except LatencyError:
-                failures += 1
-                if failures > self._retry.retries or self._closing.wait(self._retry.delay_s(failures)):
-                    raise
+            with self._changed:
+                if self._closing:
+                    return False
+                now_s = time.monotonic()
+                hopeless, wait_s = self._hopeless(now_s)
+                if not hopeless:
+                    rest_s = server.health.rests_until - now_s
+                    if rest_s <= 0 and self._next_for(server, now_s) is not None:
+                        return True
+                    if rest_s > 0 and self._queue:
+                        wait_s = rest_s if wait_s is None else min(wait_s, rest_s)
+                    self._changed.wait(wait_s)
+            for job, error in hopeless:
+                if job.start():
+                    job.future.set_exception(error)
 
-    def _measure_once(self, model: bytes) -> LatencyRecord:
-        if self._cache is None:
-            return self._phone.measure(model, self._settings)
-        known = self._cache.get(model_sha256(model), self._phone.identify(), self._settings)
-        if known is not None:
-            return known
-        record = self._phone.measure(model, self._settings)
-        self._cache.put(record)
-        return record
+    def _take(self, server: _Server) -> _Job | None:
+        """Take the next job for this phone, which is busy from now on."""
+        with self._changed:
+            job = self._next_for(server, time.monotonic())
+            if job is not None:
+                self._queue.remove(job)
+                server.busy = True
+            return job
+
+    def _next_for(self, server: _Server, now_s: float) -> _Job | None:
+        return next((job for job in self._queue if not self._better_off(job, server, now_s)), None)
+
+    def _better_off(self, job: _Job, server: _Server, now_s: float) -> bool:
+        """Whether the job should be left to another phone that can be counted on.
+
+        A phone that has failed it less often is worth waiting for; between equals, one that is idle now and has failed
+        less of late.
+        """
+
+        def rank(each: _Server) -> tuple[int, int]:
+            return job.failures_on(each), each.health.failures_in_row
+
+        mine = rank(server)
+        return any(
+            rank(rival)[0] < mine[0] or (rank(rival) < mine and rival.state(now_s) == "idle")
+            for rival in self._servers
+            if rival is not server and not rival.health.quarantined
+        )
+
+    def _hopeless(self, now_s: float) -> tuple[list[tuple[_Job, PhoneError]], float | None]:
+        """Remove the jobs that have waited too long for want of a phone; how long until the next one will have."""
+        since_s = [server.health.quarantined_since for server in self._servers]
+        if not self._queue or None in since_s:
+            return [], None
+        all_out_s = max(each for each in since_s if each is not None)
+        left_s = {job: max(all_out_s, job.submitted_at_s) + self._retry.patience_s - now_s for job in self._queue}
+        hopeless = [job for job, seconds in left_s.items() if seconds <= 0]
+        for job in hopeless:
+            self._queue.remove(job)
+        return [(job, self._no_phone()) for job in hopeless], min(left_s.values())
+
+    def _no_phone(self) -> PhoneError:
+        said = "; ".join(f"{server.label}: {server.health.last_error}" for server in self._servers)
+        return PhoneError(
+            "no_phone",
+            f"no phone has worked for {self._retry.patience_s:g} s ({said}). See to the phones; `mnas phones list` "
+            "says what is attached",
+        )
+
+    def _check(self, server: _Server) -> None:
+        """Ask the phone who it is: for the cache, and to see that it answers."""
+        with self._changed:
+            server.busy = True
+        try:
+            identity = server.phone.identify()
+        except Exception as error:  # a bug in a phone must not end its thread and leave the futures waiting
+            self._set_failed(server, _as_latency_error(error))
+        else:
+            with self._changed:
+                server.identity = identity
+                server.checked = True
+        self._set_idle(server)
+
+    def _measure(self, server: _Server, job: _Job) -> None:
+        record = self._look_up(job.model)
+        if record is not None:
+            job.future.set_result(record)
+            return
+        try:
+            record = server.phone.measure(job.model, self._settings)
+        except CandidateError as error:
+            self._set_worked(server)
+            job.future.set_exception(error)
+        except Exception as error:  # as in _check
+            failure = _as_latency_error(error)
+            self._set_failed(server, failure)
+            self._try_again(job, server, failure)
+        else:
+            self._set_worked(server, measured=1)
+            self._cache.put(record)
+            job.future.set_result(record)
+
+    def _try_again(self, job: _Job, server: _Server, failure: LatencyError) -> None:
+        with self._changed:
+            job.failures.append((server, failure))
+            again = not self._closing and len(job.failures) < max(self._retry.retries + 1, len(self._servers))
+            if again:
+                self._queue.appendleft(job)
+                self._changed.notify_all()
+        if not again:
+            job.give_up()
+
+    def _look_up(self, model: bytes) -> LatencyRecord | None:
+        with self._changed:
+            identities = [server.identity for server in self._servers if server.identity is not None]
+        return self._cache.get(model_sha256(model), identities, self._settings)
+
+    def _set_worked(self, server: _Server, measured: int = 0) -> None:
+        with self._changed:
+            server.health.worked()
+            server.health.measured += measured
+
+    def _set_failed(self, server: _Server, error: LatencyError) -> None:
+        with self._changed:
+            server.checked = False
+            server.health.failed(error, time.monotonic())
+
+    def _set_idle(self, server: _Server) -> None:
+        with self._changed:
+            server.busy = False
+            self._changed.notify_all()
+
+
+def _as_latency_error(error: Exception) -> LatencyError:
+    if isinstance(error, LatencyError):
+        return error
+    unexpected = ToolError("internal", f"unexpected {type(error).__name__}: {error}")
+    unexpected.__cause__ = error
+    return unexpected
+
+
+def _summary(failures: Sequence[tuple[_Server, LatencyError]]) -> LatencyError:
+    """The error of a measurement that failed on every phone: the last one where only one phone was asked."""
+    _, last = failures[-1]
+    if len({id(server) for server, _ in failures}) == 1:
+        return last
+    said: dict[str, list[str]] = {}
+    for server, error in failures:
+        said.setdefault(server.label, []).append(error.kind)
+    latest = {server.label: str(error) for server, error in failures}
+    text = "; ".join(f"{label}: {', '.join(kinds)}: {latest[label]}" for label, kinds in said.items())
+    message = f"{len(failures)} attempts failed ({text})"
+    blamed = next((error for _, error in reversed(failures) if isinstance(error, PhoneError)), None)
+    return ToolError(last.kind, message) if blamed is None else PhoneError(blamed.kind, message, blamed.record)

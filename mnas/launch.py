@@ -63,9 +63,11 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
             stack.callback(phone.close)
             settings = experiment.latency.measurement_settings()
-            service = stack.enter_context(LatencyService(phone, settings, retry=PATIENT))
-            meter = OnnxLatencyMeter(service, run.input_form)
+            service = LatencyService([phone], settings, retry=PATIENT)
+            meter = OnnxLatencyMeter({phone.name: service}, phone.name, run.input_form)
+            # The service first: what waits for a phone there is given up, which ends what runs in the meter.
             stack.callback(meter.close)
+            stack.callback(service.close)
             plan = Plan(
                 trials=experiment.search.trials,
                 workers=workers,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from latency.cache import LatencyCache
+from latency.cache import LatencyCache, TolerantCache, user_cache
 from latency.errors import ToolError
 from latency.record import LatencyRecord, PhoneIdentity
 
@@ -35,11 +35,17 @@ def test_another_model_is_a_miss(cache: LatencyCache, record: LatencyRecord) -> 
     assert cache.get("1" * 64, record.phone, record.settings) is None
 
 
-@pytest.mark.parametrize("field", ["name", "serial", "fingerprint", "engine", "engine_version"])
+@pytest.mark.parametrize("field", ["serial", "fingerprint", "engine", "engine_version"])
 def test_another_phone_or_engine_is_a_miss(cache: LatencyCache, record: LatencyRecord, field: str) -> None:
     other = PhoneIdentity(**{**asdict(record.phone), field: "other"})
     cache.put(record)
     assert cache.get(record.model_sha256, other, record.settings) is None
+
+
+def test_the_same_phone_under_another_name_is_a_hit_with_that_name(cache: LatencyCache, record: LatencyRecord) -> None:
+    renamed = replace(record.phone, name="renamed")
+    cache.put(record)
+    assert cache.get(record.model_sha256, renamed, record.settings) == replace(record, phone=renamed)
 
 
 def test_another_core_is_a_miss(cache: LatencyCache, record: LatencyRecord) -> None:
@@ -92,6 +98,74 @@ def test_a_spoilt_record_is_an_error_not_a_latency(tmp_path: Path, record: Laten
     assert caught.value.kind == "cache_unusable"
 
 
-def test_a_missing_folder_is_named(tmp_path: Path, record: LatencyRecord) -> None:
-    with pytest.raises(ToolError, match="nowhere"):
-        LatencyCache(tmp_path / "nowhere" / "latency.sqlite").put(record)
+def test_a_missing_folder_is_made(tmp_path: Path, record: LatencyRecord) -> None:
+    path = tmp_path / "nowhere" / "latency.sqlite"
+    LatencyCache(path).put(record)
+    assert path.is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, record: LatencyRecord) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolError, match="file") as caught:
+        LatencyCache(tmp_path / "file" / "latency.sqlite").put(record)
+    assert caught.value.kind == "cache_unusable"
+
+
+def test_any_of_several_phones_may_have_measured_it(cache: LatencyCache, record: LatencyRecord) -> None:
+    other = replace(record.phone, serial="other")
+    cache.put(record)
+    assert TolerantCache(cache).get(record.model_sha256, [other, record.phone], record.settings) == record
+
+
+def test_no_cache_holds_nothing(record: LatencyRecord) -> None:
+    TolerantCache(None).put(record)
+    assert TolerantCache(None).get(record.model_sha256, [record.phone], record.settings) is None
+
+
+def test_an_unusable_cache_is_said_once_and_then_left_alone(
+    tmp_path: Path, record: LatencyRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "latency.sqlite"
+    path.write_bytes(b"this is not SQLite" * 100)
+    tolerant = TolerantCache(LatencyCache(path))
+    for _ in range(2):
+        assert tolerant.get(record.model_sha256, [record.phone], record.settings) is None
+        tolerant.put(record)
+    assert [str(path) in message for message in caplog.messages] == [True]
+
+
+def test_a_locked_cache_is_left_alone(
+    tmp_path: Path, record: LatencyRecord, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latency.cache.BUSY_TIMEOUT_S", 0.05)
+    path = tmp_path / "latency.sqlite"
+    LatencyCache(path).put(record)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        assert TolerantCache(LatencyCache(path)).get(record.model_sha256, [record.phone], record.settings) is None
+    assert "locked" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variables", "path"),
+    [
+        ({"HOME": "/home/somebody"}, "/home/somebody/.cache/mnas/latency.sqlite3"),
+        ({"HOME": "/home/somebody", "XDG_CACHE_HOME": "/caches"}, "/caches/mnas/latency.sqlite3"),
+        ({"XDG_CACHE_HOME": "/caches", "MNAS_LATENCY_CACHE": "/else/where"}, "/else/where"),
+    ],
+)
+def test_the_users_cache_is_where_the_environment_says(
+    variables: dict[str, str], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "MNAS_LATENCY_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    cache = user_cache()
+    assert cache is not None
+    assert cache.path == Path(path)
+
+
+def test_the_users_cache_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNAS_LATENCY_CACHE", "off")
+    assert user_cache() is None

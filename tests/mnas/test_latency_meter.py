@@ -1,10 +1,15 @@
-"""What the latency meter makes of each kind of error; the phone here is one that only fails."""
+"""What the latency meter makes of each kind of error, and of several phones; most phones here are told what to do."""
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
 
 import onnx
 import pytest
 
 from latency import (
     CandidateError,
+    LatencyCache,
     LatencyError,
     LatencyRecord,
     LatencyService,
@@ -15,6 +20,8 @@ from latency import (
     ToolError,
     create_phone,
 )
+from latency.record import model_sha256
+from latency.window import TimedWindow
 from mnas.failure import FailureKind, TrialError
 from mnas.latency_meter import OnnxLatencyMeter
 from search_space import Architecture, parse_block
@@ -31,7 +38,7 @@ class FailingPhone:
         self.models: list[bytes] = []
 
     def identify(self) -> PhoneIdentity:
-        raise self._error
+        return PhoneIdentity(self.name, "scripted", "0", "nothing", "none", "0", core=0)
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         self.models.append(model)
@@ -51,8 +58,8 @@ class FailingPhone:
 )
 def test_each_kind_of_error_becomes_its_failure(error: LatencyError, kind: FailureKind) -> None:
     phone = FailingPhone(error)
-    with LatencyService(phone, retry=RetryPolicy(retries=0)) as service:
-        meter = OnnxLatencyMeter(service, INPUT_FORM)
+    with LatencyService([phone], retry=RetryPolicy(retries=0)) as service:
+        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
         with pytest.raises(TrialError) as caught:
             meter.submit(ARCHITECTURE).result(30)
         meter.close()
@@ -61,18 +68,110 @@ def test_each_kind_of_error_becomes_its_failure(error: LatencyError, kind: Failu
 
 def test_the_phone_gets_the_network_for_the_runs_input() -> None:
     phone = FailingPhone(PhoneError("phone_unstable", "as arranged"))
-    with LatencyService(phone, retry=RetryPolicy(retries=0)) as service:
-        meter = OnnxLatencyMeter(service, INPUT_FORM)
+    with LatencyService([phone], retry=RetryPolicy(retries=0)) as service:
+        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
         meter.submit(ARCHITECTURE).exception(30)
         meter.close()
     shape = onnx.load_from_string(phone.models[0]).graph.input[0].type.tensor_type.shape
     assert [dimension.dim_value for dimension in shape.dim][1:] == [1, 16, 16]
 
 
+class ConstantPhone:
+    """Gives every network the same latency."""
+
+    def __init__(self, name: str, latency_ms: float) -> None:
+        self.name = name
+        self.models: list[bytes] = []
+        self._window = TimedWindow((latency_ms,), (latency_ms,), 0)
+
+    def identify(self) -> PhoneIdentity:
+        return PhoneIdentity(self.name, "scripted", self.name, "nothing", "none", "0", core=0)
+
+    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        self.models.append(model)
+        return LatencyRecord(
+            model_sha256=model_sha256(model),
+            phone=self.identify(),
+            settings=settings,
+            load_ms=1.0,
+            first_run_ms=1.0,
+            warmup_runs=1,
+            warmup_ms=1.0,
+            output_checksum=1.0,
+            governor=None,
+            window=self._window,
+            rejected_windows=(),
+            accepted=True,
+            reason="as arranged",
+            measured_at="2026-01-01T00:00:00+00:00",
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_network_is_timed_on_every_phone_model() -> None:
+    services = {name: LatencyService([ConstantPhone(name, ms)]) for name, ms in (("fast", 2.0), ("slow", 5.0))}
+    meter = OnnxLatencyMeter(services, "slow", INPUT_FORM)
+    result = meter.submit(ARCHITECTURE).result(30)
+    for service in services.values():
+        service.close()
+    meter.close()
+    assert (result["latency_ms"], result["phone"]["name"]) == (5.0, "slow")
+    assert [(name, other["latency_ms"]) for name, other in result["others"].items()] == [("fast", 2.0)]
+    assert result["others"]["fast"]["model_sha256"] == result["model_sha256"]
+
+
+def test_after_a_failure_only_what_is_missing_is_timed_again(tmp_path: Path) -> None:
+    cache = LatencyCache(tmp_path / "latency.sqlite")
+    works, mended = ConstantPhone("works", 2.0), ConstantPhone("mended", 5.0)
+    for other in (FailingPhone(PhoneError("phone_gone", "unplugged")), mended):
+        with ExitStack() as stack:
+            services = {
+                name: stack.enter_context(LatencyService([phone], cache=cache, retry=RetryPolicy(retries=0)))
+                for name, phone in (("named", works), ("other", other))
+            }
+            meter = OnnxLatencyMeter(services, "named", INPUT_FORM)
+            future = meter.submit(ARCHITECTURE)
+            error = future.exception(30)
+            meter.close()
+        assert (error is None) == (other is mended)
+    assert (len(works.models), len(mended.models)) == (1, 1)
+
+
+def test_equal_phones_work_at_the_same_time() -> None:
+    both_at_work = threading.Barrier(2, timeout=30)
+
+    class MeetingPhone(ConstantPhone):
+        def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+            both_at_work.wait()
+            return super().measure(model, settings)
+
+    with LatencyService([MeetingPhone("a", 1.0), MeetingPhone("b", 1.0)]) as service:
+        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
+        futures = [meter.submit(ARCHITECTURE) for _ in range(2)]
+        assert [future.result(30)["latency_ms"] for future in futures] == [1.0, 1.0]
+        meter.close()
+
+
+def test_a_phone_without_a_service_is_refused() -> None:
+    with LatencyService([ConstantPhone("a", 1.0)]) as service, pytest.raises(ValueError, match="'b'; there are a"):
+        OnnxLatencyMeter({"a": service}, "b", INPUT_FORM)
+
+
 def test_a_network_is_timed_on_the_host() -> None:
+    # A busy test machine is good enough to see that a number comes out.
+    tolerant = MeasurementSettings(
+        contention_limit=10.0,
+        relative_mad_limit=1.0,
+        switches_per_s_limit=1e6,
+        others_busy_limit=1e3,
+        drift_limit=1e3,
+        calibration_s=0.0,
+    )
     phone = create_phone("host")
-    with LatencyService(phone, retry=RetryPolicy(retries=12)) as service:
-        meter = OnnxLatencyMeter(service, INPUT_FORM)
+    with LatencyService([phone], tolerant) as service:
+        meter = OnnxLatencyMeter({"host": service}, "host", INPUT_FORM)
         result = meter.submit(ARCHITECTURE).result(300)
         meter.close()
     phone.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from mnas.cli.phones.settings import add_option, changes
@@ -28,7 +29,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from latency import LatencyService, RetryPolicy, create_phone, phone_settings
+    from latency import LatencyService, RetryPolicy, create_phones, phone_settings
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
     from mnas.errors import ConfigurationError
@@ -43,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
         settings = phone_settings(arguments.phone, given)
     except ValueError as error:
         raise ConfigurationError(f"--{error}") from error
-    phone = create_phone(arguments.phone)
-    try:
+    with ExitStack() as stack:
+        phones = create_phones(arguments.phone)
+        for phone in phones:
+            stack.callback(phone.close)
         # A machine can be unsteady for half a minute; that is worth waiting for.
-        with LatencyService(phone, settings, retry=RetryPolicy(retries=8)) as service:
-            record = service.submit(model).result()
-    finally:
-        phone.close()
+        service = stack.enter_context(LatencyService(phones, settings, retry=RetryPolicy(retries=8)))
+        record = service.submit(model).result()
     if arguments.json:
         print_json({"latency_ms": record.latency_ms, **record.to_dict()})
         return DONE
