@@ -20,7 +20,7 @@ from latency import (
     ToolError,
     create_phone,
 )
-from latency.record import model_sha256
+from latency.record import Session, model_sha256
 from latency.window import TimedWindow
 from mnas.failure import FailureKind, TrialError
 from mnas.latency_meter import OnnxLatencyMeter
@@ -38,7 +38,7 @@ class FailingPhone:
         self.models: list[bytes] = []
 
     def identify(self) -> PhoneIdentity:
-        return PhoneIdentity(self.name, "scripted", "0", "nothing", "none", "0", core=0)
+        return PhoneIdentity(self.name, "scripted", "0", "nothing", "none", "0", "none", core=0)
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         self.models.append(model)
@@ -85,7 +85,7 @@ class ConstantPhone:
         self._window = TimedWindow((latency_ms,), (latency_ms,), 0)
 
     def identify(self) -> PhoneIdentity:
-        return PhoneIdentity(self.name, "scripted", self.name, "nothing", "none", "0", core=0)
+        return PhoneIdentity(self.name, "scripted", self.name, "nothing", "none", "0", "none", core=0)
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         self.models.append(model)
@@ -93,13 +93,7 @@ class ConstantPhone:
             model_sha256=model_sha256(model),
             phone=self.identify(),
             settings=settings,
-            load_ms=1.0,
-            first_run_ms=1.0,
-            warmup_runs=1,
-            warmup_ms=1.0,
-            output_checksum=1.0,
-            governor=None,
-            window=self._window,
+            sessions=(Session(None, self._window),),
             rejected_windows=(),
             accepted=True,
             reason="as arranged",
