@@ -22,8 +22,17 @@ _CANDIDATE_STAGES = ("load", "inputs", "run")
 # Statuses of a process that a signal ended, as shells give them.
 _KILLED, _SIGNALLED = 137, 128
 
-# The commands have to run where the runtime is: `.` is in the library path. $1: folder; the rest: the command.
-_IN_FOLDER = 'cd "$1" && shift && exec "$@"'
+# The command has to run where the runtime is: `.` is in the library path. A runner whose connection was cut goes on on
+# the phone and would disturb the next one, so it is ended first. $1: folder; the rest: the command.
+_IN_FOLDER = """
+cd "$1" || exit 1
+shift
+if [ -f runner.pid ] && read -r old < runner.pid && grep -q mnas_runner "/proc/$old/cmdline" 2>/dev/null; then
+    kill -9 "$old"
+fi
+echo $$ > runner.pid
+exec "$@"
+"""
 
 
 @dataclass(frozen=True)

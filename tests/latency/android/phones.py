@@ -9,17 +9,23 @@ from pathlib import Path
 
 import psutil
 
+from latency.adb import Address
 from latency.android.profile import BenchmarkProgram, Device, PhoneProfile
 from tests.latency.adb.adbd import Adbd
 
 
 def phone_profile(
-    adbd: Adbd, *, name: str = "loopback", reference_ms: float = 1000.0, benchmark: BenchmarkProgram | None = None
+    adbd: Adbd,
+    *,
+    name: str = "loopback",
+    address: Address | None = None,
+    reference_ms: float = 1000.0,
+    benchmark: BenchmarkProgram | None = None,
 ) -> tuple[PhoneProfile, Device]:
     """A profile of that daemon, and its only device; the reference is never slower than the default one."""
     device = Device(
         serial=adbd.address.target,
-        address=str(adbd.address),
+        address=str(address or adbd.address),
         reference_ms=reference_ms,
         calibration_ms=(1.0, 1.0, 1.0),
     )

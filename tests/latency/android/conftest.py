@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from latency.android.phone import AdbPhone
+from tests.latency.adb.adbd import Adbd
+from tests.latency.android.phones import phone_profile
+
+
+@pytest.fixture
+def phone(adbd: Adbd) -> Iterator[AdbPhone]:
+    phone = AdbPhone(*phone_profile(adbd))
+    yield phone
+    phone.close()
