@@ -36,8 +36,8 @@ def answering(answer: bytes | None) -> Iterator[Address]:
             with connected:
                 if answer is not None:
                     connected.sendall(answer)
-                connected.recv(1 << 20)
-                connected.recv(1)  # Until the other side hangs up.
+                while connected.recv(1 << 20):  # Until the other side hangs up.
+                    pass
 
         thread = threading.Thread(target=serve)
         thread.start()

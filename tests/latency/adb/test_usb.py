@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from adb_shell.exceptions import UsbReadFailedError, UsbWriteFailedError
 
 from latency.adb.usb import UsbDevice, UsbTransport, find_usb_device, usb_devices
 from latency.errors import LatencyError
@@ -77,3 +78,32 @@ def test_connecting_ends_with_an_error_of_ours_with_or_without_libusb() -> None:
     with pytest.raises(LatencyError) as caught:
         UsbTransport("no-such-serial").connect(1.0)
     assert caught.value.kind in {"usb_unavailable", "phone_gone"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("USBErrorTimeout", "timeout"),
+        ("USBErrorNoDevice", "phone_gone"),
+        ("USBErrorBusy", "phone_busy"),
+        ("USBErrorAccess", "phone_no_permission"),
+    ],
+)
+def test_libusbs_errors_have_kinds(name: str, kind: str) -> None:
+    usb1 = pytest.importorskip("usb1", reason="needs PyPI's libusb1")
+
+    class Failing:
+        """adb-shell's transport, at the moment at which libusb fails."""
+
+        def bulk_read(self, numbytes: int, timeout_s: float) -> bytes:
+            raise UsbReadFailedError("no data", getattr(usb1, name)())
+
+        def bulk_write(self, data: bytes, timeout_s: float) -> int:
+            raise UsbWriteFailedError("not sent", getattr(usb1, name)())
+
+    transport = UsbTransport("0123ABC")
+    transport._transport = Failing()
+    for call in (lambda: transport.bulk_read(24, 1.0), lambda: transport.bulk_write(b"x", 1.0)):
+        with pytest.raises(LatencyError) as caught:
+            call()
+        assert caught.value.kind == kind
