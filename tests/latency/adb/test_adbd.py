@@ -50,7 +50,8 @@ def test_a_restarted_one_has_the_same_address(adbd: Adbd) -> None:
 
 def test_it_dies_with_the_test_even_if_frozen(adbd_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, str(adbd_root), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."}) as test:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as test:
         assert test.stdout is not None
         pid = int(test.stdout.readline())
         os.kill(pid, signal.SIGSTOP)

@@ -29,13 +29,13 @@ def server(adbd_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_a_server_only_the_given_addresses_are_looked_at(adbd: Adbd) -> None:
-    (found,) = discover([adbd.address])
+    (found,) = discover([adbd.address], timeout_s=20)
     assert (found.address, found.state, found.remedy) == (adbd.address, "ready", "")
 
 
 def test_the_servers_phones_are_found(server: AdbServer, adbd: Adbd) -> None:
     address = server.connect(adbd.address)
-    (found,) = discover()
+    (found,) = discover(timeout_s=20)
     assert (found.address, found.state) == (address, "ready")
 
 
@@ -48,14 +48,14 @@ def test_a_frozen_phone_is_unreachable_over_every_way(server: AdbServer, adbd: A
 
 def test_a_phone_whose_daemon_is_dead_is_unreachable_and_says_what_to_do(adbd: Adbd) -> None:
     adbd.kill()
-    (found,) = discover([adbd.address])
+    (found,) = discover([adbd.address], timeout_s=20)
     assert found.state == "unreachable"
     assert "adb tcpip 5555" in found.remedy
 
 
 def test_an_unknown_key_shows_no_prompt_and_is_unauthorized(adbd: Adbd) -> None:
     with Gatekeeper(adbd.address) as gatekeeper:
-        (found,) = discover([gatekeeper.address], keys=load_keys())
+        (found,) = discover([gatekeeper.address], keys=load_keys(), timeout_s=20)
         assert found.state == "unauthorized"
         assert gatekeeper.prompts == 0
 
@@ -63,7 +63,7 @@ def test_an_unknown_key_shows_no_prompt_and_is_unauthorized(adbd: Adbd) -> None:
 def test_one_dead_phone_does_not_hide_another(adbd: Adbd) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dead = Address("tcp", f"127.0.0.1:{silent.getsockname()[1]}")
-        found = {attached.address: attached.state for attached in discover([dead, adbd.address], timeout_s=1)}
+        found = {attached.address: attached.state for attached in discover([dead, adbd.address], timeout_s=3)}
     assert found == {dead: "unreachable", adbd.address: "ready"}
 
 
@@ -71,6 +71,6 @@ def test_a_phone_that_the_server_may_not_use_is_unauthorized(server: AdbServer, 
     with Gatekeeper(adbd.address) as gatekeeper:
         gatekeeper.accept.clear()
         server.try_to_connect(gatekeeper.address)
-        (found,) = discover()
+        (found,) = discover(timeout_s=20)
     assert found.state == "unauthorized"
     assert "accept the prompt" in found.remedy
