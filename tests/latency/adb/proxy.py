@@ -26,6 +26,7 @@ class Proxy:
         self._flowing.set()
         self._ends: list[socket.socket] = []
         self._passed = 0
+        self._damage = threading.Event()
         self._trigger: tuple[int, Callable[[], None]] | None = None
 
     @property
@@ -44,6 +45,10 @@ class Proxy:
     def stall(self) -> None:
         """Pass nothing on any more, without a word, as a network does whose cable is out."""
         self._flowing.clear()
+
+    def damage(self) -> None:
+        """Change the last byte of what the phone says next."""
+        self._damage.set()
 
     def after(self, upstream_bytes: int, action: Callable[[], None]) -> None:
         """Call `action` once so many more bytes have gone to the phone, before any further one does."""
@@ -86,6 +91,9 @@ class Proxy:
                         action, self._trigger = self._trigger[1], None
                         action()
                         self._flowing.wait()
+                elif self._damage.is_set():
+                    self._damage.clear()
+                    data = data[:-1] + bytes([data[-1] ^ 1])
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
