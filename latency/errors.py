@@ -40,7 +40,10 @@ class PhoneError(LatencyError):
     """The phone is unknown, gone, busy or unsteady.
 
     Kinds: `phone_unknown`, `phone_unstable` (no window passed the protocol; `record` has all the numbers,
-    with `accepted` false), `timeout`, `runner_died`.
+    with `accepted` false), `timeout`, `runner_died`; over adb also `phone_gone` (nothing answers there, or the
+    connection is lost), `phone_unauthorized` (this computer's key is not accepted), `phone_offline` (an adb
+    server has lost it), `phone_busy` (another program owns it), `phone_no_permission` (this user may not open
+    it), `phone_full` and `phone_file` (a file cannot be read or written there).
     """
 
     def __init__(self, kind: str, message: str, record: LatencyRecord | None = None) -> None:
@@ -53,5 +56,6 @@ class ToolError(LatencyError):
 
     Kinds: `runner_start`, `runner_protocol`, `pause_failed`, `pause_expired`, `cache_unusable`,
     `service_closed`, `runtime_unavailable` (a file of the phones' runtime cannot be had), `compiler_missing` and
-    `build_failed` (of the on-phone runner).
+    `build_failed` (of the on-phone runner), `adb_protocol` (what answers does not speak adb as we do), `adb_keys`
+    (no usable key), `usb_unavailable` (no libusb).
     """

@@ -12,7 +12,7 @@ from latency.adb.device import AdbDevice
 from latency.adb.direct import DirectConnection
 from latency.adb.keys import load_keys
 from latency.adb.server import connect_to_server
-from latency.errors import PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, ToolError
 
 # "shell_v2": standard error and exit status apart. The form is that of adb's own greeting.
 _GREETING = "features=shell_v2"
@@ -73,10 +73,10 @@ def _connect_directly(
             auth_timeout_s=authorize_timeout_s,
             auth_callback=prompt,
         )
-    except PhoneError as error:
+    except LatencyError as error:  # The transport's, or the callback's.
         transport.close()
         if not prompted:
-            raise
+            raise type(error)(error.kind, f"{address}: {error}") from error
         raise PhoneError(
             "phone_unauthorized",
             f"{address}: this computer's key was not accepted within {authorize_timeout_s:g} s; "

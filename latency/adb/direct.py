@@ -129,7 +129,8 @@ class DirectStream:
         self._send(b"CLSE", b"", deadline)
 
     def _send(self, command: bytes, payload: bytes, deadline: Deadline) -> None:
-        assert self._remote_id is not None
+        if self._remote_id is None:
+            raise ToolError("adb_protocol", f"{deadline.operation}: adbd uses a stream before it opens it")
         self._connection.send(command, self._local_id, self._remote_id, payload, deadline)
 
     def _receive(self, deadline: Deadline) -> None:

@@ -58,7 +58,7 @@ def _probe(address: Address, model: str | None, keys: Sequence[Any], timeout_s: 
     def refuse_prompt() -> None:
         raise PhoneError(
             "phone_unauthorized",
-            f"{address}: the phone does not know this computer yet: connect (mnas phones add) and accept the prompt",
+            "the phone does not know this computer yet: connect (mnas phones add) and accept the prompt",
         )
 
     try:

@@ -56,17 +56,25 @@ def _vendor_keys() -> list[Path]:
 
 
 def _load(path: Path) -> Any:
-    from adb_shell.auth.keygen import write_public_keyfile
     from adb_shell.auth.sign_cryptography import CryptographySigner
 
     try:
         if not _public(path).exists():  # adb itself can do without.
-            write_public_keyfile(str(path), str(_public(path)))
+            _derive_public(path)
         return CryptographySigner(str(path))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
             "adb_keys", f"cannot use the adb key {path}: {error}; give another file, or move it away to get a new one"
         ) from error
+
+
+def _derive_public(path: Path) -> None:
+    from adb_shell.auth.keygen import write_public_keyfile
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        derived = Path(folder) / "adbkey.pub"
+        write_public_keyfile(str(path), str(derived))
+        os.replace(derived, _public(path))
 
 
 def _public(path: Path) -> Path:

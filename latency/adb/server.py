@@ -46,7 +46,7 @@ def server_devices(timeout_s: float = 2.0) -> list[ServerDevice]:
         raise
     try:
         _request(stream, "host:devices-l", "adb server", deadline)
-        listing = stream.read_exactly(int(stream.read_exactly(4, deadline), 16), deadline).decode(errors="replace")
+        listing = _counted_text(stream, "adb server", deadline)
     finally:
         stream.close(deadline)
     return [_parse_device(line) for line in listing.splitlines() if line.strip()]
@@ -177,8 +177,15 @@ def _request(stream: SocketStream, text: str, name: str, deadline: Deadline) -> 
         return
     if answer != b"FAIL":
         raise ToolError("adb_protocol", f"{name}: {answer!r} is no answer of an adb server; is it one?")
-    reason = stream.read_exactly(int(stream.read_exactly(4, deadline), 16), deadline).decode(errors="replace")
-    raise _refusal(name, reason)
+    raise _refusal(name, _counted_text(stream, name, deadline))
+
+
+def _counted_text(stream: SocketStream, name: str, deadline: Deadline) -> str:
+    count = stream.read_exactly(4, deadline)
+    try:
+        return stream.read_exactly(int(count, 16), deadline).decode(errors="replace")
+    except ValueError as error:
+        raise ToolError("adb_protocol", f"{name}: {count!r} is no length of a text; is it an adb server?") from error
 
 
 def _refusal(name: str, reason: str) -> LatencyError:

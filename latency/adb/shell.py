@@ -67,11 +67,12 @@ def run_command(connection: Connection, line: str, deadline: Deadline) -> ShellR
         kind, size = _PACKET.unpack_from(received)
         payload = received[_PACKET.size : _PACKET.size + size]
         del received[: _PACKET.size + size]
-        if kind == _EXIT:
+        if kind == _EXIT and size == 1:
             stream.close(deadline)
             return ShellResult(_text(printed[_STDOUT]), _text(printed[_STDERR]), payload[0])
-        if kind in printed:
-            printed[kind] += payload
+        if kind not in printed:
+            raise ToolError("adb_protocol", f"{deadline.operation}: adbd sent a packet {kind} that no shell sends")
+        printed[kind] += payload
         if sum(map(len, printed.values())) > MAX_OUTPUT_BYTES:
             raise ToolError("adb_protocol", f"{deadline.operation}: it prints more than {MAX_OUTPUT_BYTES} bytes")
 

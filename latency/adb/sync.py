@@ -10,7 +10,7 @@ import time
 from typing import BinaryIO
 
 from latency.adb.connection import Connection, Deadline, Stream
-from latency.errors import PhoneError
+from latency.errors import PhoneError, ToolError
 
 _PACKET = struct.Struct("<4sI")
 _CHUNK_BYTES = 1 << 16  # The most that adbd takes.
@@ -21,7 +21,7 @@ class FileError(Exception):
 
 
 def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, deadline: Deadline) -> None:
-    """Write a file of the phone, with these permission bits. Raises FileError, and PhoneError as a stream does."""
+    """Write a file of the phone, with these permission bits. Raises FileError, and LatencyError as a stream does."""
     stream = connection.open("sync:", deadline)
     target = f"{remote_path},{0o100000 | mode}".encode()
     stream.write(_PACKET.pack(b"SEND", len(target)) + target, deadline)
@@ -34,12 +34,12 @@ def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, 
     reader = _Reader(stream, deadline)
     kind, size = reader.packet()
     if kind != b"OKAY":
-        raise FileError(reader.read(size).decode(errors="replace"))
+        raise _failure(kind, reader.read(size))
     stream.close(deadline)
 
 
 def receive(connection: Connection, remote_path: str, deadline: Deadline) -> bytes:
-    """Read a file of the phone. Raises FileError, and PhoneError as a stream does."""
+    """Read a file of the phone. Raises FileError, and LatencyError as a stream does."""
     stream = connection.open("sync:", deadline)
     target = remote_path.encode()
     stream.write(_PACKET.pack(b"RECV", len(target)) + target, deadline)
@@ -52,8 +52,14 @@ def receive(connection: Connection, remote_path: str, deadline: Deadline) -> byt
             return bytes(content)
         piece = reader.read(size)
         if kind != b"DATA":
-            raise FileError(piece.decode(errors="replace"))
+            raise _failure(kind, piece)
         content += piece
+
+
+def _failure(kind: bytes, reason: bytes) -> Exception:
+    if kind == b"FAIL":
+        return FileError(reason.decode(errors="replace"))
+    return ToolError("adb_protocol", f"adbd sent {kind!r}, which has no meaning there; connect again")
 
 
 class _Reader:

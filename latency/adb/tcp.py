@@ -15,7 +15,10 @@ from latency.errors import PhoneError
 
 
 class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
-    """One TCP connection; every method raises PhoneError, `phone_gone` or `timeout`."""
+    """One TCP connection; every method raises PhoneError, `phone_gone` or `timeout`.
+
+    Its messages do not name the phone: whoever uses it does.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -29,12 +32,12 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         except TimeoutError as error:
             raise PhoneError(
                 "timeout",
-                f"{self}: no connection within {transport_timeout_s:g} s; is the phone on this network, and awake?",
+                f"no connection within {transport_timeout_s:g} s; is the phone on this network, and awake?",
             ) from error
         except OSError as error:
             raise PhoneError(
                 "phone_gone",
-                f"{self}: no connection: {error.strerror or error}; is adb over TCP on (adb tcpip 5555), "
+                f"no connection: {error.strerror or error}; is adb over TCP on (adb tcpip 5555), "
                 "and are host and port right?",
             ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,7 +48,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         try:
             data = connected.recv(numbytes)
         except TimeoutError as error:
-            raise PhoneError("timeout", f"{self}: no answer in time") from error
+            raise PhoneError("timeout", "no answer in time") from error
         except OSError as error:
             raise self._gone(str(error.strerror)) from error
         if not data:
@@ -57,7 +60,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         try:
             self._connected(transport_timeout_s).sendall(data)
         except TimeoutError as error:
-            raise PhoneError("timeout", f"{self}: takes no more data") from error
+            raise PhoneError("timeout", "it takes no more data") from error
         except OSError as error:
             raise self._gone(str(error.strerror)) from error
         return len(data)
@@ -70,9 +73,6 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
             self._socket.close()
             self._socket = None
 
-    def __str__(self) -> str:
-        return f"tcp:{self._host}:{self._port}"
-
     def _connected(self, timeout_s: float) -> socket.socket:
         if self._socket is None:
             raise self._gone("it is closed")
@@ -80,4 +80,4 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return self._socket
 
     def _gone(self, reason: str) -> PhoneError:
-        return PhoneError("phone_gone", f"{self}: the connection is lost: {reason}; connect again")
+        return PhoneError("phone_gone", f"the connection is lost: {reason}; connect again")

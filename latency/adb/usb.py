@@ -71,18 +71,21 @@ def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
         if device.claimed:
             raise _busy(serial)
         if not device.accessible:
-            raise _no_permission(serial)
+            raise _no_permission()
         return device
     attached = ", ".join(device.serial for device in devices) or "none"
     raise PhoneError(
         "phone_gone",
-        f"usb:{serial}: not attached (attached with USB debugging on: {attached}); check the cable, and the "
+        f"not attached (attached with USB debugging on: {attached}); check the cable, and the "
         "developer options of the phone",
     )
 
 
 class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
-    """adb-shell's USB transport with our errors; every method raises PhoneError or ToolError."""
+    """adb-shell's USB transport with our errors; every method raises PhoneError or ToolError.
+
+    Its messages do not name the phone: whoever uses it does.
+    """
 
     def __init__(self, serial: str) -> None:
         self._serial = serial
@@ -137,7 +140,7 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
 
     def _connected(self) -> Any:
         if self._transport is None:
-            raise PhoneError("phone_gone", f"usb:{self._serial}: the connection is closed; connect again")
+            raise PhoneError("phone_gone", "the connection is closed; connect again")
         return self._transport
 
     def _error(self, error: object) -> LatencyError:
@@ -146,24 +149,24 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         if name == "USBErrorBusy":
             return _busy(self._serial)
         if name == "USBErrorAccess":
-            return _no_permission(self._serial)
+            return _no_permission()
         if name == "USBErrorTimeout":
-            return PhoneError("timeout", f"usb:{self._serial}: no answer in time")
-        return PhoneError("phone_gone", f"usb:{self._serial}: the connection is lost ({error!r}); check the cable")
+            return PhoneError("timeout", "no answer in time")
+        return PhoneError("phone_gone", f"the connection is lost ({error!r}); check the cable")
 
 
 def _busy(serial: str) -> PhoneError:
     return PhoneError(
         "phone_busy",
-        f"usb:{serial}: an adb server on this host owns it: use server:{serial}, or end that server (adb kill-server) "
+        f"an adb server on this host owns it: use server:{serial}, or end that server (adb kill-server) "
         "if nobody needs it",
     )
 
 
-def _no_permission(serial: str) -> PhoneError:
+def _no_permission() -> PhoneError:
     return PhoneError(
         "phone_no_permission",
-        f"usb:{serial}: this user may not open it: install Debian's android-sdk-platform-tools-common (its udev "
+        "this user may not open it: install Debian's android-sdk-platform-tools-common (its udev "
         "rules), join the group plugdev, and plug the phone in again",
     )
 

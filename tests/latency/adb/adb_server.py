@@ -29,9 +29,13 @@ class AdbServer:
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",
         }
 
+    def try_to_connect(self, address: Address) -> str:
+        """Name a daemon to the server; returns what `adb connect` says."""
+        return self._ask("connect", address.target)
+
     def connect(self, address: Address) -> Address:
         """Have the server connect to a daemon; returns the phone's address at the server."""
-        said = self._ask("connect", address.target)
+        said = self.try_to_connect(address)
         if "connected to" not in said:
             raise RuntimeError(f"adb connect {address.target}: {said}")
         self._ask("-s", address.target, "wait-for-device")

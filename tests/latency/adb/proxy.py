@@ -8,10 +8,13 @@ import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from latency.adb.address import Address
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s.
+
+AnyProxy = TypeVar("AnyProxy", bound="Proxy")
 
 
 class Proxy:
@@ -23,6 +26,7 @@ class Proxy:
         self._flowing.set()
         self._ends: list[socket.socket] = []
         self._passed = 0
+        self._damage = threading.Event()
         self._trigger: tuple[int, Callable[[], None]] | None = None
 
     @property
@@ -42,9 +46,17 @@ class Proxy:
         """Pass nothing on any more, without a word, as a network does whose cable is out."""
         self._flowing.clear()
 
+    def damage(self) -> None:
+        """Change the last byte of what the phone says next."""
+        self._damage.set()
+
     def after(self, upstream_bytes: int, action: Callable[[], None]) -> None:
         """Call `action` once so many more bytes have gone to the phone, before any further one does."""
         self._trigger = (self._passed + upstream_bytes, action)
+
+    def _admit(self, outside: socket.socket) -> bytes:
+        """Talk to a newcomer before the phone does; returns what has been read of its words to the phone."""
+        return b""
 
     def _serve(self) -> None:
         while True:
@@ -52,16 +64,22 @@ class Proxy:
                 outside, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                inside = socket.create_connection(self._upstream.host_and_port)
-            except OSError:
-                outside.close()
-                continue
-            self._ends += [outside, inside]
-            for end in (outside, inside):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._carry, args=(outside, inside, True), daemon=True).start()
-            threading.Thread(target=self._carry, args=(inside, outside, False), daemon=True).start()
+            self._ends.append(outside)
+            threading.Thread(target=self._connect, args=(outside,), daemon=True).start()
+
+    def _connect(self, outside: socket.socket) -> None:
+        try:
+            first_words = self._admit(outside)
+            inside = socket.create_connection(self._upstream.host_and_port)
+            inside.sendall(first_words)
+        except OSError:
+            outside.close()
+            return
+        self._ends.append(inside)
+        for end in (outside, inside):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self._carry, args=(outside, inside, True), daemon=True).start()
+        threading.Thread(target=self._carry, args=(inside, outside, False), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket, to_phone: bool) -> None:
         with contextlib.suppress(OSError):  # The connection ends, here or there.
@@ -73,12 +91,15 @@ class Proxy:
                         action, self._trigger = self._trigger[1], None
                         action()
                         self._flowing.wait()
+                elif self._damage.is_set():
+                    self._damage.clear()
+                    data = data[:-1] + bytes([data[-1] ^ 1])
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self: AnyProxy) -> AnyProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._serve, daemon=True).start()
         return self

@@ -46,7 +46,7 @@ def test_output_error_output_and_status_come_apart(device: AdbDevice) -> None:
 
 
 def test_a_command_that_is_not_there_is_a_result(device: AdbDevice) -> None:
-    result = device.shell(["no-such-command"], timeout_s=20)
+    result = device.shell(["/no-such-command"], timeout_s=20)
     assert result.status == 127
     assert "no-such-command" in result.stderr
 
