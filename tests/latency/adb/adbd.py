@@ -28,7 +28,7 @@ class Adbd:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self._command = command(root, "adbd")
-        self.folder = folder
+        self.root, self.folder = root, folder
         self.port = 0
         self.pid = 0
         self._cage: subprocess.Popen[str] | None = None

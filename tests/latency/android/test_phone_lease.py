@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from latency.adb import AdbDevice, connect
+from latency.android import phone_lease
+from latency.android.phone_lease import leased
+from latency.errors import PhoneError
+from tests.latency.adb.adbd import Adbd
+
+
+@pytest.fixture
+def device(adbd: Adbd) -> Iterator[AdbDevice]:
+    with connect(adbd.address) as device:
+        yield device
+
+
+@pytest.fixture
+def folder(adbd: Adbd) -> str:
+    return str(adbd.folder)
+
+
+def own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(phone_lease, "own_name", lambda: name)
+
+
+def test_a_leased_phone_is_busy_for_others(
+    device: AdbDevice, folder: str, adbd: Adbd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own(monkeypatch, "elsewhere/1/1")
+    with leased(device, folder, duration_s=60, wait_s=0), connect(adbd.address) as second:
+        own(monkeypatch, "here/2/2")
+        with (
+            pytest.raises(PhoneError, match="elsewhere/1/1") as caught,
+            leased(second, folder, duration_s=60, wait_s=0),
+        ):
+            pass
+    assert caught.value.kind == "phone_busy"
+
+
+def test_a_lease_given_back_is_free(device: AdbDevice, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner in ("elsewhere/1/1", "here/2/2"):
+        own(monkeypatch, owner)
+        with leased(device, folder, duration_s=60, wait_s=0):
+            pass
+
+
+def test_an_expired_lease_is_free(device: AdbDevice, folder: str, adbd: Adbd, monkeypatch: pytest.MonkeyPatch) -> None:
+    (adbd.folder / "lease").write_text("elsewhere/1/1 0\n")
+    with leased(device, folder, duration_s=60, wait_s=0):
+        pass
+
+
+def test_a_lease_is_waited_for(device: AdbDevice, folder: str, adbd: Adbd) -> None:
+    uptime = int(float(Path("/proc/uptime").read_text().split()[0]))
+    (adbd.folder / "lease").write_text(f"elsewhere/1/1 {uptime + 2}\n")
+    with leased(device, folder, duration_s=60, wait_s=30):
+        assert "elsewhere" not in (adbd.folder / "lease").read_text()
+
+
+def test_the_lease_of_a_process_of_this_host_that_was_killed_is_taken_over(
+    device: AdbDevice, folder: str, adbd: Adbd
+) -> None:
+    # Its own name, as it would have been written by a process that then died.
+    program = "from latency.android.phone_lease import own_name; print(own_name())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    (adbd.folder / "lease").write_text(f"{dead} 99999999999\n")
+    with leased(device, folder, duration_s=60, wait_s=0):
+        pass
+
+
+def test_of_many_who_come_at_once_each_has_it_alone(folder: str, adbd: Adbd, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[int] = []
+
+    def hold(number: int) -> None:
+        with connect(adbd.address) as device:
+            holder, _ = phone_lease._take(device, folder, f"elsewhere/{number}/1", 60, "-")
+            if holder == f"elsewhere/{number}/1":
+                inside.append(number)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(hold, range(8)))
+    assert len(inside) == 1
+
+
+def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbDevice, folder: str, adbd: Adbd) -> None:
+    with leased(device, folder, duration_s=60, wait_s=0) as renew:
+        (adbd.folder / "lease").write_text("elsewhere/1/1 99999999999\n")
+        with pytest.raises(PhoneError) as caught:
+            renew()
+    assert caught.value.kind == "phone_busy"
