@@ -96,6 +96,15 @@ class _Description:
     packages: tuple[_PackagePart, ...]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file that a bundle needs, and how to get its bytes when they are not in the cache."""
+
+    name: str
+    sha256: str
+    read: Callable[[], bytes]
+
+
 def prepare_bundle(abi: str, aar: Path | None = None) -> RuntimeBundle:
     """The bundle for phones of this ABI (`arm64-v8a`, `x86_64`): fetched at first, from the cache afterwards.
 
@@ -128,15 +137,6 @@ def _android_bundle(abi: str, aar: Path) -> RuntimeBundle:
         raise ToolError("runtime_unavailable", f"{aar}: its {_LIBRARY} does not say its version; is it ONNX Runtime?")
     source = _Source(_LIBRARY, hashlib.sha256(library).hexdigest(), lambda: library)
     return _bundle(abi, version[1].decode(), [_runner_source(abi, "mnas_runner_bionic"), source], loader=None)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A file that a bundle needs, and how to get its bytes when they are not in the cache."""
-
-    name: str
-    sha256: str
-    read: Callable[[], bytes]
 
 
 def _runner_source(abi: str, variant: str) -> _Source:
