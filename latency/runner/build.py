@@ -5,6 +5,9 @@ on every machine: the compiler is one pinned version of PyPI's `ziglang`, which 
 targets, and ONNX Runtime's C API header is one pinned file of Debian's pool, fetched into the cache. The header is not
 replaced by declarations of our own: its table has some hundred functions, and the compiler should check every call.
 `--check` compares with `prebuilt/` and changes nothing.
+
+Each ABI has two variants: `mnas_runner` runs on the C library that comes with the runtime bundle, `mnas_runner_bionic`
+on Android's own, for ONNX Runtime's Android build.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -22,23 +26,37 @@ from latency.downloads import DebianPackage, debian_packages, unpack_debian_pack
 from latency.errors import ToolError
 
 ZIGLANG_VERSION = "0.15.2"
+ARCHITECTURES = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
+"""The compiler's name for each ABI."""
+VARIANTS = ("mnas_runner", "mnas_runner_bionic")
 SOURCES = ("mnas_runner.c", "engine.c", "device.c", "report.c")
-TARGETS = {"arm64-v8a": "aarch64-linux-gnu.2.28", "x86_64": "x86_64-linux-gnu.2.28"}
-"""By ABI; glibc 2.28 is what ONNX Runtime's wheels ask for."""
 HEADER_PACKAGE = DebianPackage(
     path="pool/main/o/onnxruntime/libonnxruntime-dev_1.21.0+dfsg-1_amd64.deb",
     sha256="14f7d959d5deacbcf1504830d4189f91fc67382b399ed9ae9d3aa9c4050ced08",
 )
-HEADER_FOLDER = Path("usr/include/onnxruntime")
+BIONIC_FUNCTIONS = {
+    "libc": (
+        "__errno __libc_init __sched_cpucount _exit calloc clock_gettime close dup dup2 fclose fopen fread free fseek "
+        "ftell get_nprocs getrusage memcpy nanosleep open pread qsort read realloc sched_getaffinity sched_getcpu "
+        "sched_setaffinity snprintf sscanf strcmp strcspn strerror strlen strstr strtod tolower vsnprintf write"
+    ),
+    "libm": "floor fmod ldexp",
+    "libdl": "dlerror dlopen dlsym",
+}
+"""All that the bionic variant takes from Android, by library; every Android since 6.0 (API 23) has these."""
 
 _FOLDER = Path(__file__).parent
-_FLAGS = ("-std=c11", "-Os", "-fPIE", "-pie", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror")
-_LINK_FLAGS = ("-s", "-Wl,--build-id=none", "-ldl", "-lm")
+_HEADER_FOLDER = "header/usr/include/onnxruntime"
+_COMPILE = (
+    *("-std=c11", "-Os", "-fPIE", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),
+    *("-Wall", "-Wextra", "-Werror", f"-isystem{_HEADER_FOLDER}"),
+)
+_LINK = ("-pie", "-s", "-Wl,--build-id=none", "-Wl,-z,max-page-size=65536")
 
 
-def prebuilt(abi: str) -> Path:
-    """The committed binary for an ABI."""
-    return _FOLDER / "prebuilt" / abi / "mnas_runner"
+def prebuilt(abi: str, variant: str) -> Path:
+    """The committed binary of a variant for an ABI."""
+    return _FOLDER / "prebuilt" / abi / variant
 
 
 def check_compiler() -> None:
@@ -55,44 +73,68 @@ def check_compiler() -> None:
         )
 
 
-def build(folder: Path) -> dict[str, Path]:
-    """Build into `folder`; returns the binary of each ABI.
+def build(folder: Path) -> None:
+    """Build every variant for every ABI as `folder/ABI/VARIANT`.
 
     Raises ToolError (`compiler_missing`, `build_failed`, or `runtime_unavailable` when the header cannot be had).
     """
     check_compiler()
     [header_package] = debian_packages([HEADER_PACKAGE])
-    binaries = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        # Everything under one relative name, so that no path of this machine gets into a binary.
-        for source in _FOLDER.glob("*.[ch]"):
-            shutil.copy(source, temporary)
-        unpack_debian_package(header_package, Path(temporary) / "header")
-        for abi, target in TARGETS.items():
-            include = f"-isystemheader/{HEADER_FOLDER}"
-            command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *_FLAGS, include, *SOURCES]
-            built = subprocess.run(
-                [*command, "-o", "mnas_runner", *_LINK_FLAGS],
-                cwd=temporary,
-                env={**os.environ, "SOURCE_DATE_EPOCH": "0", "ZIG_LOCAL_CACHE_DIR": f"{temporary}/cache"},
-                capture_output=True,
-                text=True,
-            )
-            if built.returncode != 0:
-                raise ToolError("build_failed", f"the runner for {abi} does not compile:\n{built.stderr}")
-            binaries[abi] = folder / abi / "mnas_runner"
-            binaries[abi].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path(temporary) / "mnas_runner", binaries[abi])
-    return binaries
+    for abi, architecture in ARCHITECTURES.items():
+        with tempfile.TemporaryDirectory() as temporary:
+            # Compiled here, by relative names, so that no path of this machine gets into a binary.
+            work = Path(temporary)
+            for source in _FOLDER.glob("*.[ch]"):
+                shutil.copy(source, work)
+            unpack_debian_package(header_package, work / "header")
+            _build_for_glibc(work, f"{architecture}-linux-gnu.2.28")  # ONNX Runtime's wheels ask for glibc 2.28, too.
+            _build_for_bionic(work, f"{architecture}-linux-musl")
+            (folder / abi).mkdir(parents=True, exist_ok=True)
+            for variant in VARIANTS:
+                shutil.copy(work / variant, folder / abi / variant)
 
 
-def differing(binaries: dict[str, Path]) -> list[str]:
-    """The ABIs whose binary is not, byte for byte, the committed one."""
+def differing(folder: Path) -> list[str]:
+    """Those binaries in a folder, as `ABI/VARIANT`, that are not, byte for byte, the committed ones."""
     return [
-        abi
-        for abi, binary in binaries.items()
-        if not prebuilt(abi).is_file() or prebuilt(abi).read_bytes() != binary.read_bytes()
+        f"{abi}/{variant}"
+        for abi in ARCHITECTURES
+        for variant in VARIANTS
+        if not prebuilt(abi, variant).is_file()
+        or prebuilt(abi, variant).read_bytes() != (folder / abi / variant).read_bytes()
     ]
+
+
+def _build_for_glibc(work: Path, target: str) -> None:
+    _compile(work, target, [*_COMPILE, *SOURCES, "-o", "mnas_runner", *_LINK, "-ldl", "-lm"])
+
+
+def _build_for_bionic(work: Path, target: str) -> None:
+    """Compile with musl's headers, link to libraries that have the names of Android's and nothing in them."""
+    libraries = []
+    for library, functions in BIONIC_FUNCTIONS.items():
+        (work / f"{library}.c").write_text("".join(f"void {function}(void) {{}}\n" for function in functions.split()))
+        name = ["-o", f"{library}.so", f"-Wl,-soname,{library}.so"]
+        _compile(work, target, ["-w", "-fno-builtin", "-fPIC", "-shared", "-nostdlib", f"{library}.c", *name])
+        libraries.append(f"{library}.so")
+    objects = []
+    for source in (*SOURCES, "start_bionic.c"):
+        objects.append(source.replace(".c", ".o"))
+        _compile(work, target, [*_COMPILE, "-c", source, "-o", objects[-1]])
+    link = [*_LINK, "-nostdlib", "-Wl,--dynamic-linker=/system/bin/linker64"]
+    _compile(work, target, [*objects, *libraries, "-o", "mnas_runner_bionic", *link])
+
+
+def _compile(work: Path, target: str, arguments: Sequence[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ziglang", "cc", "-target", target, *arguments],
+        cwd=work,
+        env={**os.environ, "ZIG_LOCAL_CACHE_DIR": str(work / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise ToolError("build_failed", f"the runner does not compile for {target}:\n{done.stderr}")
 
 
 def main() -> int:
@@ -105,12 +147,13 @@ def main() -> int:
             build(_FOLDER / "prebuilt")
             return 0
         with tempfile.TemporaryDirectory() as folder:
-            different = differing(build(Path(folder)))
+            build(Path(folder))
+            different = differing(Path(folder))
     except ToolError as error:
         print(error, file=sys.stderr)
         return 2
-    for abi in different:
-        print(f"{abi}: the committed binary is not what the sources give; run without --check", file=sys.stderr)
+    for name in different:
+        print(f"{name}: the committed binary is not what the sources give; run without --check", file=sys.stderr)
     return 1 if different else 0
 
 

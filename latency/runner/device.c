@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ void pin_to_core(int core) {
     if (sched_getaffinity(0, sizeof given, &given) < 0) {
         fail("affinity", "cannot read the affinity back: %s", strerror(errno));
     }
-    if (!CPU_EQUAL(&wanted, &given)) {
+    if (CPU_COUNT(&given) != 1 || !CPU_ISSET(core, &given)) {
         fail("affinity", "pinned to core %d, but the kernel gives %d cores", core, CPU_COUNT(&given));
     }
 }
@@ -83,7 +84,7 @@ double others_busy(void) {
     static double cores = 0;
     if (cores == 0) {
         loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-        cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+        cores = get_nprocs();
     }
     char text[64];
     ssize_t count = loadavg < 0 ? -1 : pread(loadavg, text, sizeof text - 1, 0);

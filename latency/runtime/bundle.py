@@ -1,18 +1,20 @@
 """The runtime bundle of an ABI: the runner, ONNX Runtime and the libraries it needs, each verified by its hash.
 
 No Android SDK, NDK or compiler takes part: ONNX Runtime comes out of the Linux wheel of the phone's architecture, and
-runs with the C library it was built for, which `bundles.yaml` takes out of Debian packages.
+runs with the C library it was built for, which `bundles.yaml` takes out of Debian packages. Or it comes out of the
+official Android archive (AAR), where the user has that file, and runs on Android's own C library.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import subprocess
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -28,6 +30,8 @@ _BUNDLES = Path(__file__).with_name("bundles.yaml")
 _RUNNERS = Path(__file__).parents[1] / "runner" / "prebuilt"
 _RUNNER = "mnas_runner"
 _LIBRARY = "libonnxruntime.so"
+# The version of all symbols that an official build of ONNX Runtime exports.
+_VERSION_SYMBOL = re.compile(rb"\0VERS_(\d+\.\d+\.\d+)\0")
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class RuntimeBundle:
     digest: str
     """Hash over the names and hashes of the files: equal digests time alike."""
     files: tuple[BundleFile, ...]
-    loader: str
-    """The file that starts the runner: the dynamic loader of the C library in the bundle."""
+    loader: str | None
+    """The file that starts the runner: the loader of the C library in the bundle; None on the phone's own."""
 
     @property
     def folder(self) -> Path:
@@ -59,11 +63,9 @@ class RuntimeBundle:
         return self.files[0].path.parent
 
     def command(self, arguments: Sequence[str]) -> list[str]:
-        """The command line of a runner with these arguments, relative to the folder of the files.
-
-        >>> # ./ld-linux-aarch64.so.1 --library-path . ./mnas_runner --lib ./libonnxruntime.so ARGUMENTS
-        """
-        return [f"./{self.loader}", "--library-path", ".", f"./{_RUNNER}", "--lib", f"./{_LIBRARY}", *arguments]
+        """The command line of a runner with these arguments, relative to the folder of the files."""
+        start = [] if self.loader is None else [f"./{self.loader}", "--library-path", "."]
+        return [*start, f"./{_RUNNER}", "--lib", f"./{_LIBRARY}", *arguments]
 
 
 @dataclass(frozen=True)
@@ -94,55 +96,82 @@ class _Description:
     packages: tuple[_PackagePart, ...]
 
 
-def prepare_bundle(abi: str) -> RuntimeBundle:
+@dataclass(frozen=True)
+class _Source:
+    """A file that a bundle needs, and how to get its bytes when they are not in the cache."""
+
+    name: str
+    sha256: str
+    read: Callable[[], bytes]
+
+
+def prepare_bundle(abi: str, aar: Path | None = None) -> RuntimeBundle:
     """The bundle for phones of this ABI (`arm64-v8a`, `x86_64`): fetched at first, from the cache afterwards.
 
-    Raises ToolError (`runtime_unavailable`) for an unknown ABI, or when a file cannot be had or is not the pinned one.
+    With `aar`, the file of an official Android build of ONNX Runtime (`onnxruntime-android-VERSION.aar`), the bundle is
+    that library and the runner for Android's own C library; nothing is fetched. Raises ToolError
+    (`runtime_unavailable`) for an unknown ABI, or when a file cannot be had or is not the right one.
     """
     descriptions = msgspec.convert(yaml.safe_load(_BUNDLES.read_text()), dict[str, _Description])
     if abi not in descriptions:
         raise ToolError("runtime_unavailable", f"no runtime for the ABI {abi!r}; there is one for {list(descriptions)}")
+    if aar is not None:
+        return _android_bundle(abi, aar)
     description = descriptions[abi]
-    runner = _RUNNERS / abi / _RUNNER
-    hashes = {_RUNNER: file_sha256(runner)}
-    hashes |= {file.name: file.sha256 for part in _parts(description) for file in part.files}
-    digest = hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
+    sources = [_runner_source(abi, "mnas_runner")]
+    parts: list[_WheelPart | _PackagePart] = [description.wheel, *description.packages]
+    for part in parts:
+        sources += [_Source(file.name, file.sha256, partial(_read_member, part, file)) for file in part.files]
+    return _bundle(abi, description.wheel.pin.version, sources, description.loader)
+
+
+def _android_bundle(abi: str, aar: Path) -> RuntimeBundle:
+    try:
+        with zipfile.ZipFile(aar) as archive:
+            library = archive.read(f"jni/{abi}/{_LIBRARY}")
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        message = f"{aar} is no AAR of ONNX Runtime for {abi}: {error}; it is published as onnxruntime-android"
+        raise ToolError("runtime_unavailable", message) from error
+    version = _VERSION_SYMBOL.search(library)
+    if version is None:
+        raise ToolError("runtime_unavailable", f"{aar}: its {_LIBRARY} does not say its version; is it ONNX Runtime?")
+    source = _Source(_LIBRARY, hashlib.sha256(library).hexdigest(), lambda: library)
+    return _bundle(abi, version[1].decode(), [_runner_source(abi, "mnas_runner_bionic"), source], loader=None)
+
+
+def _runner_source(abi: str, variant: str) -> _Source:
+    binary = _RUNNERS / abi / variant
+    return _Source(_RUNNER, file_sha256(binary), binary.read_bytes)
+
+
+def _bundle(abi: str, version: str, sources: list[_Source], loader: str | None) -> RuntimeBundle:
+    sources = sorted(sources, key=lambda source: source.name)
+    digest = hashlib.sha256("".join(f"{source.name} {source.sha256}\n" for source in sources).encode()).hexdigest()
     folder = cache_folder() / "runtimes" / f"{abi}-{digest[:16]}"
-    executables = (_RUNNER, description.loader)
-    _place(folder, _RUNNER, hashes[_RUNNER], runner.read_bytes)
-    for part in _parts(description):
-        for file in part.files:
-            _place(folder, file.name, file.sha256, partial(_read_member, part, file))
-    for name in executables:
-        (folder / name).chmod(0o755)
-    return RuntimeBundle(
-        abi=abi,
-        engine="onnxruntime",
-        engine_version=description.wheel.pin.version,
-        digest=digest,
-        files=tuple(BundleFile(name, folder / name, hashes[name], name in executables) for name in sorted(hashes)),
-        loader=description.loader,
-    )
+    files = []
+    for source in sources:
+        _place(folder, source)
+        executable = source.name in (_RUNNER, loader)
+        if executable:
+            (folder / source.name).chmod(0o755)
+        files.append(BundleFile(source.name, folder / source.name, source.sha256, executable))
+    return RuntimeBundle(abi, "onnxruntime", version, digest, tuple(files), loader)
 
 
-def _parts(description: _Description) -> Iterator[_WheelPart | _PackagePart]:
-    yield description.wheel
-    yield from description.packages
-
-
-def _place(folder: Path, name: str, sha256: str, read: Callable[[], bytes]) -> None:
-    """Put a file into the folder unless the right one is there; complete or not at all, for other processes read it."""
-    path = folder / name
-    if path.is_file() and file_sha256(path) == sha256:
+def _place(folder: Path, source: _Source) -> None:
+    """Put a file into the folder unless it is there; complete or not at all, for other processes read it."""
+    path = folder / source.name
+    if path.is_file() and file_sha256(path) == source.sha256:
         return
-    content = read()
+    content = source.read()
     found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ToolError("runtime_unavailable", f"{name} has SHA-256 {found}, not {sha256} as bundles.yaml says")
+    if found != source.sha256:
+        message = f"{source.name} has SHA-256 {found}, not {source.sha256} as bundles.yaml says"
+        raise ToolError("runtime_unavailable", message)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            complete = Path(temporary) / name
+            complete = Path(temporary) / source.name
             complete.write_bytes(content)
             complete.replace(path)
     except OSError as error:

@@ -46,14 +46,13 @@ def reference_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., Answer]:
-    """Start a runner (after the words of `prefix`) and read its answer.
+    """Run a runner's command in a folder and read its answer.
 
     Asserts that it is one line, and that the exit status says the same as the line.
     """
 
-    def start(bundle: RuntimeBundle, arguments: list[str], prefix: tuple[str, ...] = ()) -> Answer:
-        command = [*prefix, *bundle.command(arguments)]
-        done = subprocess.run(command, cwd=bundle.folder, capture_output=True, text=True, timeout=120)
+    def start(folder: Path, command: list[str]) -> Answer:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.stdout.count("\n") == 1, done
         answer: Answer = json.loads(done.stdout)
         assert answer["schema"] == 1
@@ -76,6 +75,6 @@ def ask(
             path = tmp_path / "model.onnx"
             path.write_bytes(model)
             words.append(str(path))
-        return start(bundle, words)
+        return start(bundle.folder, bundle.command(words))
 
     return ask

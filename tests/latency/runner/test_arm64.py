@@ -20,7 +20,7 @@ PACKAGES = Path(__file__).parents[1] / "qemu_packages.yaml"
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> str:
     if platform.machine() != "x86_64":
         pytest.skip("the pinned emulator is for x86_64")
     folder = tmp_path_factory.mktemp("qemu")
@@ -29,12 +29,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
             unpack_debian_package(package, folder)
     except ToolError as error:
         pytest.skip(f"needs qemu: {error}")
-    return (str(folder / "usr" / "bin" / "qemu-aarch64"),)
+    return str(folder / "usr" / "bin" / "qemu-aarch64")
 
 
 def test_an_arm64_session_gives_the_hosts_checksums(
     start: Start,
-    emulator: tuple[str, ...],
+    emulator: str,
     bundle_for: Callable[[str], RuntimeBundle],
     reference_path: Path,
     dynamic_batch_model: bytes,
@@ -45,7 +45,8 @@ def test_an_arm64_session_gives_the_hosts_checksums(
     core = max(os.sched_getaffinity(0))
     few = ["--warmup-runs", "1", "--warmup-min-ms", "0", "--rewarm-min-ms", "0", "--reference-runs", "1", "--runs", "3"]
     arguments = ["--cpu", str(core), "--reference", str(reference_path), *few, str(model)]
-    answer = start(bundle_for("arm64-v8a"), arguments, emulator)
+    bundle = bundle_for("arm64-v8a")
+    answer = start(bundle.folder, [emulator, *bundle.command(arguments)])
     assert answer["ok"]
     assert len(answer["wall_ms"]) == 3
     assert answer["affinity"] == [core]
@@ -57,7 +58,7 @@ def test_an_arm64_session_gives_the_hosts_checksums(
 
 def test_an_arm64_failure_is_reported(
     start: Start,
-    emulator: tuple[str, ...],
+    emulator: str,
     bundle_for: Callable[[str], RuntimeBundle],
     reference_path: Path,
     integer_input_model: bytes,
@@ -66,4 +67,5 @@ def test_an_arm64_failure_is_reported(
     model = tmp_path / "model.onnx"
     model.write_bytes(integer_input_model)
     arguments = ["--cpu", str(max(os.sched_getaffinity(0))), "--reference", str(reference_path), str(model)]
-    assert start(bundle_for("arm64-v8a"), arguments, emulator)["stage"] == "inputs"
+    bundle = bundle_for("arm64-v8a")
+    assert start(bundle.folder, [emulator, *bundle.command(arguments)])["stage"] == "inputs"

@@ -240,7 +240,8 @@ def calibrate_with_files(start: Start, bundle: RuntimeBundle, reference_path: Pa
 
     def calibrate(script: str) -> Answer:
         arguments = ["--cpu", str(CORE), "--reference", str(reference_path), "--calibrate-s", "0"]
-        return start(bundle, arguments, ("unshare", "-rm", "sh", "-ec", f'{script}\nexec "$@"', "sh"))
+        namespace = ["unshare", "-rm", "sh", "-ec", f'{script}\nexec "$@"', "sh"]
+        return start(bundle.folder, [*namespace, *bundle.command(arguments)])
 
     return calibrate
 

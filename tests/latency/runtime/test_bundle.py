@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,32 @@ def test_an_unknown_abi_is_refused_with_those_there_are() -> None:
 def test_the_phones_engine_has_the_version_that_the_host_is_pinned_to(abi: str) -> None:
     pins = {line.partition(";")[0].strip() for line in CONSTRAINTS.read_text().splitlines()}
     assert f"onnxruntime=={prepared(abi).engine_version}" in pins
+
+
+@pytest.fixture
+def aar(tmp_path: Path) -> Path:
+    """An archive as the official one is laid out; the library in it only says its version."""
+    path = tmp_path / "onnxruntime-android-1.30.0.aar"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("jni/arm64-v8a/libonnxruntime.so", b"\x7fELF...\0VERS_1.30.0\0...")
+        archive.writestr("jni/arm64-v8a/libonnxruntime4j_jni.so", b"\x7fELF")
+    return path
+
+
+def test_the_android_archive_gives_a_bundle_for_the_phones_own_libraries(second_cache: Path, aar: Path) -> None:
+    bundle = prepare_bundle("arm64-v8a", aar)
+    assert [file.name for file in bundle.files] == ["libonnxruntime.so", "mnas_runner"]
+    assert bundle.engine_version == "1.30.0"
+    assert bundle.command(["--cpu", "7"]) == ["./mnas_runner", "--lib", "./libonnxruntime.so", "--cpu", "7"]
+    assert b"/system/bin/linker64" in (bundle.folder / "mnas_runner").read_bytes()
+
+
+def test_an_archive_without_the_abi_is_refused(aar: Path) -> None:
+    with pytest.raises(ToolError, match=r"no AAR of ONNX Runtime for x86_64.*jni/x86_64/libonnxruntime\.so"):
+        prepare_bundle("x86_64", aar)
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "some.aar").write_bytes(b"something else")
+    with pytest.raises(ToolError, match="is no AAR of ONNX Runtime"):
+        prepare_bundle("arm64-v8a", tmp_path / "some.aar")
