@@ -3,6 +3,7 @@
 from latency.cache import LatencyCache, user_cache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
+from latency.lease import LeasedPhone, PhoneLeases, user_leases
 from latency.phone import Phone
 from latency.phones import create_phone
 from latency.protocol import MeasurementSettings
@@ -16,14 +17,17 @@ __all__ = [
     "LatencyError",
     "LatencyRecord",
     "LatencyService",
+    "LeasedPhone",
     "MeasurementSettings",
     "Phone",
     "PhoneError",
     "PhoneIdentity",
+    "PhoneLeases",
     "PhoneStatus",
     "ProcessPauser",
     "RetryPolicy",
     "ToolError",
     "create_phone",
     "user_cache",
+    "user_leases",
 ]

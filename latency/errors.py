@@ -40,7 +40,8 @@ class PhoneError(LatencyError):
     """The phone is unknown, gone, busy or unsteady.
 
     Kinds: `phone_unknown`, `phone_unstable` (no window passed the protocol; `record` has all the numbers,
-    with `accepted` false), `timeout`, `runner_died`.
+    with `accepted` false), `timeout`, `runner_died`, `phone_busy` (leased by another process), `lease_lost`,
+    `phone_host_gone` (the machine that it is attached to), `no_phone` (none of several works).
     """
 
     def __init__(self, kind: str, message: str, record: LatencyRecord | None = None) -> None:
@@ -52,5 +53,5 @@ class ToolError(LatencyError):
     """This program's own part failed.
 
     Kinds: `runner_start`, `runner_protocol`, `pause_failed`, `pause_expired`, `cache_unusable`,
-    `service_closed`.
+    `lease_unusable`, `service_closed`, `internal` (an error that nobody foresaw; it is the cause).
     """

@@ -9,11 +9,16 @@ from latency.host import HostPhone, Quiet
 from latency.phone import Phone
 
 
-def create_phone(name: str, core: int | None = None, quiet: Quiet = nullcontext) -> Phone:
-    """The phone of that name; the caller closes it. `host` is this machine (see `HostPhone`).
+def create_phone(name: str, quiet: Quiet = nullcontext) -> Phone:
+    """The phone of that name; the caller closes it. `host` is this machine, `host:N` is its core N (see `HostPhone`).
 
-    Raises PhoneError (`phone_unknown`) for another name.
+    Raises PhoneError (`phone_unknown`) for another name, or for a core that this process may not use.
     """
+    kind, _, core = name.partition(":")
     if name == "host":
-        return HostPhone(name, core, quiet)
-    raise PhoneError("phone_unknown", f"no phone is called {name!r}; known: 'host' (this machine)")
+        return HostPhone(name, quiet=quiet)
+    if kind == "host" and core.isdecimal():
+        return HostPhone(name, int(core), quiet)
+    raise PhoneError(
+        "phone_unknown", f"no phone is called {name!r}; known: 'host' (this machine), 'host:N' (its core N)"
+    )
