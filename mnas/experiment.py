@@ -46,23 +46,49 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ray_address: str | None = None
 
 
+class OtherPhone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further phone model on which every network is timed, and its target latency T."""
+
+    target_ms: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where latency is measured, and the target latency T of the reward.
 
+    others: further phone models by name.
+    reward_from: `named` rewards the latency on `phone`; `worst` that of the phone with the largest LAT / T.
+    cache: whether what this user's earlier runs have measured counts.
     measurement: fields of the measurement protocol to change, such as `runs` (see `latency/protocol.py`).
     """
 
     target_ms: Annotated[float, msgspec.Meta(gt=0)]
     phone: str = "host"
+    others: dict[str, OtherPhone] = {}
+    reward_from: Literal["named", "worst"] = "named"
+    cache: bool = True
     measurement: dict[str, int | float] = {}
 
-    def check(self) -> None:
-        """Raise ConfigurationError where there is no such phone or no such measurement."""
+    def check(self, *, in_cluster: bool = False) -> None:
+        """Raise ConfigurationError where there is no such phone or no such measurement.
+
+        In a cluster a phone may be attached to another host; whether there is one is seen when the search begins.
+        """
         self.measurement_settings()
-        try:
-            create_phone(self.phone).close()
-        except LatencyError as error:
-            raise ConfigurationError(f"latency.phone: {error}") from error
+        if self.phone in self.others:
+            raise ConfigurationError(f"latency.others.{self.phone}: it is latency.phone already; leave it out here")
+        if self.reward_from == "worst" and not self.others:
+            raise ConfigurationError("latency.reward_from: `worst` chooses between phones; add latency.others")
+        keys = {"latency.phone": self.phone} | {f"latency.others.{name}": name for name in self.others}
+        for key, name in keys.items():
+            try:
+                create_phone(name).close()
+            except LatencyError as error:
+                if error.kind != "phone_unknown" or not in_cluster:
+                    raise ConfigurationError(f"{key}: {error}") from error
+
+    def rewarded_others(self) -> dict[str, float]:
+        """Return the target latencies (ms) of the phones besides `phone` that have a say in the reward, by name."""
+        return {name: other.target_ms for name, other in self.others.items()} if self.reward_from == "worst" else {}
 
     def measurement_settings(self) -> MeasurementSettings:
         """Return the measurement protocol. Raises ConfigurationError for an unknown field or a bad value."""
@@ -117,7 +143,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
 RESUMABLE = frozenset(
-    f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")
+    {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
+    | {"latency.cache"}
 )
 
 
@@ -129,7 +156,7 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     experiment = read(Path(path), Experiment)
     try:
         experiment.create_controller(experiment.load_space())
-        experiment.latency.check()
+        experiment.latency.check(in_cluster=experiment.search.ray_address is not None)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return experiment

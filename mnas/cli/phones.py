@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_measure(arguments: argparse.Namespace) -> int:
     """Run `mnas phones measure`."""
-    from latency import LatencyService, MeasurementSettings, RetryPolicy, create_phone
+    from latency import LatencyService, LeasedPhone, MeasurementSettings, RetryPolicy, create_phone, user_leases
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
     from mnas.errors import ConfigurationError
@@ -38,10 +38,10 @@ def run_measure(arguments: argparse.Namespace) -> int:
         settings = MeasurementSettings(runs=arguments.runs)
     except ValueError as error:
         raise ConfigurationError(f"--runs: {error}") from error
-    phone = create_phone(arguments.phone)
+    phone = LeasedPhone(create_phone(arguments.phone), user_leases())
     try:
         # A machine can be unsteady for half a minute; that is worth waiting for.
-        with LatencyService([phone], settings, retry=RetryPolicy(retries=8)) as service:
+        with LatencyService([phone], settings, retry=RetryPolicy(retries=8, quarantine_after=9)) as service:
             record = service.submit(model).result()
     finally:
         phone.close()
