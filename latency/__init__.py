@@ -5,7 +5,7 @@ from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
 from latency.lease import LeasedPhone, PhoneLeases, user_leases
 from latency.phone import Phone
-from latency.phones import create_phone
+from latency.phones import create_phone, create_phones
 from latency.protocol import MeasurementSettings
 from latency.quiet import ProcessPauser
 from latency.record import LatencyRecord, PhoneIdentity
@@ -28,6 +28,7 @@ __all__ = [
     "RetryPolicy",
     "ToolError",
     "create_phone",
+    "create_phones",
     "user_cache",
     "user_leases",
 ]
