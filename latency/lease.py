@@ -65,8 +65,8 @@ def _place() -> str:
 class PhoneLeases:
     """The leases of one folder, which all processes that share phones must use; safe to share between threads.
 
-    A claim not renewed for `expiry_s` (its process is stopped) is lost; one waits up to `wait_s` for one's turn.
-    Raises ValueError for times that are not positive.
+    A claim not renewed for `expiry_s` (its process is stopped) is lost; one waits up to `wait_s` for one's turn. The
+    folder is made. Raises ToolError (`lease_unusable`) where it cannot be, ValueError for times that are not positive.
     """
 
     def __init__(self, folder: Path, expiry_s: float = 30.0, wait_s: float = 60.0) -> None:
@@ -76,6 +76,10 @@ class PhoneLeases:
         self._expiry_s = expiry_s
         self._wait_s = wait_s
         self._closed = threading.Event()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error.strerror) from error
 
     @contextmanager
     def hold(self, serial: str) -> Iterator[None]:
@@ -83,7 +87,7 @@ class PhoneLeases:
 
         Raises PhoneError: `phone_busy` when it is not our turn in time, with who has the phone; `lease_lost` after the
         block when another process got the phone before it ended, so that nothing measured in it counts. Raises
-        ToolError (`lease_unusable`) when the folder cannot be written.
+        ToolError (`lease_unusable`) when the phone's file cannot be read or written.
         """
         token = self._wait_for_turn(serial)
         ended = threading.Event()
@@ -155,7 +159,6 @@ class PhoneLeases:
         """Lend the line of living claims, our own whatever its age; what the block makes of it is written back."""
         path = self._folder / f"{quote(serial, safe='')}.json"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise _unusable(path, error.strerror) from error
@@ -203,7 +206,7 @@ def _parse(text: bytes) -> list[_Claim]:
 
 def _unusable(path: Path, reason: str | None) -> ToolError:
     return ToolError(
-        "lease_unusable", f"lease file {path}: {reason}; set XDG_STATE_HOME to a folder that can be written"
+        "lease_unusable", f"phone leases, {path}: {reason}; set XDG_STATE_HOME to a folder that can be written"
     )
 
 

@@ -5,6 +5,7 @@ A phone takes the next model when it is free, so work spreads by itself and a sl
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from latency.health import PhoneHealth, PhoneState, PhoneStatus, RetryPolicy
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, model_sha256
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Server:
@@ -287,13 +290,20 @@ class LatencyService:
 
     def _set_worked(self, server: _Server, measured: int = 0) -> None:
         with self._changed:
+            was_quarantined = server.health.quarantined
             server.health.worked()
             server.health.measured += measured
+        if was_quarantined:
+            _LOG.warning("phone %s works again", server.label)
 
     def _set_failed(self, server: _Server, error: LatencyError) -> None:
         with self._changed:
+            was_quarantined = server.health.quarantined
             server.checked = False
             server.health.failed(error, time.monotonic())
+        if server.health.quarantined and not was_quarantined:
+            failures = server.health.failures_in_row
+            _LOG.warning("phone %s is in quarantine after %d failures in a row: %s", server.label, failures, error)
 
     def _set_idle(self, server: _Server) -> None:
         with self._changed:

@@ -204,16 +204,16 @@ def test_closing_ends_all_waiting(folder: Path) -> None:
 
 
 def test_a_spoilt_file_is_a_free_phone(folder: Path) -> None:
-    folder.mkdir()
+    leases = PhoneLeases(folder, wait_s=0.2)
     (folder / "phone.json").write_text('{"half of something')
-    with PhoneLeases(folder, wait_s=0.2).hold("phone"):
+    with leases.hold("phone"):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ToolError, match="file") as caught, PhoneLeases(tmp_path / "file" / "leases").hold("phone"):
-        pass
+    with pytest.raises(ToolError, match="file") as caught:
+        PhoneLeases(tmp_path / "file" / "leases")
     assert caught.value.kind == "lease_unusable"
 
 
