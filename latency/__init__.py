@@ -3,8 +3,9 @@
 from latency.cache import LatencyCache, user_cache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
+from latency.lease import LeasedPhone, PhoneLeases, user_leases
 from latency.phone import Phone
-from latency.phones import create_phone, create_phones, phone_settings
+from latency.phones import create_phones, phone_settings
 from latency.protocol import MeasurementSettings
 from latency.quiet import ProcessPauser
 from latency.record import LatencyRecord, PhoneIdentity
@@ -16,16 +17,18 @@ __all__ = [
     "LatencyError",
     "LatencyRecord",
     "LatencyService",
+    "LeasedPhone",
     "MeasurementSettings",
     "Phone",
     "PhoneError",
     "PhoneIdentity",
+    "PhoneLeases",
     "PhoneStatus",
     "ProcessPauser",
     "RetryPolicy",
     "ToolError",
-    "create_phone",
     "create_phones",
     "phone_settings",
     "user_cache",
+    "user_leases",
 ]

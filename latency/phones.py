@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from latency.errors import PhoneError
 from latency.host import HostPhone, Quiet
@@ -33,8 +34,8 @@ def phone_settings(name: str, changes: Mapping[str, int | float]) -> Measurement
     Raises PhoneError as `create_phones` does, ValueError and TypeError for changes that cannot be made.
     """
     if name == "host" or name.startswith("host:"):
-        values: dict[str, int | float] = dict(changes)
-        return MeasurementSettings(**values)  # type: ignore[arg-type]  # The dataclass checks types itself.
+        values: dict[str, Any] = dict(changes)  # The dataclass checks which of them are whole numbers.
+        return MeasurementSettings(**values)
     from latency.android.profile import read_profile
 
     return read_profile(name).settings(changes)
@@ -47,8 +48,3 @@ def _host_core(name: str) -> int | None:
     if not core.isdigit():
         raise PhoneError("phone_unknown", f"{name!r}: write host:CORE with the number of a core, or host")
     return int(core)
-
-
-def create_phone(name: str, quiet: Quiet = nullcontext) -> Phone:
-    """Return the first of the phones of that name."""
-    return create_phones(name, quiet)[0]

@@ -5,70 +5,23 @@ A phone takes the next model when it is free, so work spreads by itself and a sl
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from types import TracebackType
 
+from latency.assignment import Job, Server, next_job
 from latency.cache import LatencyCache, TolerantCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
-from latency.health import PhoneHealth, PhoneState, PhoneStatus, RetryPolicy
+from latency.health import PhoneStatus, RetryPolicy
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity, model_sha256
+from latency.record import LatencyRecord, model_sha256
 
-
-class _Server:
-    """A phone at work: its health, who it is, and whether it answers."""
-
-    def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
-        self.phone = phone
-        self.health = PhoneHealth(policy)
-        self.identity: PhoneIdentity | None = None
-        self.busy = False
-        self.checked = False
-        """Whether it has identified itself since its last failure."""
-        self._number = number
-
-    @property
-    def label(self) -> str:
-        if self.identity is None:
-            return f"{self.phone.name} (number {self._number})"
-        return f"{self.phone.name} (serial {self.identity.serial}, core {self.identity.core})"
-
-    def state(self, now_s: float) -> PhoneState:
-        if self.busy:
-            return "busy"
-        if self.health.quarantined:
-            return "quarantined"
-        return "resting" if now_s < self.health.rests_until else "idle"
-
-
-@dataclass(eq=False)
-class _Job:
-    """A model that waits for its latency, and what has come of it so far."""
-
-    model: bytes
-    future: Future[LatencyRecord] = field(default_factory=Future)
-    submitted_at_s: float = field(default_factory=time.monotonic)
-    failures: list[tuple[_Server, LatencyError]] = field(default_factory=list)
-
-    def failures_on(self, server: _Server) -> int:
-        return sum(each is server for each, _ in self.failures)
-
-    def start(self) -> bool:
-        """Whether to go on with it: nobody has cancelled it."""
-        return self.future.running() or self.future.set_running_or_notify_cancel()
-
-    def give_up(self) -> None:
-        """Fail with what has been seen, or cancel where nothing was tried."""
-        if self.failures:
-            self.future.set_exception(_summary(self.failures))
-        elif self.future.cancel():
-            self.future.set_running_or_notify_cancel()
+_LOG = logging.getLogger(__name__)
 
 
 class LatencyService:
@@ -92,10 +45,10 @@ class LatencyService:
         self._settings = settings or MeasurementSettings()
         self._retry = retry or RetryPolicy()
         self._cache = TolerantCache(cache)
-        self._servers = [_Server(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
+        self._servers = [Server(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
         # All below, and all of the servers and jobs, belongs to whoever holds the lock of this condition.
         self._changed = threading.Condition()
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Job] = deque()
         self._closing = False
         self._threads = [
             threading.Thread(target=self._serve, args=(server,), name=f"latency-{server.phone.name}", daemon=True)
@@ -119,7 +72,7 @@ class LatencyService:
         (`no_phone`) when every phone has been in quarantine for longer than the policy's patience. It is cancelled
         when the service closes before its turn. Raises ToolError (`service_closed`) after `close`.
         """
-        job = _Job(model)
+        job = Job(model)
         known = self._look_up(model)
         with self._changed:
             if self._closing:
@@ -158,7 +111,7 @@ class LatencyService:
         for thread in self._threads:
             thread.join()
 
-    def _serve(self, server: _Server) -> None:
+    def _serve(self, server: Server) -> None:
         """One phone's thread: wait for work, see that the phone answers, measure."""
         self._check(server)  # Already now: what any of the phones has measured before is found by who they are.
         while self._wait_for_work(server):
@@ -169,7 +122,7 @@ class LatencyService:
                     self._measure(server, job)
                 self._set_idle(server)
 
-    def _wait_for_work(self, server: _Server) -> bool:
+    def _wait_for_work(self, server: Server) -> bool:
         """Wait until there is a job for this phone; False when the service closes."""
         while True:
             with self._changed:
@@ -179,7 +132,7 @@ class LatencyService:
                 hopeless, wait_s = self._hopeless(now_s)
                 if not hopeless:
                     rest_s = server.health.rests_until - now_s
-                    if rest_s <= 0 and self._next_for(server, now_s) is not None:
+                    if rest_s <= 0 and next_job(self._queue, server, self._servers, now_s) is not None:
                         return True
                     if rest_s > 0 and self._queue:
                         wait_s = rest_s if wait_s is None else min(wait_s, rest_s)
@@ -188,36 +141,16 @@ class LatencyService:
                 if job.start():
                     job.future.set_exception(error)
 
-    def _take(self, server: _Server) -> _Job | None:
+    def _take(self, server: Server) -> Job | None:
         """Take the next job for this phone, which is busy from now on."""
         with self._changed:
-            job = self._next_for(server, time.monotonic())
+            job = next_job(self._queue, server, self._servers, time.monotonic())
             if job is not None:
                 self._queue.remove(job)
                 server.busy = True
             return job
 
-    def _next_for(self, server: _Server, now_s: float) -> _Job | None:
-        return next((job for job in self._queue if not self._better_off(job, server, now_s)), None)
-
-    def _better_off(self, job: _Job, server: _Server, now_s: float) -> bool:
-        """Whether the job should be left to another phone that can be counted on.
-
-        A phone that has failed it less often is worth waiting for; between equals, one that is idle now and has failed
-        less of late.
-        """
-
-        def rank(each: _Server) -> tuple[int, int]:
-            return job.failures_on(each), each.health.failures_in_row
-
-        mine = rank(server)
-        return any(
-            rank(rival)[0] < mine[0] or (rank(rival) < mine and rival.state(now_s) == "idle")
-            for rival in self._servers
-            if rival is not server and not rival.health.quarantined
-        )
-
-    def _hopeless(self, now_s: float) -> tuple[list[tuple[_Job, PhoneError]], float | None]:
+    def _hopeless(self, now_s: float) -> tuple[list[tuple[Job, PhoneError]], float | None]:
         """Remove the jobs that have waited too long for want of a phone; how long until the next one will have."""
         since_s = [server.health.quarantined_since for server in self._servers]
         if not self._queue or None in since_s:
@@ -237,7 +170,7 @@ class LatencyService:
             "says what is attached",
         )
 
-    def _check(self, server: _Server) -> None:
+    def _check(self, server: Server) -> None:
         """Ask the phone who it is: for the cache, and to see that it answers."""
         with self._changed:
             server.busy = True
@@ -251,7 +184,7 @@ class LatencyService:
                 server.checked = True
         self._set_idle(server)
 
-    def _measure(self, server: _Server, job: _Job) -> None:
+    def _measure(self, server: Server, job: Job) -> None:
         record = self._look_up(job.model)
         if record is not None:
             job.future.set_result(record)
@@ -270,7 +203,7 @@ class LatencyService:
             self._cache.put(record)
             job.future.set_result(record)
 
-    def _try_again(self, job: _Job, server: _Server, failure: LatencyError) -> None:
+    def _try_again(self, job: Job, server: Server, failure: LatencyError) -> None:
         with self._changed:
             job.failures.append((server, failure))
             again = not self._closing and len(job.failures) < max(self._retry.retries + 1, len(self._servers))
@@ -285,17 +218,24 @@ class LatencyService:
             identities = [server.identity for server in self._servers if server.identity is not None]
         return self._cache.get(model_sha256(model), identities, self._settings)
 
-    def _set_worked(self, server: _Server, measured: int = 0) -> None:
+    def _set_worked(self, server: Server, measured: int = 0) -> None:
         with self._changed:
+            was_quarantined = server.health.quarantined
             server.health.worked()
             server.health.measured += measured
+        if was_quarantined:
+            _LOG.warning("phone %s works again", server.label)
 
-    def _set_failed(self, server: _Server, error: LatencyError) -> None:
+    def _set_failed(self, server: Server, error: LatencyError) -> None:
         with self._changed:
+            was_quarantined = server.health.quarantined
             server.checked = False
             server.health.failed(error, time.monotonic())
+        if server.health.quarantined and not was_quarantined:
+            failures = server.health.failures_in_row
+            _LOG.warning("phone %s is in quarantine after %d failures in a row: %s", server.label, failures, error)
 
-    def _set_idle(self, server: _Server) -> None:
+    def _set_idle(self, server: Server) -> None:
         with self._changed:
             server.busy = False
             self._changed.notify_all()
@@ -307,18 +247,3 @@ def _as_latency_error(error: Exception) -> LatencyError:
     unexpected = ToolError("internal", f"unexpected {type(error).__name__}: {error}")
     unexpected.__cause__ = error
     return unexpected
-
-
-def _summary(failures: Sequence[tuple[_Server, LatencyError]]) -> LatencyError:
-    """The error of a measurement that failed on every phone: the last one where only one phone was asked."""
-    _, last = failures[-1]
-    if len({id(server) for server, _ in failures}) == 1:
-        return last
-    said: dict[str, list[str]] = {}
-    for server, error in failures:
-        said.setdefault(server.label, []).append(error.kind)
-    latest = {server.label: str(error) for server, error in failures}
-    text = "; ".join(f"{label}: {', '.join(kinds)}: {latest[label]}" for label, kinds in said.items())
-    message = f"{len(failures)} attempts failed ({text})"
-    blamed = next((error for _, error in reversed(failures) if isinstance(error, PhoneError)), None)
-    return ToolError(last.kind, message) if blamed is None else PhoneError(blamed.kind, message, blamed.record)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 import controllers
-from latency import LatencyError, MeasurementSettings, create_phone
+from latency import LatencyError, MeasurementSettings, PhoneError, create_phones, phone_settings
 from mnas.data import DataSettings
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
@@ -46,34 +46,68 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ray_address: str | None = None
 
 
+class OtherPhone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further phone model on which every network is timed, and its target latency T."""
+
+    target_ms: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where latency is measured, and the target latency T of the reward.
 
+    others: further phone models by name.
+    reward_from: `named` rewards the latency on `phone`; `worst` that of the phone with the largest LAT / T.
+    cache: whether what this user's earlier runs have measured counts.
     measurement: fields of the measurement protocol to change, such as `runs` (see `latency/protocol.py`).
     """
 
     target_ms: Annotated[float, msgspec.Meta(gt=0)]
     phone: str = "host"
+    others: dict[str, OtherPhone] = {}
+    reward_from: Literal["named", "worst"] = "named"
+    cache: bool = True
     measurement: dict[str, int | float] = {}
 
-    def check(self) -> None:
-        """Raise ConfigurationError where there is no such phone or no such measurement."""
-        self.measurement_settings()
-        try:
-            create_phone(self.phone).close()
-        except LatencyError as error:
-            raise ConfigurationError(f"latency.phone: {error}") from error
+    def check(self, *, in_cluster: bool = False) -> None:
+        """Raise ConfigurationError where there is no such phone or no such measurement.
 
-    def measurement_settings(self) -> MeasurementSettings:
-        """Return the measurement protocol. Raises ConfigurationError for an unknown field or a bad value."""
+        In a cluster a phone may be attached to another host; whether there is one is seen when the search begins.
+        """
+        if self.phone in self.others:
+            raise ConfigurationError(f"latency.others.{self.phone}: it is latency.phone already; leave it out here")
+        if self.reward_from == "worst" and not self.others:
+            raise ConfigurationError("latency.reward_from: `worst` chooses between phones; add latency.others")
+        keys = {"latency.phone": self.phone} | {f"latency.others.{name}": name for name in self.others}
+        for key, name in keys.items():
+            try:
+                for phone in create_phones(name):
+                    phone.close()
+            except LatencyError as error:
+                if error.kind != "phone_unknown" or not in_cluster:
+                    raise ConfigurationError(f"{key}: {error}") from error
+            self.measurement_settings(name)
+
+    def rewarded_others(self) -> dict[str, float]:
+        """Return the target latencies (ms) of the phones besides `phone` that have a say in the reward, by name."""
+        return {name: other.target_ms for name, other in self.others.items()} if self.reward_from == "worst" else {}
+
+    def measurement_settings(self, name: str) -> MeasurementSettings:
+        """Return the measurement protocol on a phone: its profile's, changed by `measurement`.
+
+        A phone that only another host of the cluster knows has no profile here: it gets the protocol's own values.
+        Raises ConfigurationError for an unknown field or a bad value.
+        """
         allowed = [field.name for field in dataclasses.fields(MeasurementSettings)]
         for key in self.measurement:
             if key not in allowed:
                 raise ConfigurationError(f"latency.measurement.{key}: unknown key; allowed are {', '.join(allowed)}")
         try:
-            # mypy cannot know which of the fields are whole numbers; the dataclass checks that itself.
-            values: dict[str, Any] = dict(self.measurement)
-            return MeasurementSettings(**values)
+            try:
+                return phone_settings(name, self.measurement)
+            except PhoneError as error:
+                if error.kind != "phone_unknown":
+                    raise ConfigurationError(f"latency.phone: {error}") from error
+                return phone_settings("host", self.measurement)
         except ValueError as error:
             raise ConfigurationError(f"latency.measurement: {error}") from error
 
@@ -117,7 +151,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
 RESUMABLE = frozenset(
-    f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")
+    {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
+    | {"latency.cache"}
 )
 
 
@@ -129,7 +164,7 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     experiment = read(Path(path), Experiment)
     try:
         experiment.create_controller(experiment.load_space())
-        experiment.latency.check()
+        experiment.latency.check(in_cluster=experiment.search.ray_address is not None)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return experiment

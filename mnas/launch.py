@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from latency import LatencyService, ProcessPauser, RetryPolicy, create_phone
+from latency import ProcessPauser
 from mnas.children import ChildPool, ray_cluster, worker_count
 from mnas.data import load_search_data
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
-from mnas.latency_meter import OnnxLatencyMeter
+from mnas.latency_services import open_latency_meter
 from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial
 from search_space import ArchitectureFile, architecture_from_dict, write_architecture
-
-# A machine may be busy with something else for minutes; the children of a search take as long.
-PATIENT = RetryPolicy(retries=12, max_delay_s=20.0)
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,13 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()
             stack.callback(pauser.close)
-            phone = create_phone(experiment.latency.phone, quiet=lambda: pauser.window(pool.pids))
-            stack.callback(phone.close)
-            settings = experiment.latency.measurement_settings()
-            service = LatencyService([phone], settings, retry=PATIENT)
-            meter = OnnxLatencyMeter({phone.name: service}, phone.name, run.input_form)
-            # The service first: what waits for a phone there is given up, which ends what runs in the meter.
-            stack.callback(meter.close)
-            stack.callback(service.close)
+            quiet = partial(pauser.window, pool.pids)
+            meter = stack.enter_context(open_latency_meter(experiment.latency, run.input_form, quiet))
             plan = Plan(
                 trials=experiment.search.trials,
                 workers=workers,
                 target_ms=experiment.latency.target_ms,
+                others_target_ms=experiment.latency.rewarded_others(),
                 reward=experiment.reward,
                 schedule=experiment.search.schedule,
                 batch_size=experiment.search.batch_size,
@@ -95,6 +88,7 @@ def _write_best(directory: Path, space_name: str, best: Trial, input_form: Mappi
         "input": dict(input_form),
         "accuracy": best.accuracy,
         "latency_ms": best.latency_ms,
+        **({"other_latencies_ms": others} if (others := best.other_latencies_ms) else {}),
         "reward": best.reward,
     }
     file = ArchitectureFile(

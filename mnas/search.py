@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
@@ -33,7 +33,9 @@ class ChildTrainer(Protocol):
 
 
 class LatencyMeter(Protocol):
-    """Times architectures; a result is a JSON-able mapping with at least `latency_ms`.
+    """Times architectures; a result is a JSON-able mapping with at least `latency_ms`, that of the named phone.
+
+    Where there are other phones, `others` holds the same of each by name.
 
     The future raises TrialError where there is no latency.
     """
@@ -48,12 +50,15 @@ class Plan:
 
     `workers` children train at a time. `synchronous` proposes `batch_size` children, waits for all and tells them in
     order of their numbers, as the paper does; `asynchronous` proposes whenever a worker is free.
+    `target_ms` is the target of the phone that the search names; with `others_target_ms`, the targets of other phones
+    by name, whichever phone is the furthest above its target decides the reward.
     """
 
     trials: int
     workers: int
     target_ms: float
     reward: RewardSettings
+    others_target_ms: Mapping[str, float] = field(default_factory=dict)
     schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
     batch_size: int = 1
     seed: int = 0
@@ -249,8 +254,15 @@ class Search:
         if trial.training is None or trial.latency is None:
             raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
         accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
-        value = reward(accuracy, latency_ms, self._plan.target_ms, self._plan.reward)
+        value = reward(accuracy, *self._rewarded(trial.latency), self._plan.reward)
         return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
+
+    def _rewarded(self, latency: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the latency and the target (ms) of the phone that decides the reward."""
+        pairs = [(float(latency["latency_ms"]), self._plan.target_ms)]
+        for name, target_ms in self._plan.others_target_ms.items():
+            pairs.append((float(latency["others"][name]["latency_ms"]), target_ms))
+        return max(pairs, key=lambda pair: pair[0] / pair[1])
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
         """Tell the controller what the outcomes say of the architectures."""

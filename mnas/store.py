@@ -93,6 +93,12 @@ class Trial:
     proposed_at: str
     finished_at: str | None
 
+    @property
+    def other_latencies_ms(self) -> dict[str, float]:
+        """The latencies on the phones besides the one that `latency_ms` is from, by name; none for a repeat."""
+        others = {} if self.latency is None else self.latency.get("others", {})
+        return {name: float(other["latency_ms"]) for name, other in others.items()}
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -1,4 +1,4 @@
-"""Fixtures for every folder of tests: a real adb daemon."""
+"""What holds for all tests: they leave the user's own files alone; and a real adb daemon for those that ask."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ import pytest
 from latency.errors import ToolError
 from tests.latency.adb.adbd import OWN_NETWORK, Adbd
 from tests.latency.adb.debian import unpack_adb
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep leases in a folder of the test session, and no latencies beyond a test that asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("MNAS_LATENCY_CACHE", "off")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import json
 import statistics
 from pathlib import Path
 
-from latency import MeasurementSettings, create_phone
+from latency import MeasurementSettings, create_phones
 from mnas.onnx_graph import build_onnx
 from mnas.run_directory import read_run
 from search_space import architecture_from_dict, lower
@@ -29,12 +29,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with read_run(arguments.run_directory) as run:
         trials = [trial for trial in run.store.trials() if trial.latency is not None and trial.repeat_of is None]
-        settings: MeasurementSettings = run.experiment.latency.measurement_settings()
+        settings: MeasurementSettings = run.experiment.latency.measurement_settings("host")
         models = [
             build_onnx(lower(architecture_from_dict(trial.architecture), **run.input_form)).SerializeToString()
             for trial in trials
         ]
-    phone = create_phone("host")
+    phone = create_phones("host")[0]
     quiet_ms: list[list[float]] = [[] for _ in trials]
     try:
         for _ in range(arguments.rounds):

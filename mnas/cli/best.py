@@ -51,6 +51,8 @@ def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
     print(f"trial          {trial.id}")
     print(f"accuracy       {number(trial.accuracy, 4)} on the reward set")
     print(f"latency        {number(trial.latency_ms, 4)} ms, measured")
+    for name, latency_ms in trial.other_latencies_ms.items():
+        print(f"               {number(latency_ms, 4)} ms on {name}")
     print(f"reward         {number(trial.reward, 4)}")
     print(f"parameters     {counted.trainable_params:,}")
     print(f"multiply-adds  {counted.multiply_adds:,}")

@@ -68,8 +68,9 @@ def trial_line(trial: Trial) -> str:
     if trial.failure is not None:
         return f"trial {trial.id:>4}  failed: {trial.failure.kind.value}: {trial.failure.message}"
     same = "" if trial.repeat_of is None else f"  same network as trial {trial.repeat_of}"
+    others = "".join(f"  {name} {latency_ms:.4f} ms" for name, latency_ms in trial.other_latencies_ms.items())
     return (
-        f"trial {trial.id:>4}  accuracy {trial.accuracy:.4f}  latency {trial.latency_ms:.4f} ms  "
+        f"trial {trial.id:>4}  accuracy {trial.accuracy:.4f}  latency {trial.latency_ms:.4f} ms{others}  "
         f"reward {trial.reward:.4f}{same}"
     )
 

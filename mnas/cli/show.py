@@ -41,14 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
             }
         )
         return DONE
+    others = tuple(opened.experiment.latency.others)
     rows = []
     for trial in trials:
         what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
         if trial.repeat_of is not None:
             what = f"the same network as trial {trial.repeat_of}"
         blocks = " ".join(format_block(block) for block in architecture_from_dict(trial.architecture).blocks)
-        numbers = (number(trial.accuracy, 4), number(trial.latency_ms, 4), number(trial.reward, 4))
+        latencies_ms = (trial.latency_ms, *(trial.other_latencies_ms.get(name) for name in others))
+        numbers = (number(value, 4) for value in (trial.accuracy, *latencies_ms, trial.reward))
         rows.append((trial.id, trial.state, *numbers, what or blocks))
-    print_table(("trial", "state", "accuracy", "latency_ms", "reward", "blocks"), rows)
+    header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
+    print_table(("trial", "state", *header, "blocks"), rows)
     print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} open")
     return DONE

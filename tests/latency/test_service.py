@@ -296,7 +296,9 @@ def test_a_phone_that_always_fails_gets_a_few_models_and_all_are_measured(record
     assert len(healthy.measured) == 500
 
 
-def test_a_phone_comes_back_from_quarantine_once_it_works(record: LatencyRecord) -> None:
+def test_a_phone_comes_back_from_quarantine_once_it_works_and_both_are_said(
+    record: LatencyRecord, caplog: pytest.LogCaptureFixture
+) -> None:
     policy = RetryPolicy(retries=9, first_delay_s=0.0, quarantine_after=2, quarantine_s=0.01)
     errors = (PhoneError("timeout", "slow"),) * 4
     phone = ScriptedPhone(record, errors, serial="A")
@@ -306,6 +308,10 @@ def test_a_phone_comes_back_from_quarantine_once_it_works(record: LatencyRecord)
         status = status_of(service, "A")
     assert (status.measured, status.failures, status.last_error) == (1, 4, "slow")
     assert phone.identified == 5
+    assert caplog.messages == [
+        "phone scripted (serial A, core 1) is in quarantine after 2 failures in a row: slow",
+        "phone scripted (serial A, core 1) works again",
+    ]
 
 
 def test_every_phone_may_try_a_model_whatever_the_number_of_retries(record: LatencyRecord) -> None:

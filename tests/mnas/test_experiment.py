@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 import experiments
+from mnas.errors import ConfigurationError
 from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
 
 FOLDER = Path(experiments.__file__).parent
@@ -38,6 +39,53 @@ def test_a_change_is_named_with_both_values() -> None:
 
 def test_what_decides_the_order_of_proposals_cannot_be_changed_on_resuming() -> None:
     assert RESUMABLE.isdisjoint({"search.schedule", "search.batch_size"})
+
+
+def with_latency(experiment: Experiment, **changes: object) -> Experiment:
+    document = msgspec.to_builtins(experiment)
+    document["latency"] |= changes
+    return msgspec.convert(document, Experiment)
+
+
+@pytest.mark.parametrize(
+    ("changes", "change"),
+    [
+        ({"others": {"host:0": {"target_ms": 2.0}}}, "latency.others.host:0.target_ms: absent -> 2.0"),
+        ({"reward_from": "worst"}, "latency.reward_from: named -> worst"),
+    ],
+)
+def test_other_phones_and_their_say_cannot_be_changed_on_resuming(changes: dict[str, object], change: str) -> None:
+    before = quickstart()
+    assert changed_keys(before, with_latency(before, **changes)) == [change]
+
+
+def test_the_cache_can_be_turned_off_on_resuming() -> None:
+    before = quickstart()
+    assert changed_keys(before, with_latency(before, cache=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phone": "pixel"}, r"latency\.phone: no phone is called 'pixel'"),
+        ({"others": {"pixel": {"target_ms": 2.0}}}, r"latency\.others\.pixel: no phone is called 'pixel'"),
+        ({"others": {"host": {"target_ms": 2.0}}}, r"latency\.others\.host: it is latency\.phone already"),
+        ({"reward_from": "worst"}, r"latency\.reward_from: .* add latency\.others"),
+    ],
+)
+def test_impossible_phones_are_refused_with_their_key(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        with_latency(quickstart(), **changes).latency.check()
+
+
+def test_in_a_cluster_a_phone_may_be_known_elsewhere() -> None:
+    with_latency(quickstart(), phone="pixel").latency.check(in_cluster=True)
+
+
+def test_other_phones_have_a_say_only_where_the_worst_decides() -> None:
+    named = with_latency(quickstart(), others={"host:0": {"target_ms": 2.0}})
+    worst = with_latency(named, reward_from="worst")
+    assert (named.latency.rewarded_others(), worst.latency.rewarded_others()) == ({}, {"host:0": 2.0})
 
 
 def test_the_papers_protocol_is_the_papers() -> None:

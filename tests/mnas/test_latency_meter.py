@@ -18,7 +18,7 @@ from latency import (
     PhoneIdentity,
     RetryPolicy,
     ToolError,
-    create_phone,
+    create_phones,
 )
 from latency.record import Session, model_sha256
 from latency.window import TimedWindow
@@ -163,7 +163,7 @@ def test_a_network_is_timed_on_the_host() -> None:
         drift_limit=1e3,
         calibration_s=0.0,
     )
-    phone = create_phone("host")
+    phone = create_phones("host")[0]
     with LatencyService([phone], tolerant) as service:
         meter = OnnxLatencyMeter({"host": service}, "host", INPUT_FORM)
         result = meter.submit(ARCHITECTURE).result(300)

@@ -204,6 +204,46 @@ def test_a_used_up_space_ends_the_search(tmp_path: Path) -> None:
     assert [trial.state for trial in setup.store().trials()] == ["complete", "complete"]
 
 
+class TwoPhones(Bench):
+    """A latency meter with a second phone, whose latencies are the square of the first one's."""
+
+    def submit(self, architecture: Architecture, _seed: int = 0) -> Future[Mapping[str, Any]]:
+        named_ms = self._function(architecture)
+        latency = {"latency_ms": named_ms, "others": {"other": {"latency_ms": named_ms**2}}}
+        return self._executor.submit(lambda: latency)
+
+
+def test_other_phones_are_recorded_and_without_a_target_have_no_say(setup: Setup) -> None:
+    setup.latency = TwoPhones("latency_ms", latency_of)
+    for trial in setup.run():
+        assert trial.accuracy is not None
+        assert trial.latency_ms is not None
+        assert trial.other_latencies_ms == {"other": trial.latency_ms**2}
+        assert trial.reward == reward(trial.accuracy, trial.latency_ms, 1.0, RewardSettings())
+
+
+def test_with_targets_the_phone_furthest_above_its_own_decides_the_reward(setup: Setup) -> None:
+    setup.latency = TwoPhones("latency_ms", latency_of)
+    setup.plan = replace(setup.plan, others_target_ms={"other": 1.0})
+    trials = setup.run()
+    slower = {trial.id: trial.other_latencies_ms["other"] > (trial.latency_ms or 0) for trial in trials}
+    for trial in trials:
+        assert trial.accuracy is not None
+        assert trial.latency_ms is not None
+        worst_ms = trial.latency_ms**2 if slower[trial.id] else trial.latency_ms
+        assert trial.reward == reward(trial.accuracy, worst_ms, 1.0, RewardSettings())
+    assert set(slower.values()) == {False, True}
+
+
+def test_a_target_of_its_own_is_what_another_phone_is_judged_by(setup: Setup) -> None:
+    setup.latency = TwoPhones("latency_ms", latency_of)
+    setup.plan = replace(setup.plan, others_target_ms={"other": 1e9})
+    for trial in setup.run():
+        assert trial.accuracy is not None
+        assert trial.latency_ms is not None
+        assert trial.reward == reward(trial.accuracy, trial.latency_ms, 1.0, RewardSettings())
+
+
 def failing(kind: FailureKind, function: Callable[[Architecture], float]) -> Callable[[Architecture], float]:
     """Fail for about a third of all architectures."""
 

@@ -42,6 +42,11 @@ def test_a_complete_trial_is_one_line_of_numbers() -> None:
     assert trial_line(trial()) == "trial    7  accuracy 0.5000  latency 2.0000 ms  reward 0.4000"
 
 
+def test_the_latencies_on_other_phones_are_in_the_line_by_name() -> None:
+    latency = {"latency_ms": 2.0, "others": {"galaxy": {"latency_ms": 3.0}}}
+    assert "latency 2.0000 ms  galaxy 3.0000 ms  reward" in trial_line(trial(latency=latency))
+
+
 def test_a_repeat_names_the_trial_that_it_repeats() -> None:
     assert trial_line(trial(repeat_of=3)).endswith("same network as trial 3")
 

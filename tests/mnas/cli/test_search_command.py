@@ -159,7 +159,8 @@ def test_a_killed_worker_is_replaced_and_leaves_the_output_clean(tmp_path: Path)
     workers[0].kill()
     out, said = process.communicate(timeout=180)
     assert json.loads(out)["complete"] == TRIALS
-    assert [line for line in said.splitlines() if not line.startswith("trial ")] == []
+    # A busy test machine may be an unsteady phone for a while, which is said, too.
+    assert [line for line in said.splitlines() if not line.startswith(("trial ", "phone "))] == []
 
 
 def test_a_stopped_worker_ends_with_a_killed_driver(tmp_path: Path) -> None:

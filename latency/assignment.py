@@ -1,0 +1,107 @@
+"""Which phone takes which model, and what is said of a model that failed on all of them.
+
+Nothing here waits or locks: `LatencyService` does, around it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from latency.errors import LatencyError, PhoneError, ToolError
+from latency.health import PhoneHealth, PhoneState, RetryPolicy
+from latency.phone import Phone
+from latency.record import LatencyRecord, PhoneIdentity
+
+
+class Server:
+    """A phone at work: its health, who it is, and whether it answers; `number` tells it from its equals."""
+
+    def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
+        self.phone = phone
+        self.health = PhoneHealth(policy)
+        self.identity: PhoneIdentity | None = None
+        self.busy = False
+        self.checked = False
+        """Whether it has identified itself since its last failure."""
+        self._number = number
+
+    @property
+    def label(self) -> str:
+        """The phone's name, with its serial and core once they are known."""
+        if self.identity is None:
+            return f"{self.phone.name} (number {self._number})"
+        return f"{self.phone.name} (serial {self.identity.serial}, core {self.identity.core})"
+
+    def state(self, now_s: float) -> PhoneState:
+        """What it does at this monotonic time."""
+        if self.busy:
+            return "busy"
+        if self.health.quarantined:
+            return "quarantined"
+        return "resting" if now_s < self.health.rests_until else "idle"
+
+
+@dataclass(eq=False)
+class Job:
+    """A model that waits for its latency, and what has come of it so far."""
+
+    model: bytes
+    future: Future[LatencyRecord] = field(default_factory=Future)
+    submitted_at_s: float = field(default_factory=time.monotonic)
+    failures: list[tuple[Server, LatencyError]] = field(default_factory=list)
+
+    def failures_on(self, server: Server) -> int:
+        """How often this phone has failed it."""
+        return sum(each is server for each, _ in self.failures)
+
+    def start(self) -> bool:
+        """Whether to go on with it: nobody has cancelled it."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def give_up(self) -> None:
+        """Fail with what has been seen, or cancel where nothing was tried."""
+        if self.failures:
+            self.future.set_exception(_summary(self.failures))
+        elif self.future.cancel():
+            self.future.set_running_or_notify_cancel()
+
+
+def next_job(queue: Iterable[Job], server: Server, servers: Sequence[Server], now_s: float) -> Job | None:
+    """The first job in the queue that this phone should take; None where all are better left to other phones."""
+    return next((job for job in queue if not _better_off(job, server, servers, now_s)), None)
+
+
+def _better_off(job: Job, server: Server, servers: Sequence[Server], now_s: float) -> bool:
+    """Whether the job should be left to another phone that can be counted on.
+
+    A phone that has failed it less often is worth waiting for; between equals, one that is idle now and has failed
+    less of late.
+    """
+
+    def rank(each: Server) -> tuple[int, int]:
+        return job.failures_on(each), each.health.failures_in_row
+
+    mine = rank(server)
+    return any(
+        rank(rival)[0] < mine[0] or (rank(rival) < mine and rival.state(now_s) == "idle")
+        for rival in servers
+        if rival is not server and not rival.health.quarantined
+    )
+
+
+def _summary(failures: Sequence[tuple[Server, LatencyError]]) -> LatencyError:
+    """The error of a measurement that failed on every phone: the last one where only one phone was asked."""
+    _, last = failures[-1]
+    if len({id(server) for server, _ in failures}) == 1:
+        return last
+    said: dict[str, list[str]] = {}
+    for server, error in failures:
+        said.setdefault(server.label, []).append(error.kind)
+    latest = {server.label: str(error) for server, error in failures}
+    text = "; ".join(f"{label}: {', '.join(kinds)}: {latest[label]}" for label, kinds in said.items())
+    message = f"{len(failures)} attempts failed ({text})"
+    blamed = next((error for _, error in reversed(failures) if isinstance(error, PhoneError)), None)
+    return ToolError(last.kind, message) if blamed is None else PhoneError(blamed.kind, message, blamed.record)

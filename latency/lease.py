@@ -1,0 +1,249 @@
+"""One phone, one measurement at a time: leases between all processes of a machine that share phones.
+
+Every phone has a small file, named by its serial, that holds a line of claims: whoever is first in it has the phone,
+and the others wait their turn. A claim ends when it is given back, when its process is gone (killed, too), or when it
+has not been renewed in time (stopped). A process that lost its claim so finds out when it is done, and what it measured
+does not count. The file is locked (flock) only for the instant in which it is read and written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from latency.errors import PhoneError, ToolError
+from latency.pause_guard import process_stat, start_ticks
+from latency.phone import Phone
+from latency.protocol import MeasurementSettings
+from latency.record import LatencyRecord, PhoneIdentity
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """One process's place in the line for a phone."""
+
+    token: str
+    pid: int
+    started: int
+    """Start of the process in clock ticks: with it, a process id cannot change hands unnoticed."""
+    place: str
+    """Where that process id means something."""
+    command: str
+    expires_at_s: float
+    """Seconds since the epoch."""
+
+    def alive(self) -> bool:
+        if self.expires_at_s < time.time():
+            return False
+        # From another container or boot nothing can be said of the process; its claim will expire.
+        return self.place != _place() or _runs(self.pid, self.started)
+
+
+def _runs(pid: int, started: int) -> bool:
+    fields = process_stat(f"/proc/{pid}/stat")
+    # A process that is dead, and whose parent has not asked how it ended, is still listed.
+    return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == started
+
+
+def _place() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+
+
+class PhoneLeases:
+    """The leases of one folder, which all processes that share phones must use; safe to share between threads.
+
+    A claim not renewed for `expiry_s` (its process is stopped) is lost; one waits up to `wait_s` for one's turn. The
+    folder is made. Raises ToolError (`lease_unusable`) where it cannot be, ValueError for times that are not positive.
+    """
+
+    def __init__(self, folder: Path, expiry_s: float = 30.0, wait_s: float = 60.0) -> None:
+        if not (expiry_s > 0 and wait_s > 0):
+            raise ValueError(f"expiry_s is {expiry_s!r} and wait_s {wait_s!r}; both must be above 0")
+        self._folder = folder
+        self._expiry_s = expiry_s
+        self._wait_s = wait_s
+        self._closed = threading.Event()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error.strerror) from error
+
+    @contextmanager
+    def hold(self, serial: str) -> Iterator[None]:
+        """Have the phone of that serial for the block alone.
+
+        Raises PhoneError: `phone_busy` when it is not our turn in time, with who has the phone; `lease_lost` after the
+        block when another process got the phone before it ended, so that nothing measured in it counts. Raises
+        ToolError (`lease_unusable`) when the phone's file cannot be read or written.
+        """
+        token = self._wait_for_turn(serial)
+        ended = threading.Event()
+        renewer = threading.Thread(target=self._renew, args=(serial, token, ended), name="lease", daemon=True)
+        renewer.start()
+        try:
+            yield
+        except BaseException:
+            # What happened in the block is the news; a claim that cannot be given back goes with the process.
+            with suppress(ToolError):
+                self._leave(serial, token)
+            raise
+        else:
+            if not self._leave(serial, token):
+                raise PhoneError(
+                    "lease_lost",
+                    f"phone {serial}: this process stood still for longer than {self._expiry_s:g} s, and another one "
+                    "has taken the phone meanwhile; what was measured does not count",
+                )
+        finally:
+            ended.set()
+            renewer.join()
+
+    def close(self) -> None:
+        """Let nobody wait any longer; leases that are held stay so until their blocks end."""
+        self._closed.set()
+
+    def _wait_for_turn(self, serial: str) -> str:
+        token = uuid.uuid4().hex
+        deadline_s = time.monotonic() + self._wait_s
+        while True:
+            with self._line(serial, token) as line:
+                if all(claim.token != token for claim in line):
+                    line.append(self._claim(token))
+                else:
+                    _extend(line, token, self._expiry_s)
+                first = line[0]
+            if first.token == token:
+                return token
+            if self._closed.wait(POLL_S) or time.monotonic() > deadline_s:
+                self._leave(serial, token)
+                raise PhoneError(
+                    "phone_busy",
+                    f"phone {serial}: in use by process {first.pid} ({first.command}); waited {self._wait_s:g} s for "
+                    "a turn. Wait for that process, or end it",
+                )
+
+    def _claim(self, token: str) -> _Claim:
+        started = start_ticks(os.getpid())
+        assert started is not None  # this process is there
+        command = " ".join(" ".join(sys.orig_argv).split())[:200]
+        return _Claim(token, os.getpid(), started, _place(), command, time.time() + self._expiry_s)
+
+    def _renew(self, serial: str, token: str, ended: threading.Event) -> None:
+        while not ended.wait(self._expiry_s / 3):
+            # If it cannot be renewed it expires, which is noticed at the end.
+            with suppress(ToolError), self._line(serial, token) as line:
+                _extend(line, token, self._expiry_s)
+
+    def _leave(self, serial: str, token: str) -> bool:
+        """Give the place in the line back; return whether it was still the first."""
+        with self._line(serial, token) as line:
+            had_turn = bool(line) and line[0].token == token
+            line[:] = [claim for claim in line if claim.token != token]
+        return had_turn
+
+    @contextmanager
+    def _line(self, serial: str, token: str) -> Iterator[list[_Claim]]:
+        """Lend the line of living claims, our own whatever its age; what the block makes of it is written back."""
+        path = self._folder / f"{quote(serial, safe='')}.json"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unusable(path, error.strerror) from error
+        try:
+            self._lock(file, path)
+            before = _parse(os.pread(file, 1 << 20, 0))
+            line = [claim for claim in before if claim.token == token or claim.alive()]
+            yield line
+            if line != before:
+                # One write, read back up to the line's end: a kill leaves the old line or the new one.
+                os.pwrite(file, json.dumps([asdict(claim) for claim in line]).encode() + b"\n", 0)
+        except OSError as error:
+            raise _unusable(path, error.strerror) from error
+        finally:
+            os.close(file)
+
+    def _lock(self, file: int, path: Path) -> None:
+        # Held for an instant, unless its holder is stopped right then; so this wait needs a bound, too.
+        deadline_s = time.monotonic() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > deadline_s:
+                    raise _unusable(path, "locked by a process that is stopped; end it") from error
+                time.sleep(POLL_S / 10)
+
+
+def _extend(line: list[_Claim], token: str, expiry_s: float) -> None:
+    """Renew our claim where two thirds of its time or less are left."""
+    now_s = time.time()
+    for place, claim in enumerate(line):
+        if claim.token == token and claim.expires_at_s - now_s <= expiry_s * 2 / 3 + POLL_S:
+            line[place] = replace(claim, expires_at_s=now_s + expiry_s)
+
+
+def _parse(text: bytes) -> list[_Claim]:
+    first_line = text.partition(b"\n")[0]
+    try:
+        return [_Claim(**claim) for claim in json.loads(first_line)]
+    except (ValueError, TypeError):
+        return []  # A new file, or one that is not ours to understand: nobody can hold a lease by it.
+
+
+def _unusable(path: Path, reason: str | None) -> ToolError:
+    return ToolError(
+        "lease_unusable", f"phone leases, {path}: {reason}; set XDG_STATE_HOME to a folder that can be written"
+    )
+
+
+class LeasedPhone:
+    """A phone that is leased by its serial for every measurement, so that several searches take turns on it.
+
+    The cores of one phone are one lease: what is timed on one of them disturbs what is timed on another.
+    """
+
+    def __init__(self, phone: Phone, leases: PhoneLeases) -> None:
+        self._phone = phone
+        self._leases = leases
+        self._serial: str | None = None
+
+    @property
+    def name(self) -> str:
+        """See `Phone`."""
+        return self._phone.name
+
+    def identify(self) -> PhoneIdentity:
+        """See `Phone`; asked without a lease, which needs the serial."""
+        identity = self._phone.identify()
+        self._serial = identity.serial
+        return identity
+
+    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        """See `Phone`; raises what `PhoneLeases.hold` raises, too."""
+        serial = self.identify().serial if self._serial is None else self._serial
+        with self._leases.hold(serial):
+            return self._phone.measure(model, settings)
+
+    def close(self) -> None:
+        """See `Phone`."""
+        self._phone.close()
+
+
+def user_leases() -> PhoneLeases:
+    """The leases that all runs of this user share, in `~/.local/state/mnas/leases` (`XDG_STATE_HOME` moves it)."""
+    state_home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return PhoneLeases(state_home / "mnas" / "leases")
