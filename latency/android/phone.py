@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from latency.adb.address import Address
@@ -81,7 +81,7 @@ def prepare(device: AdbDevice, profile: PhoneProfile, facts: PhoneFacts, on_push
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
         return Connected(device, facts, ProgramRunner(device, program, file, folder, core, threads))
-    bundle = prepare_bundle(profile.abi)
+    bundle = prepare_bundle(profile.abi, None if profile.aar is None else Path(profile.aar).expanduser())
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
     return Connected(device, facts, PhoneRunner(device, bundle, folder, core, threads))
 
