@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-from latency.errors import LatencyError, PhoneError
+from latency.errors import LatencyError, PhoneError, ToolError
 from latency.lease import LeasedPhone, user_leases
 from latency.phone import Phone
 from latency.phones import create_phones
@@ -50,9 +50,12 @@ def phones_in_cluster(
     """
     addresses = sorted({node["NodeManagerAddress"] for node in _nodes_with(name) if node["NodeID"] not in skip_nodes})
     phones: list[Phone] = []
-    for address in addresses:
-        host = _RemoteHost(name, address, make_phones)
-        phones += [RemotePhone(host, index) for index in range(host.open())]
+    with ExitStack() as opened:
+        for address in addresses:
+            host = _RemoteHost(name, address, make_phones)
+            opened.callback(host.end)
+            phones += [RemotePhone(host, index) for index in range(host.open())]
+        opened.pop_all()  # Only where one of them fails all are ended.
     return phones
 
 
@@ -151,9 +154,13 @@ class _RemoteHost:
         return count
 
     def ask(self, method: str, *arguments: object, timeout_s: float) -> Any:
-        """The answer of the host's actor, which is started where there is none."""
+        """The answer of the host's actor, which is started where there is none.
+
+        Raises what the phone raises, PhoneError (`phone_host_gone`, `timeout`), and ToolError (`internal`) for an error
+        that nobody foresaw. An actor that does not answer in time is ended, with what it does for its other phones.
+        """
         import ray
-        from ray.exceptions import GetTimeoutError, RayError
+        from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
         actor = self._running_actor()
         try:
@@ -165,6 +172,9 @@ class _RemoteHost:
                 f"host {self._address} did not answer {method!r} for phone {self.phone_name!r} within {timeout_s:g} s; "
                 "see whether it stands still",
             ) from error
+        except RayTaskError as error:
+            last_line = str(error).strip().splitlines()[-1]
+            raise ToolError("internal", f"host {self._address}, {method!r}: unexpected {last_line}") from error
         except RayError as error:
             self._end(actor)
             raise self._gone(str(error).strip().splitlines()[-1]) from error
@@ -180,8 +190,13 @@ class _RemoteHost:
         if self._actor is not None:
             with suppress(LatencyError):  # What cannot be closed ends with the actor.
                 self.ask("close", index, timeout_s=CLOSE_TIMEOUT_S)
-        if not self._open and self._actor is not None:
-            self._end(self._actor)
+        if not self._open:
+            self.end()
+
+    def end(self) -> None:
+        """End the actor, if there is one."""
+        if (actor := self._actor) is not None:
+            self._end(actor)
 
     def _running_actor(self) -> Any:
         import ray

@@ -4,14 +4,18 @@
 
 Both phones are cores of this machine. The broken one is a real one, too: its runner is killed (`--fault dies`) or
 stopped until it is given up (`--fault hangs`) in each of its measurements. Rounds alternate between the healthy phone
-alone and both together, each with a fresh service as a search has it; every round's ratio of the two throughputs is
-printed. All rules against disturbed timings are off, since two cores of one machine disturb each other, which phones do
-not. For the same reason the ratio is too low rather than too high: the broken phone's fresh runners take CPU time.
+alone and both together, each with a fresh service as a search has it. Printed are every round's ratio of the two
+throughputs, and the share of the time in which the healthy phone was at work: what the pool costs, whatever else this
+machine does.
+
+All rules against disturbed timings are off, since two cores of one machine disturb each other, which phones do not. For
+the same reason the ratio is too low rather than too high: the broken phone's fresh runners take CPU time.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -19,6 +23,8 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
 
 from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
 from latency.host import HostPhone
@@ -36,6 +42,28 @@ SETTINGS = MeasurementSettings(
     load_timeout_s=3.0,
 )
 FAULTS = {"dies": signal.SIGKILL, "hangs": signal.SIGSTOP}
+
+
+class HealthyPhone(HostPhone):
+    """A phone that knows how long it has been at work."""
+
+    busy_s = 0.0
+
+    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        """See `Phone`."""
+        started = time.monotonic()
+        record = super().measure(model, settings)
+        self.busy_s += time.monotonic() - started
+        return record
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What came of one round; `busy` is the share of the time in which the healthy phone was at work."""
+
+    models_per_s: float
+    busy: float
+    failures: int
 
 
 class BrokenPhone:
@@ -70,17 +98,18 @@ class BrokenPhone:
             os.kill(self._phone.runner_pid, self._fault)
 
 
-def throughput(phones: Sequence[Phone], models: int) -> tuple[float, int]:
-    """Return how many models a second the phones measure, and how often one of them failed."""
+def throughput(healthy: HealthyPhone, others: Sequence[Phone], models: int) -> Throughput:
+    """Return how fast the phones measure so many models, of a queue that is never empty."""
     model = reference_model()
-    with LatencyService(phones, SETTINGS, retry=PATIENT) as service:
+    with LatencyService([*others, healthy], SETTINGS, retry=PATIENT) as service:
         service.submit(model).result()  # The runners have started when the clock does.
-        started = time.monotonic()
-        for future in [service.submit(model) for _ in range(models)]:
-            future.result()
-        seconds = time.monotonic() - started
+        busy_before_s, started = healthy.busy_s, time.monotonic()
+        futures = [service.submit(model) for _ in range(models + 5)]
+        for _ in itertools.islice(as_completed(futures), models):
+            pass
+        seconds, busy_s = time.monotonic() - started, healthy.busy_s - busy_before_s
         failures = sum(status.failures for status in service.status())
-    return models / seconds, failures
+    return Throughput(models / seconds, busy_s / seconds, failures)
 
 
 def main() -> None:
@@ -92,26 +121,26 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
-    healthy = HostPhone("healthy", cores[-1])
+    healthy = HealthyPhone("healthy", cores[-1])
     broken = BrokenPhone(cores[0], FAULTS[arguments.fault])
     rounds = []
     try:
         for _ in range(arguments.rounds):
-            alone, _ = throughput([healthy], arguments.models)
-            together, failures = throughput([broken, healthy], arguments.models)
-            rounds.append({"alone": alone, "together": together, "ratio": together / alone, "failures": failures})
+            rounds.append((throughput(healthy, [], arguments.models), throughput(healthy, [broken], arguments.models)))
     finally:
         healthy.close()
         broken.close()
-    ratios = [each["ratio"] for each in rounds]
+    ratios = [together.models_per_s / alone.models_per_s for alone, together in rounds]
     summary = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
     if arguments.json:
-        print(json.dumps({"fault": arguments.fault, "rounds": rounds, "ratio": summary}, indent=2))
+        pairs = [{"alone": asdict(alone), "together": asdict(together)} for alone, together in rounds]
+        print(json.dumps({"fault": arguments.fault, "rounds": pairs, "ratio": summary}, indent=2))
         return
-    for each in rounds:
+    for (alone, together), ratio in zip(rounds, ratios, strict=True):
         print(
-            f"alone {each['alone']:.2f} models/s, beside one that {arguments.fault} {each['together']:.2f}, "
-            f"ratio {each['ratio']:.3f}, {each['failures']} failures"
+            f"alone {alone.models_per_s:.2f} models/s, {alone.busy:.1%} at work; beside one that {arguments.fault} "
+            f"{together.models_per_s:.2f} models/s, {together.busy:.1%} at work, {together.failures} failures; "
+            f"ratio {ratio:.3f}"
         )
     print("ratio: " + ", ".join(f"{name} {value:.3f}" for name, value in summary.items()))
 

@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from latency.errors import CandidateError, PhoneError
+from latency.errors import CandidateError, PhoneError, ToolError
 from latency.health import RetryPolicy
 from latency.host import HostPhone
 from latency.phone import Phone
@@ -127,6 +127,16 @@ def test_what_a_host_says_of_its_phones_is_heard(node: Any) -> None:
     with pytest.raises(PhoneError, match="'desk' here") as caught:
         phones_in_cluster("desk", no_phone)
     assert caught.value.kind == "phone_unknown"
+
+
+def a_faulty_maker(name: str) -> list[Phone]:
+    raise ZeroDivisionError("a bug")
+
+
+def test_an_error_that_nobody_foresaw_is_not_taken_for_a_host_that_is_gone(node: Any) -> None:
+    with pytest.raises(ToolError, match="ZeroDivisionError: a bug") as caught:
+        phones_in_cluster("desk", a_faulty_maker)
+    assert caught.value.kind == "internal"
 
 
 def test_closed_phones_leave_no_actor_behind(node: Any) -> None:
