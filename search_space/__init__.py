@@ -3,6 +3,8 @@
 from search_space.architecture import Architecture, Block, scale_filters
 from search_space.architecture_file import (
     ArchitectureFile,
+    ArchitectureFileFields,
+    architecture_file_to_dict,
     architecture_from_dict,
     architecture_to_dict,
     read_architecture,
@@ -18,6 +20,7 @@ from search_space.space import Decision, SearchSpace
 __all__ = [
     "Architecture",
     "ArchitectureFile",
+    "ArchitectureFileFields",
     "Block",
     "Cost",
     "Decision",
@@ -28,6 +31,7 @@ __all__ = [
     "Reference",
     "SearchSpace",
     "SpaceError",
+    "architecture_file_to_dict",
     "architecture_from_dict",
     "architecture_to_dict",
     "cost",
