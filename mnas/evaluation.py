@@ -100,11 +100,15 @@ def cross_entropies(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int3
 
 def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: int | None = None) -> Classify:
     """Return images -> logits, computed by onnxruntime on the folded graph."""
+    return onnx_classifier(build_onnx(network, weights).SerializeToString(), threads)
+
+
+def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
+    """Return images -> logits, computed by onnxruntime on an ONNX model as `build_onnx` makes it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0  # 0 is its default, one for each core
-    model = build_onnx(network, weights).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def classify(images: FloatArray) -> FloatArray:

@@ -152,7 +152,7 @@ def _panels(architecture: Architecture, network: LoweredNetwork) -> list[tuple[s
     units = iter(network.units[1:-2])
     last_layers = [[next(units) for _ in range(block.layers)][-1] for block in architecture.blocks]
     kinds = ((_kind(block, unit), unit) for block, unit in zip(architecture.blocks, last_layers, strict=True))
-    return list({label: unit for label, unit in kinds}.items())
+    return list(dict(kinds).items())
 
 
 def _kind(block: Block, unit: Unit) -> str:

@@ -1,0 +1,133 @@
+"""The exported folder: all of its files, or none of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnas.checkpoint import read_checkpoint, write_checkpoint
+from mnas.errors import ConfigurationError, MnasError
+from mnas.evaluation import onnx_classifier
+from mnas.export.diagram import network_svg
+from mnas.export.mindir import run_mindir, write_mindir
+from mnas.export.model_card import model_card
+from mnas.export.onnx_file import onnx_bytes
+from mnas.export.subject import Subject
+from mnas.mindcv import to_mindcv
+from mnas.mindspore_checkpoint import write_mindspore_weights
+from search_space import write_architecture
+
+ARCHITECTURE, CARD, DIAGRAM = "architecture.yaml", "README.md", "network.svg"
+ONNX, MINDIR = "model.onnx", "model.mindir"
+CHECKPOINT, MINDSPORE_CHECKPOINT, MINDCV_CHECKPOINT = "checkpoint.safetensors", "weights.ckpt", "weights_mindcv.ckpt"
+_WHAT = {
+    ARCHITECTURE: "block strings and lineage; `mnas retrain`, `mnas export` and `mnas arch describe` read it",
+    ONNX: "the network for phones: batch norms folded, any batch size, metadata",
+    MINDIR: "the network for MindSpore Lite and Ascend, any batch size",
+    CHECKPOINT: "the weights, for `mnas validate` and `mnas export`",
+    MINDSPORE_CHECKPOINT: "the same weights as a checkpoint of MindSpore, under the names of mnas",
+    MINDCV_CHECKPOINT: "the same weights as a checkpoint of MindSpore, under the names of MindCV's mnasnet",
+    DIAGRAM: "the network as a diagram",
+    CARD: "this text",
+}
+# Two engines that add up float32 in another order; far more means that they do not compute the same network.
+_TOLERANCE = 1e-3
+_CHECKED_IMAGES = 3
+
+
+class ExportError(MnasError):
+    """A folder that cannot be written, or files in it that do not agree."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, its files, and the difference of its two graphs (see `model_card`)."""
+
+    folder: Path
+    files: tuple[str, ...]
+    difference: float
+
+
+def check_target(folder: Path, *, force: bool) -> None:
+    """Raise ConfigurationError where `folder` must not be written: it exists, or `force` would remove other things."""
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise ConfigurationError(f"{folder.parent}: no such directory; make it, or choose another --out")
+        return
+    if not force:
+        raise ConfigurationError(f"{folder}: exists already; choose another --out, or replace it with --force")
+    if not folder.is_dir() or folder.is_symlink():
+        raise ConfigurationError(f"{folder}: is no folder; choose another --out")
+    if foreign := sorted(path.name for path in folder.iterdir() if path.name not in _WHAT):
+        raise ConfigurationError(
+            f"{folder}: holds {foreign[0]!r}, which no export has written; --force replaces exported folders only"
+        )
+
+
+def export(subject: Subject, folder: Path, *, mindcv: bool = False, force: bool = False) -> Exported:
+    """Write the folder of a subject; a reader sees no folder (or the old one) or the whole new one.
+
+    `mindcv` adds a checkpoint under MindCV's names. `force` replaces an exported folder that is there. Raises
+    ConfigurationError as `check_target` does, WeightsError where MindCV has no such network, ExportError where the
+    graphs do not agree or the folder cannot be written.
+    """
+    check_target(folder, force=force)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            draft = Path(scratch) / "new"
+            draft.mkdir()
+            difference = _write(subject, draft, mindcv=mindcv)
+            files = tuple(sorted(path.name for path in draft.iterdir()))
+            if folder.exists():
+                os.rename(folder, Path(scratch) / "old")
+            os.rename(draft, folder)
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot be written ({error.strerror or error}); choose another --out") from error
+    return Exported(folder, files, difference)
+
+
+def _write(subject: Subject, folder: Path, *, mindcv: bool) -> float:
+    """Write all files; return the difference of the two graphs."""
+    network, checkpoint = subject.network, subject.checkpoint
+    weights = checkpoint.best_weights()
+    if mindcv:
+        write_mindspore_weights(folder / MINDCV_CHECKPOINT, to_mindcv(network, weights))
+    write_architecture(folder / ARCHITECTURE, checkpoint.architecture)
+    (folder / DIAGRAM).write_text(
+        network_svg(checkpoint.architecture.architecture, network, subject.name), encoding="utf-8"
+    )
+    onnx_model = onnx_bytes(subject)
+    (folder / ONNX).write_bytes(onnx_model)
+    write_mindir(folder / MINDIR, network, weights)
+    write_mindspore_weights(folder / MINDSPORE_CHECKPOINT, weights)
+    write_checkpoint(folder / CHECKPOINT, subject.released_checkpoint())
+    _check_checkpoint(subject, folder / CHECKPOINT)
+    difference = _difference(subject, onnx_model, folder / MINDIR)
+    written = {name: what for name, what in _WHAT.items() if (folder / name).exists() or name == CARD}
+    (folder / CARD).write_text(model_card(subject, written, difference), encoding="utf-8")
+    return difference
+
+
+def _check_checkpoint(subject: Subject, path: Path) -> None:
+    read = read_checkpoint(path).weights
+    if any(not np.array_equal(read[name], value) for name, value in subject.checkpoint.best_weights().items()):
+        raise ExportError(f"{path.name}: does not read back to the weights that were written; check the disk")
+
+
+def _difference(subject: Subject, onnx_model: bytes, mindir: Path) -> float:
+    """Return the largest difference of the two graphs' logits, relative to the largest logit."""
+    form = subject.checkpoint.input
+    shape = (_CHECKED_IMAGES, form.channels, form.image_size, form.image_size)
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    by_onnx, by_mindir = onnx_classifier(onnx_model)(images), run_mindir(mindir, images)
+    difference = float(np.abs(by_onnx - by_mindir).max() / np.abs(by_onnx).max())
+    if not difference <= _TOLERANCE:  # NaN, too
+        raise ExportError(
+            f"{ONNX} and {MINDIR} differ by {difference:.1e} of the largest logit; the weights may be infinite or not "
+            "numbers: validate the checkpoint"
+        )
+    return difference
