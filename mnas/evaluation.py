@@ -69,8 +69,13 @@ def check_source(network: LoweredNetwork, source: ImageSource) -> None:
         raise DataError("there are no images; give at least one")
 
 
-def score(classify: Classify, source: ImageSource, batch_size: int) -> Evaluation:
-    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels."""
+def score(
+    classify: Classify, source: ImageSource, batch_size: int, on_batch: Callable[[int], None] | None = None
+) -> Evaluation:
+    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels.
+
+    `on_batch` is called after each batch with the number of images done so far.
+    """
     images, top1, top5, loss = 0, 0, 0, 0.0
     for batch, labels in source.evaluation_batches(batch_size):
         logits = classify(batch).astype(np.float64)
@@ -79,6 +84,8 @@ def score(classify: Classify, source: ImageSource, batch_size: int) -> Evaluatio
         top1 += int(np.count_nonzero(rank < 1))
         top5 += int(np.count_nonzero(rank < 5))
         loss += float(cross_entropies(logits, labels).sum())
+        if on_batch is not None:
+            on_batch(images)
     return Evaluation(top1=top1 / images, top5=top5 / images, loss=loss / images, images=images)
 
 

@@ -68,13 +68,17 @@ def list_training(directory: Path) -> FileListing:
     return _list_classes(directory / TRAIN_FOLDER)
 
 
-def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...]) -> FileListing:
+def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...] | None) -> FileListing:
     """List the test set: the named folder, else whichever of `test` and `val` exists.
+
+    class_names: those of the training data; None where they are not known.
 
     Raises:
         DataError: no such folder, both, wrong layout, or other classes than the training data's.
     """
     listing = _list_classes(find_test_folder(directory, test_folder))
+    if class_names is None:
+        return listing
     missing = sorted(set(class_names) - set(listing.class_names))
     unknown = sorted(set(listing.class_names) - set(class_names))
     if missing or unknown:

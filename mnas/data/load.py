@@ -83,6 +83,25 @@ def load_full_data(settings: DataSettings) -> FullData:
             return FullData(*_place(train, test, settings))
 
 
+def load_test_data(settings: DataSettings, class_names: tuple[str, ...] | None = None) -> ImageSource:
+    """Load the test set alone; the training images need not exist.
+
+    Args:
+        class_names: those that the network was trained on; None where they are not known.
+
+    Raises:
+        DataError: data is missing, damaged, of the wrong form, or has other classes.
+    """
+    match settings:
+        case DigitsSettings():
+            return digits.load_test(settings).resized(settings.image_size)
+        case Cifar10BinarySettings():
+            return cifar10.load_test(settings).resized(settings.image_size)
+        case ImageFolderSettings():
+            listing = folder.list_test(settings.path, settings.test_folder, class_names)
+            return _place_evaluation(listing, settings)
+
+
 def _split_arrays(images: ImageArrays, settings: DataSettings) -> SearchData:
     train, reward = _split(images.labels, settings)
     size = settings.image_size
@@ -124,10 +143,15 @@ def _place(
     hold_training = may_hold and settings.augment != "inception" and training_bytes <= budget
     return (
         _decode(training, 1.0, settings) if hold_training else _stream(training, settings),
-        _decode(evaluation, settings.evaluation_crop_fraction, settings)
-        if hold_evaluation
-        else _stream(evaluation, settings),
+        _place_evaluation(evaluation, settings),
     )
+
+
+def _place_evaluation(listing: FileListing, settings: ImageFolderSettings) -> ImageSource:
+    fits = _decoded_bytes(listing, settings) <= settings.memory_limit_gb * 1e9
+    if settings.storage == "stream" or not fits:
+        return _stream(listing, settings)
+    return _decode(listing, settings.evaluation_crop_fraction, settings)
 
 
 def _decoded_bytes(listing: FileListing, settings: ImageFolderSettings) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import onnx
 
 import mnas
+from mnas.checkpoint import CheckpointError
 from mnas.export.subject import Subject
 from mnas.input_form import numbered_classes
-from mnas.onnx_graph import build_onnx
-from search_space import architecture_to_dict, format_block
+from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
+from search_space import LoweredNetwork, architecture_to_dict, format_block
 
 
 def onnx_bytes(subject: Subject) -> bytes:
@@ -54,3 +56,25 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
         metadata["top1"] = f"{accuracy.top1:.6g}"
         metadata["top1_images"] = str(accuracy.images)
     return metadata
+
+
+def read_onnx(path: Path, network: LoweredNetwork) -> bytes:
+    """Read an exported model. Raises CheckpointError where it is missing, damaged or not of the network's form."""
+    try:
+        content = path.read_bytes()
+        onnx.checker.check_model(content)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); export the folder again") from error
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise CheckpointError(f"{path}: damaged or no ONNX model; export the folder again") from error
+    graph = onnx.load_model_from_string(content).graph
+    found = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
+    image = (network.channels, network.image_size, network.image_size)
+    if found != {INPUT_NAME: image, OUTPUT_NAME: (network.num_classes,)}:
+        raise CheckpointError(f"{path}: takes or gives other shapes than the checkpoint's network; export again")
+    return content
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Return the sizes after the batch."""
+    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)[1:]

@@ -11,12 +11,11 @@ from typing import Any
 import msgspec
 
 from latency import LatencyRecord
-from mnas.checkpoint import Checkpoint, CheckpointError, InputForm, read_checkpoint
+from mnas.checkpoint import Checkpoint, InputForm
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
 from mnas.input_form import numbered_classes
-from mnas.mindspore_checkpoint import SUFFIX as MINDSPORE_SUFFIX
-from mnas.mindspore_checkpoint import load_mindspore_checkpoint
+from mnas.load_checkpoint import load_checkpoint
 from mnas.weights import initial_weights
 from search_space import ArchitectureFile, LoweredNetwork, Published, lower
 
@@ -144,23 +143,6 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
     lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
     return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
-
-
-def load_checkpoint(path: Path, architecture: ArchitectureFile, image_size: int) -> Checkpoint:
-    """Read the weights of an architecture: from a checkpoint of ours, or of MindSpore (`.ckpt`).
-
-    `image_size` is needed for the latter only. Raises CheckpointError where the file cannot be read or is of another
-    network.
-    """
-    if path.suffix == MINDSPORE_SUFFIX:
-        return load_mindspore_checkpoint(path, architecture, image_size=image_size)
-    checkpoint = read_checkpoint(path)
-    if checkpoint.network() != _lowered(architecture, checkpoint.input):
-        raise CheckpointError(
-            f"{path}: holds the weights of {checkpoint.architecture.name or 'another network'}, not of "
-            f"{architecture.name}; give the checkpoint of this architecture at this width"
-        )
-    return checkpoint
 
 
 def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
