@@ -114,7 +114,7 @@ def _write(subject: Subject, folder: Path, *, mindcv: bool) -> float:
 
 def _check_checkpoint(subject: Subject, path: Path) -> None:
     read = read_checkpoint(path).weights
-    if any(not np.array_equal(read[name], value) for name, value in subject.checkpoint.best_weights().items()):
+    if any(read[name].tobytes() != value.tobytes() for name, value in subject.checkpoint.best_weights().items()):
         raise ExportError(f"{path.name}: does not read back to the weights that were written; check the disk")
 
 
