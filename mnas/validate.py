@@ -19,6 +19,7 @@ from mnas.data import (
     load_test_data,
 )
 from mnas.data.cifar10 import TEST_FILES
+from mnas.data.folder import find_test_folder
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation import (
     Classify,
@@ -99,14 +100,15 @@ def load_images(data: str, form: InputForm, test_folder: str | None = None) -> I
 
 
 def _settings(data: str, form: InputForm, test_folder: str | None) -> DataSettings:
-    channels = 1 if data == DIGITS else 3
-    if form.channels != channels:
-        raise DataError(f"{data}: its images have {channels} channels, the network takes {form.channels}; give others")
     size, normalize = form.image_size, Normalization(mean=form.mean, std=form.std)
     if data == DIGITS:
+        _check_channels(data, form, 1)
         return DigitsSettings(image_size=size, normalize=normalize)
     if (Path(data) / TEST_FILES[0]).is_file():
+        _check_channels(data, form, 3)
         return Cifar10BinarySettings(directory=data, image_size=size, normalize=normalize)
+    find_test_folder(Path(data), test_folder)
+    _check_channels(data, form, 3)
     return ImageFolderSettings(
         directory=data,
         test_folder=test_folder,
@@ -117,6 +119,11 @@ def _settings(data: str, form: InputForm, test_folder: str | None) -> DataSettin
         evaluation_crop=form.evaluation_crop,
         storage="stream" if form.evaluation_crop < 1 else "auto",
     )
+
+
+def _check_channels(data: str, form: InputForm, channels: int) -> None:
+    if form.channels != channels:
+        raise DataError(f"{data}: its images have {channels} channels, the network takes {form.channels}; give others")
 
 
 def validate(

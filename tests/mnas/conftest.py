@@ -7,14 +7,26 @@ import pytest
 
 from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
 from latency.window import TimedWindow
-from mnas.data import DigitsSettings, ImageArrays, load_search_data
+from mnas.checkpoint import Checkpoint, Position, write_checkpoint
+from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
+from mnas.evaluation import onnxruntime_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.failure import Failure, FailureKind
+from mnas.input_form import conventional_input
 from mnas.run_directory import open_run
 from mnas.store import Outcome, Proposal
 from mnas.training_settings import TrainingSettings
-from search_space import SearchSpace, architecture_to_dict, fingerprint
+from mnas.weights import initial_weights
+from search_space import (
+    Architecture,
+    ArchitectureFile,
+    SearchSpace,
+    architecture_to_dict,
+    fingerprint,
+    lower,
+    parse_block,
+)
 from search_space.lowering import LoweredNetwork
 
 RandomImages = Callable[[LoweredNetwork, int], ImageArrays]
@@ -98,3 +110,27 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: Laten
             ]
         )
     return directory
+
+
+@pytest.fixture(scope="session")
+def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that knows the digits: its classifier is the least-squares solution on its random features."""
+    features = 64
+    block = parse_block("r1_k3_s22_e3_i8_o16_se0.25")
+    file = ArchitectureFile(Architecture((block,), stem_filters=8, head_filters=features), name="reader of digits")
+    form = conventional_input(16, 1, 10)
+    train = load_full_data(DigitsSettings(image_size=16)).train
+    images, labels = next(iter(train.evaluation_batches(len(train))))
+    through = lower(file.architecture, image_size=16, channels=1, num_classes=features)
+    weights = initial_weights(through, seed=0)
+    weights |= {
+        "classifier.weight": np.eye(features, dtype=np.float32),
+        "classifier.bias": np.zeros(features, np.float32),
+    }
+    found = onnxruntime_classifier(through, weights, threads=1)(images)
+    known = np.append(found, np.ones((len(found), 1)), axis=1)
+    solution = np.linalg.lstsq(known, np.eye(10)[labels], rcond=None)[0].astype(np.float32)
+    weights |= {"classifier.weight": solution[:-1].T.copy(), "classifier.bias": solution[-1]}
+    path = tmp_path_factory.mktemp("digits") / "digits.safetensors"
+    write_checkpoint(path, Checkpoint(file, form, weights, position=Position(epoch=1, step=1)))
+    return path

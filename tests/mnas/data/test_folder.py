@@ -127,7 +127,7 @@ def test_a_named_test_folder_is_used(tmp_path: Path, make_folder: MakeFolder) ->
 
 
 def test_a_missing_test_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no `test` or `val` folder; full training needs the test set"):
+    with pytest.raises(DataError, match="has no `test` or `val` folder; the test set must be there"):
         find_test_folder(tmp_path, None)
     with pytest.raises(DataError, match="has no `held-out` folder"):
         find_test_folder(tmp_path, "held-out")
