@@ -156,6 +156,11 @@ class Trainer:
         _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
         self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
 
+    @property
+    def loss_scale(self) -> float:
+        """The loss scale of the next step."""
+        return self._loss_scale.value
+
     def weights(self) -> dict[str, FloatArray]:
         """Return copies of the weights and the batch-norm statistics."""
         return _arrays(self._cell.get_parameters())
