@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from mnas.data.settings import Interpolation
 from mnas.data.source import fingerprint_of
 from mnas.errors import MnasError, WeightsError
 from mnas.files import write_atomically
@@ -46,6 +47,7 @@ class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     mean, std: per channel, of pixel values scaled to 0..1.
     evaluation_crop: side of the centred square that is resized to the input, as a fraction of the shorter side.
+    interpolation: the filter of that resizing.
     class_names: the position is the label.
     """
 
@@ -54,6 +56,7 @@ class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: tuple[float, ...]
     std: tuple[float, ...]
     evaluation_crop: Annotated[float, Meta(gt=0, le=1)]
+    interpolation: Interpolation = "bilinear"
     class_names: tuple[str, ...]
 
     @property

@@ -14,7 +14,14 @@ from search_space.block_string import format_block, parse_block
 from search_space.counting import Cost, Parameter, cost, layer_parameters, multiply_adds, parameters
 from search_space.errors import DocumentError, SpaceError
 from search_space.lowering import LoweredNetwork, fingerprint, lower
-from search_space.reference import Published, Reference, find_architecture, reference, reference_names
+from search_space.reference import (
+    Published,
+    Reference,
+    find_architecture,
+    find_architecture_file,
+    reference,
+    reference_names,
+)
 from search_space.space import Decision, SearchSpace
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "architecture_to_dict",
     "cost",
     "find_architecture",
+    "find_architecture_file",
     "fingerprint",
     "format_block",
     "layer_parameters",

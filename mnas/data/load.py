@@ -113,6 +113,11 @@ def _resized(train: ImageArrays, test: ImageArrays, settings: DataSettings) -> F
 
 
 def _split(labels: npt.NDArray[np.int32], settings: DataSettings) -> tuple[Indices, Indices]:
+    if settings.reward_images is None:
+        raise DataError(
+            "`data.reward_images` is missing: a search holds out that many training images to compare its networks on; "
+            "for ImageNet the paper takes 50000"
+        )
     return split_training(
         labels,
         reward_images=settings.reward_images,
@@ -160,7 +165,9 @@ def _decoded_bytes(listing: FileListing, settings: ImageFolderSettings) -> int:
 
 def _decode(listing: FileListing, crop_fraction: float, settings: ImageFolderSettings) -> ImageArrays:
     return ImageArrays(
-        images=decode_squares(listing, settings.image_size, crop_fraction, settings.decode_workers),
+        images=decode_squares(
+            listing, settings.image_size, crop_fraction, settings.decode_workers, settings.interpolation
+        ),
         labels=listing.labels,
         class_names=listing.class_names,
         preprocessing=preprocessing_for(settings),
@@ -172,6 +179,8 @@ def _stream(listing: FileListing, settings: ImageFolderSettings) -> StreamedImag
         listing=listing,
         image_size=settings.image_size,
         random_parts=settings.augment == "inception",
+        color_jitter=settings.color_jitter,
+        interpolation=settings.interpolation,
         evaluation_crop=settings.evaluation_crop_fraction,
         workers=settings.decode_workers,
         preprocessing=preprocessing_for(settings),

@@ -55,6 +55,11 @@ def test_a_search_works_without_a_test_folder(tmp_path: Path, make_folder: MakeF
     assert (len(data.train), len(data.reward)) == (18, 6)
 
 
+def test_a_search_needs_to_be_told_how_many_images_to_hold_out(directory: Path) -> None:
+    with pytest.raises(DataError, match=r"`data\.reward_images` is missing"):
+        load_search_data(settings(directory, reward_images=None))
+
+
 def test_a_search_reads_no_test_file(directory: Path) -> None:
     for path in (directory / "test").rglob("*.png"):
         path.write_bytes(b"broken")
