@@ -29,12 +29,14 @@ def conventional_input(image_size: int, channels: int, num_classes: int) -> Inpu
 
 def searched_input(data: DataSettings, *, image_size: int, channels: int, num_classes: int) -> InputForm:
     """Return the preparation of the images that a search evaluates its children on; it keeps no names of classes."""
+    folder = data if isinstance(data, ImageFolderSettings) else None
     return InputForm(
         image_size=image_size,
         channels=channels,
         mean=data.normalize.mean,
         std=data.normalize.std,
-        evaluation_crop=data.evaluation_crop_fraction if isinstance(data, ImageFolderSettings) else 1.0,
+        evaluation_crop=folder.evaluation_crop_fraction if folder else 1.0,
+        interpolation=folder.interpolation if folder else "bilinear",
         class_names=numbered_classes(num_classes),
     )
 

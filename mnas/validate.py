@@ -113,10 +113,10 @@ def _settings(data: str, form: InputForm, test_folder: str | None) -> DataSettin
         directory=data,
         test_folder=test_folder,
         image_size=size,
-        reward_images=1,  # of searches only
         augment="none",
         normalize=normalize,
         evaluation_crop=form.evaluation_crop,
+        interpolation=form.interpolation,
         storage="stream" if form.evaluation_crop < 1 else "auto",
     )
 

@@ -12,7 +12,7 @@ that of an architecture.yaml. Without --checkpoint its weights are initial ones,
 """
 _EPILOG = """\
 examples:
-  mnas export runs/cifar10 --out export/found
+  mnas export runs/cifar10 --recipe experiments/recipes/cifar10.yaml --out export/found
   mnas export runs/cifar10 --trial 12 --checkpoint retrained/best.safetensors --out export/final
   mnas export mnasnet-a1 --width 0.75 --out export/a1-075
   mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt --out export/mindcv-075
@@ -45,6 +45,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         help="its weights: a checkpoint of `mnas retrain`, or a .ckpt of MindSpore under the names of mnas or MindCV",
     )
+    parser.add_argument(
+        "--recipe",
+        metavar="RECIPE.yaml",
+        type=Path,
+        help="also write this recipe of `mnas retrain` (or of MindCV), made to fit the network",
+    )
     parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")
     parser.add_argument("--force", action="store_true", help="replace the folder, if an export has written it")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -54,8 +60,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from mnas.cli.errors import DONE
+    from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.cli.output import print_json
     from mnas.export.folder import check_target, export
+    from mnas.export.recipe_file import recipe_for
     from mnas.export.source import find_source
     from mnas.export.subject import Adaptation, subject_of
     from search_space import cost, fingerprint
@@ -68,8 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
         num_classes=arguments.classes,
     )
     subject = subject_of(find_source(arguments.what, arguments.trial), adaptation, arguments.checkpoint)
-    exported = export(subject, arguments.out, mindcv=arguments.mindcv, force=arguments.force)
-    counted, form = cost(subject.network), subject.checkpoint.input
+    form = subject.checkpoint.input
+    recipe = None if arguments.recipe is None else recipe_for(arguments.recipe, form)
+    terminate_as_interrupt()  # so that the half-written folder is removed
+    exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
+    counted = cost(subject.network)
     weights = "trained" if subject.is_trained else "initial"
     if arguments.json:
         print_json(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,14 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
     from mnas.errors import ConfigurationError
-    from search_space import ArchitectureFile, find_architecture
+    from search_space import find_architecture_file
 
     if arguments.arch is None:
         if arguments.width != 1:
             raise ConfigurationError("--width: is that of --arch; give --arch, too")
         return None
+    file = find_architecture_file(arguments.arch)
     width = "" if arguments.width == 1 else f" x{arguments.width:g}"
-    return ArchitectureFile(find_architecture(arguments.arch).scaled(arguments.width), name=f"{arguments.arch}{width}")
+    return replace(file, architecture=file.architecture.scaled(arguments.width), name=f"{file.name}{width}")
 
 
 def _verdict(target: Target, evaluation: Evaluation) -> str:

@@ -16,16 +16,20 @@ from mnas.export.diagram import network_svg
 from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
+from mnas.export.recipe_file import write_recipe
 from mnas.export.subject import Subject
 from mnas.mindcv import to_mindcv
 from mnas.mindspore_checkpoint import write_mindspore_weights
+from mnas.retrain.recipe import Recipe
 from search_space import write_architecture
 
 ARCHITECTURE, CARD, DIAGRAM = "architecture.yaml", "README.md", "network.svg"
 ONNX, MINDIR = "model.onnx", "model.mindir"
+RECIPE = "recipe.yaml"
 CHECKPOINT, MINDSPORE_CHECKPOINT, MINDCV_CHECKPOINT = "checkpoint.safetensors", "weights.ckpt", "weights_mindcv.ckpt"
 _WHAT = {
     ARCHITECTURE: "block strings and lineage; `mnas retrain`, `mnas export` and `mnas arch describe` read it",
+    RECIPE: f"how to train it: `mnas retrain {ARCHITECTURE} --recipe {RECIPE} --data DIR`",
     ONNX: "the network for phones: batch norms folded, any batch size, metadata",
     MINDIR: "the network for MindSpore Lite and Ascend, any batch size",
     CHECKPOINT: "the weights, for `mnas validate` and `mnas export`",
@@ -55,8 +59,6 @@ class Exported:
 def check_target(folder: Path, *, force: bool) -> None:
     """Raise ConfigurationError where `folder` must not be written: it exists, or `force` would remove other things."""
     if not folder.exists():
-        if not folder.parent.is_dir():
-            raise ConfigurationError(f"{folder.parent}: no such directory; make it, or choose another --out")
         return
     if not force:
         raise ConfigurationError(f"{folder}: exists already; choose another --out, or replace it with --force")
@@ -68,19 +70,27 @@ def check_target(folder: Path, *, force: bool) -> None:
         )
 
 
-def export(subject: Subject, folder: Path, *, mindcv: bool = False, force: bool = False) -> Exported:
+def export(
+    subject: Subject, folder: Path, *, recipe: Recipe | None = None, mindcv: bool = False, force: bool = False
+) -> Exported:
     """Write the folder of a subject; a reader sees no folder (or the old one) or the whole new one.
 
-    `mindcv` adds a checkpoint under MindCV's names. `force` replaces an exported folder that is there. Raises
-    ConfigurationError as `check_target` does, WeightsError where MindCV has no such network, ExportError where the
-    graphs do not agree or the folder cannot be written.
+    `recipe` is added as recipe.yaml. `mindcv` adds a checkpoint under MindCV's names. `force` replaces an exported
+    folder that is there. Raises ConfigurationError as `check_target` does, WeightsError where MindCV has no such
+    network, ExportError where the graphs do not agree or the folder cannot be written.
     """
     check_target(folder, force=force)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             draft = Path(scratch) / "new"
             draft.mkdir()
-            difference = _write(subject, draft, mindcv=mindcv)
+            if recipe is not None:
+                write_recipe(draft / RECIPE, recipe)
+            if mindcv:
+                renamed = to_mindcv(subject.network, subject.checkpoint.best_weights())
+                write_mindspore_weights(draft / MINDCV_CHECKPOINT, renamed)
+            difference = _write(subject, draft)
             files = tuple(sorted(path.name for path in draft.iterdir()))
             if folder.exists():
                 os.rename(folder, Path(scratch) / "old")
@@ -90,12 +100,10 @@ def export(subject: Subject, folder: Path, *, mindcv: bool = False, force: bool 
     return Exported(folder, files, difference)
 
 
-def _write(subject: Subject, folder: Path, *, mindcv: bool) -> float:
-    """Write all files; return the difference of the two graphs."""
+def _write(subject: Subject, folder: Path) -> float:
+    """Write all files that every export has; return the difference of the two graphs."""
     network, checkpoint = subject.network, subject.checkpoint
     weights = checkpoint.best_weights()
-    if mindcv:
-        write_mindspore_weights(folder / MINDCV_CHECKPOINT, to_mindcv(network, weights))
     write_architecture(folder / ARCHITECTURE, checkpoint.architecture)
     (folder / DIAGRAM).write_text(
         network_svg(checkpoint.architecture.architecture, network, subject.name), encoding="utf-8"

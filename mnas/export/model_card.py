@@ -83,7 +83,7 @@ def _accuracy(subject: Subject) -> str:
         return "not known: the checkpoint does not tell; measure it with `mnas validate`"
     average = "the moving average of the weights" if accuracy.of_ema else "the weights"
     position = subject.checkpoint.position
-    return f"{accuracy.top1:.2%} of {accuracy.images:,} validation images, {average} after epoch {position.epoch}"
+    return f"{accuracy.top1:.2%} of {accuracy.images:,} test images, {average} after epoch {position.epoch}"
 
 
 def _latencies(subject: Subject) -> Iterator[str]:
@@ -166,15 +166,16 @@ def _usage(subject: Subject) -> Iterator[str]:
     yield ""
     yield (
         f"`{INPUT_NAME}`: float32 (batch, {form.channels}, {size}, {size}), {colours}, any batch size. An image is "
-        f"{cut} {size}x{size} pixels (bilinear), then (pixel / 255 - mean) / std with mean {_list(form.mean)} and std "
-        f"{_list(form.std)}. `{OUTPUT_NAME}`: float32 (batch, {form.num_classes}), before softmax."
+        f"{cut} {size}x{size} pixels ({form.interpolation}), then (pixel / 255 - mean) / std with mean "
+        f"{_list(form.mean)} and std {_list(form.std)}. `{OUTPUT_NAME}`: float32 (batch, {form.num_classes}), before "
+        "softmax."
     )
     if not subject.is_trained:
         yield ""
         yield "No training has used this preparation yet; the one that does decides."
     if form.class_names == numbered_classes(form.num_classes):
         yield ""
-        yield "The names of the classes are not known; labels are their positions in the sorted names of the folders."
+        yield "Classes are known by their numbers: the positions in the sorted names of the data's class folders."
     elif form.num_classes <= 20:
         yield ""
         yield f"Classes, by label: {', '.join(form.class_names)}."
@@ -190,7 +191,7 @@ def _usage(subject: Subject) -> Iterator[str]:
     yield f"side = min(picture.size) * {crop:g}"
     yield "left, top = (picture.width - side) / 2, (picture.height - side) / 2"
     yield "box = (left, top, left + side, top + side)"
-    yield f"picture = picture.resize(({size}, {size}), Image.Resampling.BILINEAR, box=box)"
+    yield f"picture = picture.resize(({size}, {size}), Image.Resampling.{form.interpolation.upper()}, box=box)"
     yield f"image = np.asarray(picture, np.float32).reshape({size}, {size}, {form.channels}) / 255"
     yield f"image = (image - np.array({_list(form.mean)})) / np.array({_list(form.std)})"
     yield 'session = onnxruntime.InferenceSession("model.onnx")'
@@ -225,7 +226,8 @@ def _verification(subject: Subject, difference: float) -> Iterator[str]:
         yield "- Not verified: any accuracy of these weights."
     else:
         yield (
-            "- The accuracy is the training's own validation. `mnas validate` on this folder repeats it independently."
+            "- The accuracy is that of the training's own validation. `mnas validate` on this folder repeats it "
+            "independently."
         )
     if not subject.latencies():
         yield "- Not verified: any latency of this network."

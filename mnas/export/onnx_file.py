@@ -36,6 +36,7 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
         "color": "RGB" if form.channels == 3 else f"{form.channels} channels",
         "size": form.image_size,
         "evaluation_crop": form.evaluation_crop,
+        "interpolation": form.interpolation,
         "scale": 1 / 255,
         "mean": list(form.mean),
         "std": list(form.std),

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mnas.checkpoint import InputForm
+from mnas.data.settings import Interpolation
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.input_form import conventional_input, searched_input
@@ -119,6 +120,7 @@ class _LineageInput(msgspec.Struct, frozen=True, kw_only=True):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     evaluation_crop: float | None = None
+    interpolation: Interpolation | None = None
 
 
 def _from_file(path: Path) -> Source:
@@ -134,5 +136,5 @@ def lineage_input(lineage: Mapping[str, Any], source: str) -> InputForm:
     """
     told = convert(lineage.get("input", IMAGENET_FORM), _LineageInput, source=f"{source}: lineage.input")
     form = conventional_input(told.image_size, told.channels, told.num_classes)
-    more = {"mean": told.mean, "std": told.std, "evaluation_crop": told.evaluation_crop}
+    more = {key: getattr(told, key) for key in ("mean", "std", "evaluation_crop", "interpolation")}
     return msgspec.structs.replace(form, **{key: value for key, value in more.items() if value is not None})

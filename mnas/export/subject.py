@@ -137,12 +137,16 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
     else:
         checkpoint = load_checkpoint(checkpoint_path, scaled, adaptation.image_size or source.input.image_size)
         adaptation.check(checkpoint.input, checkpoint_path)
-    initial = checkpoint_path is None or checkpoint.architecture.lineage.get("weights") == INITIAL
-    trained = None if initial else checkpoint_path
+    trained = None if _has_initial_weights(checkpoint) else checkpoint_path
     as_found = checkpoint.network() == _lowered(source.architecture, source.input)
     lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
     return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
+
+
+def _has_initial_weights(checkpoint: Checkpoint) -> bool:
+    # A training takes the lineage of its architecture over as it is, an export's remark about its weights included.
+    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == INITIAL
 
 
 def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
@@ -175,6 +179,7 @@ def _lineage(
         "mean": list(form.mean),
         "std": list(form.std),
         "evaluation_crop": form.evaluation_crop,
+        "interpolation": form.interpolation,
     }
     if path is None:
         lineage["weights"] = INITIAL

@@ -173,6 +173,12 @@ def test_large_images_are_cropped_as_mindcv_does(folder: Path) -> None:
     assert source.evaluation_crop == 0.875
 
 
+def test_images_are_resized_with_the_filter_of_the_training(folder: Path) -> None:
+    source = load_images(str(folder), msgspec.structs.replace(LARGE, interpolation="bicubic"))
+    assert isinstance(source, StreamedImages)
+    assert source.interpolation == "bicubic"
+
+
 Prepare = Callable[[Path], None]
 
 

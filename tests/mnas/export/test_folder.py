@@ -13,9 +13,11 @@ from mnas.evaluation import mindspore_classifier
 from mnas.export import folder as folder_module
 from mnas.export.folder import Exported, ExportError, export
 from mnas.export.mindir import run_mindir
+from mnas.export.recipe_file import recipe_for
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of
 from mnas.mindspore_checkpoint import read_mindspore_weights
+from mnas.retrain.recipe import load_recipe
 from search_space import read_architecture
 
 FILES = (
@@ -117,9 +119,14 @@ def test_force_spares_what_no_export_has_written(subject: Subject, tmp_path: Pat
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
 
 
-def test_a_missing_parent_is_named(subject: Subject, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"none: no such directory"):
-        export(subject, tmp_path / "none" / "found")
+def test_parents_are_made(subject: Subject, tmp_path: Path) -> None:
+    assert export(subject, tmp_path / "some" / "where" / "found").folder.is_dir()
+
+
+def test_a_parent_that_cannot_be_made_is_named(subject: Subject, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"file/found: cannot be written"):
+        export(subject, tmp_path / "file" / "found")
 
 
 def test_a_failure_leaves_nothing_behind(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +168,15 @@ def test_mindcv_names_are_refused_for_a_network_that_mindcv_does_not_have(subjec
     with pytest.raises(WeightsError, match="MindCV's mnasnet has no such layer"):
         export(subject, tmp_path / "found", mindcv=True)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_recipe_is_written_on_request(subject: Subject, tmp_path: Path) -> None:
+    template = tmp_path / "mine.yaml"
+    template.write_text("data: {format: digits}\ntraining: {epochs: 3, learning_rate: 0.1}\n")
+    recipe = recipe_for(template, subject.checkpoint.input)
+    written = export(subject, tmp_path / "found", recipe=recipe)
+    assert load_recipe(written.folder / "recipe.yaml") == recipe
+    assert "`mnas retrain architecture.yaml --recipe recipe.yaml" in (written.folder / "README.md").read_text()
 
 
 def test_mindcv_names_are_written_on_request(tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ def test_untrained_weights_are_said_plainly(untrained: Subject) -> None:
 
 def test_the_accuracy_of_a_training_comes_with_how_it_was_obtained(trained: Subject) -> None:
     text = card(trained)
-    assert (
-        "| top-1 accuracy | 91.50% of 360 validation images, the moving average of the weights after epoch 10 |" in text
-    )
+    assert "| top-1 accuracy | 91.50% of 360 test images, the moving average of the weights after epoch 10 |" in text
     assert "the moving average of the weights of the checkpoint `retrained/best.safetensors` after 10 epochs" in text
     assert "not trained" not in text
 

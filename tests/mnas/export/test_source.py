@@ -96,9 +96,11 @@ def test_an_exported_file_tells_the_whole_preparation() -> None:
         "mean": [0.5, 0.5, 0.5],
         "std": [0.2, 0.2, 0.2],
         "evaluation_crop": 0.9,
+        "interpolation": "bicubic",
     }
     form = lineage_input({"input": told}, "architecture.yaml")
-    assert (form.mean, form.std, form.evaluation_crop) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 0.9)
+    assert (form.mean, form.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    assert (form.evaluation_crop, form.interpolation) == (0.9, "bicubic")
 
 
 def test_a_wrong_input_in_lineage_is_named() -> None:

@@ -56,6 +56,13 @@ def test_an_exported_checkpoint_of_initial_weights_stays_untrained(source: Sourc
     assert not subject_of(source, Adaptation(), tmp_path / "initial.safetensors").is_trained
 
 
+def test_a_training_that_began_with_an_exported_architecture_counts_as_trained(source: Source, tmp_path: Path) -> None:
+    exported = subject_of(source, Adaptation(), None).checkpoint
+    assert exported.architecture.lineage["weights"] == "initial"
+    write_checkpoint(tmp_path / "last.safetensors", replace(exported, position=Position(epoch=0, step=1)))
+    assert subject_of(source, Adaptation(), tmp_path / "last.safetensors").is_trained
+
+
 def test_every_phone_of_the_searched_network_has_its_record(source: Source) -> None:
     records = subject_of(source, Adaptation(), None).latencies()
     assert [record.phone.name for record in records] == ["host", "pixel6"]
