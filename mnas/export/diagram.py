@@ -55,7 +55,7 @@ def network_svg(architecture: Architecture, network: LoweredNetwork, title: str)
             _MARGIN,
             62,
             f"{counted.trainable_params:,} parameters, {counted.multiply_adds:,} multiply-adds; "
-            "shapes are height x width x channels",
+            "shapes are height x width x channels; on the right, a layer of each kind with its output channels",
             anchor="start",
             pale=True,
         ),

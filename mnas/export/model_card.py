@@ -103,13 +103,13 @@ def _latencies(subject: Subject) -> Iterator[str]:
 
 
 def _latency_row(record: LatencyRecord) -> str:
-    phone, cells = record.phone, record.settings
+    phone, settings = record.phone, record.settings
     threads = "one thread" if phone.threads == 1 else f"{phone.threads} threads"
     return (
         f"| {phone.name} ({phone.fingerprint}) | {record.latency_ms:.4g} ms "
         f"| MAD {record.mad_ms:.2g} ms, p90 {record.p90_ms:.4g} ms, min {record.min_ms:.4g} ms "
-        f"| {len(record.wall_ms)} runs after {record.warmup_runs} warm-up runs, {threads} on core {phone.core}, "
-        f"{phone.engine} {phone.engine_version}, settings {cells.digest} | {record.measured_at} |"
+        f"| {len(record.wall_ms)} runs after a warm-up of {settings.warmup_min_ms:g} ms, {threads} on core "
+        f"{phone.core}, {phone.engine} {phone.engine_version}, settings {settings.digest} | {record.measured_at} |"
     )
 
 

@@ -68,14 +68,17 @@ class Subject:
         )
 
     def latencies(self) -> tuple[LatencyRecord, ...]:
-        """Return the latency records of this very network. Raises ConfigurationError where lineage has no such form."""
+        """Return the latency records of this very network. Raises ConfigurationError where they cannot be read."""
         found = self.checkpoint.architecture.lineage.get("latency")
         if found is None:
             return ()
         try:
             return tuple(_records(found))
         except (ValueError, AttributeError) as error:
-            raise ConfigurationError(f"{self.source.origin}: lineage.latency: {error}; remove it") from error
+            raise ConfigurationError(
+                f"{self.source.origin}: its latency record cannot be read ({error}); export it with the release of "
+                "mnas that measured it"
+            ) from error
 
 
 def _records(found: Mapping[str, Any]) -> Iterator[LatencyRecord]:

@@ -135,7 +135,7 @@ def test_channels_without_a_normalization_are_refused(source: Source) -> None:
 
 def test_a_latency_that_is_no_record_is_named(source: Source) -> None:
     file = replace(source.architecture, lineage={**source.architecture.lineage, "latency": {"schema": 9}})
-    with pytest.raises(ConfigurationError, match=r"lineage\.latency: .*schema 9"):
+    with pytest.raises(ConfigurationError, match=r"its latency record cannot be read \(.*schema 9"):
         subject_of(replace(source, architecture=file), Adaptation(), None).latencies()
 
 
