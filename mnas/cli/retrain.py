@@ -22,7 +22,6 @@ examples:
   mnas retrain mnasnet-b1 --width 0.75 --recipe experiments/recipes/mnasnet_paper.yaml --data /data/imagenet --cards 8
   msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
 """
-_PORT = 8118  # msrun's own default
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,9 +44,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
     parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
     parser.add_argument("--cards", type=int, default=1, help="devices of this machine to train on (default: 1)")
-    parser.add_argument(
-        "--port", type=int, default=_PORT, help=f"by which the processes of --cards meet (default: {_PORT})"
-    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -105,6 +101,7 @@ def _run_name(architecture: str, width: float, recipe: Path) -> str:
 
 
 def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
+    from mnas.retrain.directory import PROCESSES_FOLDER
     from mnas.retrain.processes import run_on_cards
 
     same = [arguments.architecture] if arguments.architecture else []
@@ -116,8 +113,7 @@ def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
     }
     given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
     flags = ["--json"] if arguments.json else []
-    directory.mkdir(parents=True, exist_ok=True)
-    return run_on_cards(arguments.cards, ["retrain", *same, *given, *flags], directory / "processes", arguments.port)
+    return run_on_cards(arguments.cards, ["retrain", *same, *given, *flags], directory / PROCESSES_FOLDER)
 
 
 def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> None:

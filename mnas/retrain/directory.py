@@ -21,6 +21,7 @@ from search_space.validation import convert
 START_FILE = "retraining.json"
 LAST_FILE = f"last{SUFFIX}"
 BEST_FOLDER = "best"
+PROCESSES_FOLDER = "processes"  # the output of those that do not write here, put there by `--cards`
 
 
 class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +92,7 @@ def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, d
         file = path / START_FILE
         if file.exists():
             _check_same(path, _read_start(file), start)
-        elif any(entry.name != LOCK_FILE for entry in path.iterdir()):
+        elif any(entry.name not in (LOCK_FILE, PROCESSES_FOLDER) for entry in path.iterdir()):
             raise RunDirectoryError(f"{path}: not empty and no retraining; choose a new directory with --run-dir")
         write_atomically(file, msgspec.json.format(msgspec.json.encode(start)))
         yield
