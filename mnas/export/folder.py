@@ -92,12 +92,23 @@ def export(
                 write_mindspore_weights(draft / MINDCV_CHECKPOINT, renamed)
             difference = _write(subject, draft)
             files = tuple(sorted(path.name for path in draft.iterdir()))
-            if folder.exists():
-                os.rename(folder, Path(scratch) / "old")
-            os.rename(draft, folder)
+            _put_in_place(draft, folder, aside=Path(scratch) / "old")
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written ({error.strerror or error}); choose another --out") from error
     return Exported(folder, files, difference)
+
+
+def _put_in_place(draft: Path, folder: Path, aside: Path) -> None:
+    """Move the draft to where it belongs; what stood there goes aside, and comes back where the move fails."""
+    replaced = folder.exists()
+    if replaced:
+        os.rename(folder, aside)
+    try:
+        os.rename(draft, folder)
+    except BaseException:
+        if replaced:
+            os.rename(aside, folder)
+        raise
 
 
 def _write(subject: Subject, folder: Path) -> float:
@@ -132,7 +143,8 @@ def _difference(subject: Subject, onnx_model: bytes, mindir: Path) -> float:
     shape = (_CHECKED_IMAGES, form.channels, form.image_size, form.image_size)
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     by_onnx, by_mindir = onnx_classifier(onnx_model)(images), run_mindir(mindir, images)
-    difference = float(np.abs(by_onnx - by_mindir).max() / np.abs(by_onnx).max())
+    largest = max(float(np.abs(by_onnx).max()), np.finfo(np.float32).tiny)  # all zero is no error
+    difference = float(np.abs(by_onnx - by_mindir).max()) / largest
     if not difference <= _TOLERANCE:  # NaN, too
         raise ExportError(
             f"{ONNX} and {MINDIR} differ by {difference:.1e} of the largest logit; the weights may be infinite or not "

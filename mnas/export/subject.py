@@ -109,8 +109,8 @@ class Adaptation:
     def apply(self, form: InputForm) -> InputForm:
         """Return the input with the changes."""
         names = form.class_names
-        if self.num_classes not in (None, form.num_classes):
-            names = numbered_classes(self.num_classes or 0)
+        if self.num_classes is not None and self.num_classes != len(names):
+            names = numbered_classes(self.num_classes)
         changed = msgspec.structs.replace(
             form,
             image_size=form.image_size if self.image_size is None else self.image_size,

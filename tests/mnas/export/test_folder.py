@@ -155,6 +155,32 @@ def test_a_failure_keeps_the_folder_that_was_there(
     assert (old / "model.onnx").read_bytes() == b"old"
 
 
+def test_the_old_folder_comes_back_where_the_new_one_cannot_be_put_in_place(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "found"
+    old.mkdir()
+    (old / "model.onnx").write_bytes(b"old")
+    rename = os.rename
+
+    def fail_for_the_new(source: Path, target: Path) -> None:
+        if source.name == "new":
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail_for_the_new)
+    with pytest.raises(ExportError, match="No space left on device"):
+        export(subject, old, force=True)
+    assert (old / "model.onnx").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["found"]
+
+
+def test_a_network_that_always_answers_zero_is_exported(subject: Subject, tmp_path: Path) -> None:
+    zeros = {name: np.zeros_like(value) for name, value in subject.checkpoint.weights.items()}
+    silent = replace(subject, checkpoint=replace(subject.checkpoint, weights=zeros))
+    assert export(silent, tmp_path / "silent").difference == 0
+
+
 def test_weights_that_are_no_numbers_are_not_exported(subject: Subject, tmp_path: Path) -> None:
     weights = {**subject.checkpoint.weights}
     weights["classifier.bias"] = np.full(10, np.nan, np.float32)
