@@ -143,7 +143,7 @@ def _difference(subject: Subject, onnx_model: bytes, mindir: Path) -> float:
     shape = (_CHECKED_IMAGES, form.channels, form.image_size, form.image_size)
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     by_onnx, by_mindir = onnx_classifier(onnx_model)(images), run_mindir(mindir, images)
-    largest = max(float(np.abs(by_onnx).max()), np.finfo(np.float32).tiny)  # all zero is no error
+    largest = max(float(np.abs(by_onnx).max()), float(np.finfo(np.float32).tiny))  # all zero is no error
     difference = float(np.abs(by_onnx - by_mindir).max()) / largest
     if not difference <= _TOLERANCE:  # NaN, too
         raise ExportError(

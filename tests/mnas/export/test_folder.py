@@ -163,8 +163,8 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_be_put_in_place(
     (old / "model.onnx").write_bytes(b"old")
     rename = os.rename
 
-    def fail_for_the_new(source: Path, target: Path) -> None:
-        if source.name == "new":
+    def fail_for_the_new(source: str | Path, target: str | Path) -> None:
+        if Path(source).name == "new":
             raise OSError(28, "No space left on device")
         rename(source, target)
 
