@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.export.recipe_file import recipe_for
     from mnas.export.source import find_source
     from mnas.export.subject import Adaptation, subject_of
+    from mnas.mindspore_setup import prepare_mindspore
     from search_space import cost, fingerprint
 
     check_target(arguments.out, force=arguments.force)
@@ -78,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     subject = subject_of(find_source(arguments.what, arguments.trial), adaptation, arguments.checkpoint)
     form = subject.checkpoint.input
     recipe = None if arguments.recipe is None else recipe_for(arguments.recipe, form)
-    terminate_as_interrupt()  # so that the half-written folder is removed
+    # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
+    prepare_mindspore()
+    terminate_as_interrupt()
     exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
     counted = cost(subject.network)
     weights = "trained" if subject.is_trained else "initial"
