@@ -69,8 +69,13 @@ def check_source(network: LoweredNetwork, source: ImageSource) -> None:
         raise DataError("there are no images; give at least one")
 
 
-def score(classify: Classify, source: ImageSource, batch_size: int) -> Evaluation:
-    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels."""
+def score(
+    classify: Classify, source: ImageSource, batch_size: int, on_batch: Callable[[int], None] | None = None
+) -> Evaluation:
+    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels.
+
+    `on_batch` is called after each batch with the number of images done so far.
+    """
     images, top1, top5, loss = 0, 0, 0, 0.0
     for batch, labels in source.evaluation_batches(batch_size):
         logits = classify(batch).astype(np.float64)
@@ -79,6 +84,8 @@ def score(classify: Classify, source: ImageSource, batch_size: int) -> Evaluatio
         top1 += int(np.count_nonzero(rank < 1))
         top5 += int(np.count_nonzero(rank < 5))
         loss += float(cross_entropies(logits, labels).sum())
+        if on_batch is not None:
+            on_batch(images)
     return Evaluation(top1=top1 / images, top5=top5 / images, loss=loss / images, images=images)
 
 
@@ -100,11 +107,15 @@ def cross_entropies(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int3
 
 def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: int | None = None) -> Classify:
     """Return images -> logits, computed by onnxruntime on the folded graph."""
+    return onnx_classifier(build_onnx(network, weights).SerializeToString(), threads)
+
+
+def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
+    """Return images -> logits, computed by onnxruntime on an ONNX model as `build_onnx` makes it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0  # 0 is its default, one for each core
-    model = build_onnx(network, weights).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def classify(images: FloatArray) -> FloatArray:

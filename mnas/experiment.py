@@ -11,6 +11,7 @@ import msgspec
 
 import controllers
 from latency import LatencyError, MeasurementSettings, PhoneError, create_phones, phone_settings
+from mnas import changes
 from mnas.data import DataSettings
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
@@ -172,18 +173,4 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
 
 def changed_keys(before: Experiment, after: Experiment) -> list[str]:
     """Return the paths of the keys that differ, with both values, but for those in RESUMABLE."""
-    old, new = _flat(msgspec.to_builtins(before)), _flat(msgspec.to_builtins(after))
-    return [
-        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
-        for key in sorted(old.keys() | new.keys())
-        if key not in RESUMABLE and old.get(key) != new.get(key)
-    ]
-
-
-def _flat(value: object, path: str = "") -> dict[str, object]:
-    if not isinstance(value, dict):
-        return {path: value}
-    flat: dict[str, object] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{path}.{key}" if path else str(key))
-    return flat
+    return changes.changed_keys(before, after, RESUMABLE)

@@ -57,7 +57,7 @@ def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> Non
     import mindspore
 
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    mindspore.set_device(device)
+    _set_device(device)
     if threads is not None:
         _bound_threads(threads)
 
@@ -72,6 +72,14 @@ def mindspore_errors() -> Iterator[None]:
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             raise OutOfMemoryError(f"not enough memory: {text}; use a smaller batch or network") from error
         raise TrainingError(f"MindSpore failed: {text}") from error
+
+
+@cache
+def _set_device(device: Device) -> None:
+    # Once processes have joined, MindSpore refuses even the device that it has.
+    import mindspore
+
+    mindspore.set_device(device)
 
 
 @cache

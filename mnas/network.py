@@ -9,10 +9,13 @@ direct primitives: of the forms tried this one compiles fastest (`mnas.fusion`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 from mnas.fusion import ConvolutionGroup, fuse
+from mnas.training_settings import Precision
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
@@ -33,21 +36,38 @@ def build_network(
     network: LoweredNetwork,
     weights: Weights,
     *,
-    dropout: float = 0.0,
-    seed: int = 0,
     norm_momentum: float = BATCH_NORM_MOMENTUM,
+    precision: Precision = "O0",
 ) -> nn.Cell:
     """Build the network with `weights`: (N, channels, image_size, image_size) float32 in, logits (N, num_classes) out.
 
     In training mode (`set_train()`) batch norms use the batch's statistics, of which the moving ones keep a share
-    `norm_momentum` of the old at each step, and a share `dropout` of the classifier's inputs is dropped, drawn from
-    `seed`. Raises WeightsError where `weights` are those of another network.
+    `norm_momentum` of the old at each step. A second input, (N, features of the classifier), is multiplied with what
+    the classifier sees: a dropout mask. `precision` is that of `TrainingSettings`; logits are float32 with each. Raises
+    WeightsError where `weights` are those of another network.
     """
     check_weights(network, weights)
-    units = [cell for unit in network.units for cell in _unit_cells(unit, weights, norm_momentum)]
-    if dropout > 0:
-        units.insert(len(units) - 1, _Dropout(dropout, seed))
-    return _Chain(units)
+    options = _Options(norm_momentum, *_TYPES[precision])
+    *features, classifier = [cell for unit in network.units for cell in _unit_cells(unit, weights, options)]
+    return _Classifier(features, classifier)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Share of the old statistics that batch norms keep; types of convolutions and matrices, norms, and the rest."""
+
+    norm_momentum: float
+    multiply: mindspore.Type
+    norm: mindspore.Type
+    between: mindspore.Type
+
+
+_TYPES = {
+    "O0": (mindspore.float32, mindspore.float32, mindspore.float32),
+    "O1": (mindspore.float16, mindspore.float32, mindspore.float32),
+    "O2": (mindspore.float16, mindspore.float32, mindspore.float16),
+    "O3": (mindspore.float16, mindspore.float16, mindspore.float16),
+}
 
 
 def network_weights(cell: nn.Cell) -> dict[str, FloatArray]:
@@ -55,19 +75,19 @@ def network_weights(cell: nn.Cell) -> dict[str, FloatArray]:
     return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
 
 
-def _unit_cells(unit: Unit, weights: Weights, norm_momentum: float) -> list[nn.Cell]:
-    body = [_cell(layer, weights, norm_momentum) for layer in fuse(unit.body)]
+def _unit_cells(unit: Unit, weights: Weights, options: _Options) -> list[nn.Cell]:
+    body = [_cell(layer, weights, options) for layer in fuse(unit.body)]
     if unit.shortcut is None:
         return body
-    return [_Residual(body, [_cell(layer, weights, norm_momentum) for layer in fuse(unit.shortcut)])]
+    return [_Residual(body, [_cell(layer, weights, options) for layer in fuse(unit.shortcut)])]
 
 
-def _cell(layer: Layer | ConvolutionGroup, weights: Weights, norm_momentum: float) -> nn.Cell:
+def _cell(layer: Layer | ConvolutionGroup, weights: Weights, options: _Options) -> nn.Cell:
     match layer:
         case ConvolutionGroup():
-            return _ConvolutionGroup(layer, weights, norm_momentum)
+            return _ConvolutionGroup(layer, weights, options)
         case SqueezeExcite():
-            return _SqueezeExcite(layer, weights)
+            return _SqueezeExcite(layer, weights, options)
         case AveragePool(kernel, stride):
             return nn.AvgPool2d(kernel, stride, pad_mode="same")
         case FitChannels(in_channels, out_channels):
@@ -76,7 +96,7 @@ def _cell(layer: Layer | ConvolutionGroup, weights: Weights, norm_momentum: floa
         case GlobalAveragePool():
             return _GlobalAveragePool()
         case Dense():
-            return _Dense(layer, weights)
+            return _Dense(layer, weights, options)
         case _:
             raise AssertionError(f"no cell for {layer}")
 
@@ -89,15 +109,18 @@ def _activation(activation: Activation) -> ops.Primitive:
     return {"relu": ops.ReLU, "relu6": ops.ReLU6}[activation.kind]()
 
 
-class _Chain(nn.Cell):
-    def __init__(self, cells: list[nn.Cell]) -> None:
+class _Classifier(nn.Cell):
+    def __init__(self, features: list[nn.Cell], classifier: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
-        self.links = nn.CellList(cells, auto_prefix=False)
+        self.features = nn.CellList(features, auto_prefix=False)
+        self.classifier = classifier
 
-    def construct(self, x: Tensor) -> Tensor:
-        for cell in self.links:
+    def construct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for cell in self.features:
             x = cell(x)
-        return x
+        if mask is not None:
+            x = x * mask.astype(x.dtype)
+        return self.classifier(x)
 
 
 class _Residual(nn.Cell):
@@ -116,8 +139,9 @@ class _Residual(nn.Cell):
 
 
 class _ConvolutionGroup(nn.Cell):
-    def __init__(self, group: ConvolutionGroup, weights: Weights, norm_momentum: float) -> None:
+    def __init__(self, group: ConvolutionGroup, weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
+        self.multiply, self.norm, self.between = options.multiply, options.norm, options.between
         convolution, norm = group.convolution, group.norm.name
         self.weight = _parameter(f"{convolution.name}.weight", weights)
         self.gamma = _parameter(f"{norm}.gamma", weights)
@@ -133,27 +157,29 @@ class _ConvolutionGroup(nn.Cell):
             group=convolution.groups,
         )
         # The primitive's momentum is the share of the *new* statistics.
-        self.train_norm = ops.BatchNorm(is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1.0 - norm_momentum)
+        self.train_norm = ops.BatchNorm(
+            is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1.0 - options.norm_momentum
+        )
         self.infer_norm = ops.BatchNorm(is_training=False, epsilon=BATCH_NORM_EPSILON)
         self.activated = group.activation is not None
         if group.activation is not None:
             self.activate = _activation(group.activation)
 
     def construct(self, x: Tensor) -> Tensor:
-        x = self.convolve(x, self.weight)
+        x = self.convolve(x.astype(self.multiply), self.weight.astype(self.multiply)).astype(self.norm)
         if self.training:
             x = self.train_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
         else:
             x = self.infer_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
-        if self.activated:
-            x = self.activate(x)
-        return x
+        x = x.astype(self.between)
+        return self.activate(x) if self.activated else x
 
 
 class _SqueezeExcite(nn.Cell):
     # 1x1 convolutions on a kept (1, 1) plane leave the batch size free; dense layers would bake it in on export.
-    def __init__(self, layer: SqueezeExcite, weights: Weights) -> None:
+    def __init__(self, layer: SqueezeExcite, weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
+        self.multiply, self.between = options.multiply, options.between
         self.reduce_weight = _parameter(f"{layer.name}.reduce.weight", weights)
         self.reduce_bias = _parameter(f"{layer.name}.reduce.bias", weights)
         self.expand_weight = _parameter(f"{layer.name}.expand.weight", weights)
@@ -166,10 +192,13 @@ class _SqueezeExcite(nn.Cell):
         self.sigmoid = ops.Sigmoid()
 
     def construct(self, x: Tensor) -> Tensor:
-        scale = self.mean(x, (2, 3))
-        scale = self.relu(self.add_bias(self.reduce(scale, self.reduce_weight), self.reduce_bias))
-        scale = self.sigmoid(self.add_bias(self.expand(scale, self.expand_weight), self.expand_bias))
-        return x * scale
+        kind = self.multiply
+        scale = self.mean(x, (2, 3)).astype(kind)
+        scale = self.add_bias(self.reduce(scale, self.reduce_weight.astype(kind)), self.reduce_bias.astype(kind))
+        scale = self.add_bias(
+            self.expand(self.relu(scale), self.expand_weight.astype(kind)), self.expand_bias.astype(kind)
+        )
+        return x * self.sigmoid(scale.astype(self.between))
 
 
 class _CutChannels(nn.Cell):
@@ -201,22 +230,15 @@ class _GlobalAveragePool(nn.Cell):
         return self.mean(x, (2, 3))
 
 
-class _Dropout(nn.Cell):
-    def __init__(self, rate: float, seed: int) -> None:
-        super().__init__()
-        self.drop = ops.Dropout(keep_prob=1 - rate, Seed0=seed, Seed1=seed)
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.drop(x)[0] if self.training else x
-
-
 class _Dense(nn.Cell):
-    def __init__(self, layer: Dense, weights: Weights) -> None:
+    def __init__(self, layer: Dense, weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
+        self.kind = options.multiply
         self.weight = _parameter(f"{layer.name}.weight", weights)
         self.bias = _parameter(f"{layer.name}.bias", weights)
         self.multiply = ops.MatMul(transpose_b=True)
         self.add_bias = ops.BiasAdd()
 
     def construct(self, x: Tensor) -> Tensor:
-        return self.add_bias(self.multiply(x, self.weight), self.bias)
+        x = self.multiply(x.astype(self.kind), self.weight.astype(self.kind))
+        return self.add_bias(x, self.bias.astype(self.kind)).astype(mindspore.float32)

@@ -33,12 +33,14 @@ class _RmsProp(nn.Cell):
         super().__init__(auto_prefix=False)
         self.constants = tuple(map(float, (settings.decay, settings.momentum, settings.epsilon)))
         self.weights = weights
-        self.squares = weights.clone("rmsprop.square", "ones")
+        self.epsilon_in_root = settings.epsilon_in_root
+        self.squares = weights.clone("rmsprop.square", settings.initial_square)
         self.velocities = weights.clone("rmsprop.velocity", "zeros")
         self.map = ops.HyperMap()
 
     def construct(self, learning_rate: Tensor, gradients: tuple[Tensor, ...]) -> Tensor:
-        update = ops.partial(_update_by_rmsprop, self.constants, learning_rate)
+        rule = _update_by_rmsprop if self.epsilon_in_root else _update_by_rmsprop_beside_root
+        update = ops.partial(rule, self.constants, learning_rate)
         return self.map(update, self.weights, self.squares, self.velocities, gradients)
 
 
@@ -89,6 +91,23 @@ def _update_by_rmsprop(
 ) -> Tensor:
     decay, momentum, epsilon = constants
     return _apply_rmsprop(weight, square, velocity, learning_rate, gradient, decay, momentum, epsilon)
+
+
+def _update_by_rmsprop_beside_root(
+    constants: tuple[float, float, float],
+    learning_rate: Tensor,
+    weight: Tensor,
+    square: Tensor,
+    velocity: Tensor,
+    gradient: Tensor,
+) -> Tensor:
+    # MindSpore's primitive has epsilon under the root only.
+    decay, momentum, epsilon = constants
+    mean_square = decay * square + (1 - decay) * gradient * gradient
+    step = momentum * velocity + learning_rate * gradient / (ops.sqrt(mean_square) + epsilon)
+    ops.assign(square, mean_square)
+    ops.assign(velocity, step)
+    return ops.assign(weight, weight - step)
 
 
 def _update_by_sgd(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +12,11 @@ import msgspec
 
 import mnas
 from mnas.data import SearchData
-from mnas.errors import MnasError
+from mnas.directory_lock import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.experiment import Experiment, changed_keys
 from mnas.store import StoreError, TrialStore
 
 DATABASE = "trials.sqlite"
-
-
-class RunDirectoryError(MnasError):
-    """A run directory that cannot be used as asked."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +35,9 @@ def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Itera
     Raises RunDirectoryError where another process works on it, it belongs to another experiment or other data, or it
     cannot be made.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"{directory}: cannot make the run directory ({error.strerror}); choose another with --run-dir"
-        ) from error
-    with _locked(directory):
+    with locked_directory(directory, "mnas search"):
         database = directory / DATABASE
-        if not database.exists() and any(path.name != "lock" for path in directory.iterdir()):
+        if not database.exists() and any(path.name != LOCK_FILE for path in directory.iterdir()):
             raise RunDirectoryError(f"{directory}: not empty and no run of mnas; choose a new directory with --run-dir")
         store = TrialStore(database, create=True)
         try:
@@ -112,24 +100,3 @@ def _stored_experiment(directory: Path, text: str) -> Experiment:
         return msgspec.json.decode(text, type=Experiment)
     except (msgspec.DecodeError, json.JSONDecodeError) as error:
         raise StoreError(f"{directory}: the stored experiment cannot be read ({error}); start a new run") from error
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    # The lock belongs to the open file, so it goes with the process however that ends.
-    try:
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise RunDirectoryError(
-            f"{directory}: cannot write there ({error.strerror}); make it writable or choose another with --run-dir"
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{directory}: another mnas search is working on this run; wait for it or stop it"
-            ) from error
-        yield
-    finally:
-        os.close(lock)

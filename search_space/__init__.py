@@ -3,6 +3,8 @@
 from search_space.architecture import Architecture, Block, scale_filters
 from search_space.architecture_file import (
     ArchitectureFile,
+    ArchitectureFileFields,
+    architecture_file_to_dict,
     architecture_from_dict,
     architecture_to_dict,
     read_architecture,
@@ -12,12 +14,20 @@ from search_space.block_string import format_block, parse_block
 from search_space.counting import Cost, Parameter, cost, layer_parameters, multiply_adds, parameters
 from search_space.errors import DocumentError, SpaceError
 from search_space.lowering import LoweredNetwork, fingerprint, lower
-from search_space.reference import Published, Reference, find_architecture, reference, reference_names
+from search_space.reference import (
+    Published,
+    Reference,
+    find_architecture,
+    find_architecture_file,
+    reference,
+    reference_names,
+)
 from search_space.space import Decision, SearchSpace
 
 __all__ = [
     "Architecture",
     "ArchitectureFile",
+    "ArchitectureFileFields",
     "Block",
     "Cost",
     "Decision",
@@ -28,10 +38,12 @@ __all__ = [
     "Reference",
     "SearchSpace",
     "SpaceError",
+    "architecture_file_to_dict",
     "architecture_from_dict",
     "architecture_to_dict",
     "cost",
     "find_architecture",
+    "find_architecture_file",
     "fingerprint",
     "format_block",
     "layer_parameters",

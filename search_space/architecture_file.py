@@ -80,13 +80,19 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         )
 
 
-class _FileFields(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The schema of an architecture file."""
+class ArchitectureFileFields(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The schema of an architecture file, for documents that hold one (a checkpoint)."""
 
     name: str | None = None
     space: str | None = None
     indices: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
     lineage: dict[str, Any] = {}
+
+    def file(self) -> ArchitectureFile:
+        """Return the architecture with what is known of it."""
+        return ArchitectureFile(
+            self.architecture(), name=self.name, space=self.space, indices=self.indices, lineage=self.lineage
+        )
 
 
 def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
@@ -114,10 +120,7 @@ def architecture_from_dict(data: object, *, source: str = "architecture") -> Arc
 
 def read_architecture(path: str | Path) -> ArchitectureFile:
     """Read an architecture file. Raises DocumentError where it cannot be read or is no architecture."""
-    fields = yaml_document.read(path, _FileFields)
-    return ArchitectureFile(
-        fields.architecture(), name=fields.name, space=fields.space, indices=fields.indices, lineage=fields.lineage
-    )
+    return yaml_document.read(path, ArchitectureFileFields).file()
 
 
 def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
@@ -125,12 +128,16 @@ def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
 
     Raises DocumentError where the lineage is no plain data, and OSError where the file cannot be written.
     """
+    Path(path).write_text(yaml_document.dump(architecture_file_to_dict(file)), encoding="utf-8")
+
+
+def architecture_file_to_dict(file: ArchitectureFile) -> dict[str, Any]:
+    """Return an architecture file as plain data, in the order of its keys; what is not known is left out."""
     document = {
         "name": file.name,
         **architecture_to_dict(file.architecture),
         "space": file.space,
-        "indices": file.indices,
-        "lineage": file.lineage or None,
+        "indices": None if file.indices is None else list(file.indices),
+        "lineage": dict(file.lineage) or None,
     }
-    known = {key: value for key, value in document.items() if value is not None}
-    Path(path).write_text(yaml_document.dump(known), encoding="utf-8")
+    return {key: value for key, value in document.items() if value is not None}

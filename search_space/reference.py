@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from search_space import yaml_document
 from search_space.architecture import Architecture
-from search_space.architecture_file import ArchitectureFields, read_architecture
+from search_space.architecture_file import ArchitectureFields, ArchitectureFile, read_architecture
 from search_space.errors import SpaceError
 from search_space.names import is_path, unknown_name
 
@@ -66,9 +66,14 @@ def find_architecture(name_or_path: str | Path) -> Architecture:
 
     Raises SpaceError for an unknown name and DocumentError for a file that is no architecture.
     """
+    return find_architecture_file(name_or_path).architecture
+
+
+def find_architecture_file(name_or_path: str | Path) -> ArchitectureFile:
+    """Return what `find_architecture` returns with its name and, where a file has it, its lineage."""
     if is_path(name_or_path):
-        return read_architecture(name_or_path).architecture
-    return reference(str(name_or_path)).architecture
+        return read_architecture(name_or_path)
+    return ArchitectureFile(reference(str(name_or_path)).architecture, name=str(name_or_path))
 
 
 def _entries() -> dict[str, _Entry]:

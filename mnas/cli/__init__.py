@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mnas import __version__
-from mnas.cli import arch, best, phones, search, show, space
+from mnas.cli import arch, best, export, phones, retrain, search, show, space, validate
 from mnas.cli.errors import explained
 
 _DESCRIPTION = """\
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mnas {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (search, show, best, space, arch, phones):
+    for command in (search, show, best, export, retrain, validate, space, arch, phones):
         command.add_parser(commands)
     return parser
 

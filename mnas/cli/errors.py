@@ -34,10 +34,20 @@ def exit_code(error: Exception) -> int | None:
     # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
     from controllers import ControllerError
     from latency import CandidateError, LatencyError, PhoneError
+    from mnas.checkpoint import CheckpointError
     from mnas.errors import ConfigurationError, DataError, MnasError
     from search_space import DocumentError, SpaceError
 
-    if isinstance(error, (ConfigurationError, DataError, DocumentError, SpaceError, ControllerError, CandidateError)):
+    bad_input = (
+        ConfigurationError,
+        CheckpointError,
+        DataError,
+        DocumentError,
+        SpaceError,
+        ControllerError,
+        CandidateError,
+    )
+    if isinstance(error, bad_input):
         return BAD_INPUT
     if isinstance(error, PhoneError) and error.kind in ("phone_unknown", "profile_invalid"):
         return BAD_INPUT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from mnas.cli.errors import DONE, INTERRUPTED
+    from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.experiment import load_experiment
 
     experiment = load_experiment(arguments.experiment)
@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.progress import search_progress
     from mnas.launch import run_search
 
-    # A stop by `kill` or a batch system ends a search as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    terminate_as_interrupt()
     try:
         with search_progress() as observer:
             result = run_search(experiment, directory, observer)
@@ -59,10 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     _print_result(result, directory, as_json=arguments.json)
     return DONE
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _same_command(arguments: argparse.Namespace) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mnas.data.order import epoch_order, full_batches
+from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
 from mnas.data.source import Batch, fingerprint_of
 
@@ -61,11 +61,13 @@ class ImageArrays:
             target[...] = np.asarray(picture).reshape(target.shape)
         return replace(self, images=images)
 
-    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yield one epoch of shuffled, augmented, full batches; see `ImageSource`."""
+    def training_batches(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[Batch]:
+        """Yield one epoch of shuffled, augmented, full batches, or some of them; see `ImageSource`."""
         order = epoch_order(len(self), seed=seed, epoch=epoch)
         draws = AugmentationDraws.for_epoch(len(self), self.preprocessing, seed=seed, epoch=epoch)
-        for batch in range(full_batches(len(self), batch_size)):
+        for batch in chosen_batches(len(self), batch_size, batches):
             part = slice(batch * batch_size, (batch + 1) * batch_size)
             chosen = order[part]
             yield self.preprocessing.augment(self.images[chosen], draws[part]), self.labels[chosen]

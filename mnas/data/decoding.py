@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mnas.data.folder import FileListing
 from mnas.data.preprocessing import Uint8Images
+from mnas.data.settings import Interpolation
 from mnas.errors import DataError
 
 # What Pillow raises for damaged files, depending on the format and on where the damage is.
@@ -28,10 +29,16 @@ _CHUNK = 1024
 T = TypeVar("T")
 
 
-def decode_squares(listing: FileListing, image_size: int, crop_fraction: float, workers: int) -> Uint8Images:
+def decode_squares(
+    listing: FileListing,
+    image_size: int,
+    crop_fraction: float,
+    workers: int,
+    interpolation: Interpolation = "bilinear",
+) -> Uint8Images:
     """Decode all files to (count, image_size, image_size, 3): a centred square of each, resized.
 
-    The filter is bilinear over all pixels that fall together (antialiased).
+    The filter covers all pixels that fall together (antialiased).
 
     Args:
         crop_fraction: side of the square as a fraction of the picture's shorter side.
@@ -40,6 +47,7 @@ def decode_squares(listing: FileListing, image_size: int, crop_fraction: float, 
     Raises:
         DataError: a file cannot be read as an image.
     """
+    resampling = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
     images = np.empty((len(listing), image_size, image_size, 3), np.uint8)
 
     def decode(position: int) -> None:
@@ -47,7 +55,7 @@ def decode_squares(listing: FileListing, image_size: int, crop_fraction: float, 
         side = min(picture.size) * crop_fraction
         left, top = (picture.width - side) / 2, (picture.height - side) / 2
         box = (left, top, left + side, top + side)
-        images[position] = picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+        images[position] = picture.resize((image_size, image_size), resampling, box=box)
 
     for _ in _in_threads(decode, len(listing), workers):
         pass

@@ -68,13 +68,17 @@ def list_training(directory: Path) -> FileListing:
     return _list_classes(directory / TRAIN_FOLDER)
 
 
-def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...]) -> FileListing:
+def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...] | None) -> FileListing:
     """List the test set: the named folder, else whichever of `test` and `val` exists.
+
+    class_names: those of the training data; None where they are not known.
 
     Raises:
         DataError: no such folder, both, wrong layout, or other classes than the training data's.
     """
     listing = _list_classes(find_test_folder(directory, test_folder))
+    if class_names is None:
+        return listing
     missing = sorted(set(class_names) - set(listing.class_names))
     unknown = sorted(set(listing.class_names) - set(class_names))
     if missing or unknown:
@@ -93,11 +97,13 @@ def find_test_folder(directory: Path, test_folder: str | None) -> Path:
     Raises:
         DataError: there is none, or it is not clear which.
     """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder; give the one that holds the test set")
     candidates = (test_folder,) if test_folder is not None else TEST_FOLDERS
     found = [directory / name for name in candidates if (directory / name).is_dir()]
     if not found:
         names = " or ".join(f"`{name}`" for name in candidates)
-        raise DataError(f"{directory}: has no {names} folder; full training needs the test set as CLASS/IMAGE there")
+        raise DataError(f"{directory}: has no {names} folder; the test set must be there, as CLASS/IMAGE")
     if len(found) > 1:
         raise DataError(f"{directory}: has both a `test` and a `val` folder; say which to use with `test_folder`")
     return found[0]

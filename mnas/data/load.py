@@ -83,6 +83,25 @@ def load_full_data(settings: DataSettings) -> FullData:
             return FullData(*_place(train, test, settings))
 
 
+def load_test_data(settings: DataSettings, class_names: tuple[str, ...] | None = None) -> ImageSource:
+    """Load the test set alone; the training images need not exist.
+
+    Args:
+        class_names: those that the network was trained on; None where they are not known.
+
+    Raises:
+        DataError: data is missing, damaged, of the wrong form, or has other classes.
+    """
+    match settings:
+        case DigitsSettings():
+            return digits.load_test(settings).resized(settings.image_size)
+        case Cifar10BinarySettings():
+            return cifar10.load_test(settings).resized(settings.image_size)
+        case ImageFolderSettings():
+            listing = folder.list_test(settings.path, settings.test_folder, class_names)
+            return _place_evaluation(listing, settings)
+
+
 def _split_arrays(images: ImageArrays, settings: DataSettings) -> SearchData:
     train, reward = _split(images.labels, settings)
     size = settings.image_size
@@ -94,6 +113,11 @@ def _resized(train: ImageArrays, test: ImageArrays, settings: DataSettings) -> F
 
 
 def _split(labels: npt.NDArray[np.int32], settings: DataSettings) -> tuple[Indices, Indices]:
+    if settings.reward_images is None:
+        raise DataError(
+            "`data.reward_images` is missing: a search holds out that many training images to compare its networks on; "
+            "for ImageNet the paper takes 50000"
+        )
     return split_training(
         labels,
         reward_images=settings.reward_images,
@@ -124,10 +148,15 @@ def _place(
     hold_training = may_hold and settings.augment != "inception" and training_bytes <= budget
     return (
         _decode(training, 1.0, settings) if hold_training else _stream(training, settings),
-        _decode(evaluation, settings.evaluation_crop_fraction, settings)
-        if hold_evaluation
-        else _stream(evaluation, settings),
+        _place_evaluation(evaluation, settings),
     )
+
+
+def _place_evaluation(listing: FileListing, settings: ImageFolderSettings) -> ImageSource:
+    fits = _decoded_bytes(listing, settings) <= settings.memory_limit_gb * 1e9
+    if settings.storage == "stream" or not fits:
+        return _stream(listing, settings)
+    return _decode(listing, settings.evaluation_crop_fraction, settings)
 
 
 def _decoded_bytes(listing: FileListing, settings: ImageFolderSettings) -> int:
@@ -136,7 +165,9 @@ def _decoded_bytes(listing: FileListing, settings: ImageFolderSettings) -> int:
 
 def _decode(listing: FileListing, crop_fraction: float, settings: ImageFolderSettings) -> ImageArrays:
     return ImageArrays(
-        images=decode_squares(listing, settings.image_size, crop_fraction, settings.decode_workers),
+        images=decode_squares(
+            listing, settings.image_size, crop_fraction, settings.decode_workers, settings.interpolation
+        ),
         labels=listing.labels,
         class_names=listing.class_names,
         preprocessing=preprocessing_for(settings),
@@ -148,6 +179,8 @@ def _stream(listing: FileListing, settings: ImageFolderSettings) -> StreamedImag
         listing=listing,
         image_size=settings.image_size,
         random_parts=settings.augment == "inception",
+        color_jitter=settings.color_jitter,
+        interpolation=settings.interpolation,
         evaluation_crop=settings.evaluation_crop_fraction,
         workers=settings.decode_workers,
         preprocessing=preprocessing_for(settings),

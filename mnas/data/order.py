@@ -33,3 +33,18 @@ def full_batches(count: int, batch_size: int) -> int:
             "lower the batch size or raise the number of training images"
         )
     return count // batch_size
+
+
+def chosen_batches(count: int, batch_size: int, batches: range | None) -> range:
+    """The batches of an epoch that are wanted, checked; None for all of them.
+
+    Raises:
+        DataError: not even one batch can be filled.
+        IndexError: the epoch has no such batch.
+    """
+    available = full_batches(count, batch_size)
+    if batches is None:
+        return range(available)
+    if len(batches) and not (min(batches) >= 0 and max(batches) < available):
+        raise IndexError(f"{batches} goes beyond the {available} batches of an epoch")
+    return batches

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
 ImageCount: TypeAlias = Annotated[int, Meta(ge=1)]
+Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
 
 
 class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +37,7 @@ class _CommonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What every format has.
 
     image_size: height and width of the network's input, in pixels.
-    reward_images: training images held out to compute the reward of a child; balanced over classes.
+    reward_images: training images held out to compute the reward of a child; balanced over classes. A search needs it.
     train_images: train children on this many of the remaining images only (balanced over classes); all of
         them if absent. Full training ignores it and `reward_images`: it uses every training image.
     split_seed: chooses which images are held out.
@@ -45,7 +46,7 @@ class _CommonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     image_size: ImageSize
-    reward_images: ImageCount
+    reward_images: ImageCount | None = None
     train_images: ImageCount | None = None
     split_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     crop_padding: Annotated[int, Meta(ge=0)] | None = None
@@ -101,6 +102,9 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
     test_folder: the folder of the test set; if absent, whichever of `test` and `val` exists.
     augment: `inception` cuts a random part (8 to 100% of the area, aspect 3/4 to 4/3) out of each original
         picture and flips it; `crop_flip` pads, crops and flips the prepared square.
+    color_jitter: with `inception`, brightness, contrast and saturation are each multiplied by a random factor from
+        1 - color_jitter to 1 + color_jitter; MindCV's default is 0.4.
+    interpolation: the filter that pictures are resized with; MindCV's is bilinear, MnasNet's authors' bicubic.
     evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side; if
         absent 0.875 with `inception` (256 -> 224) and 1 otherwise.
     storage: `memory` decodes every image once, with Pillow's antialiased bilinear filter. `stream` decodes
@@ -108,7 +112,7 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
         `auto` streams the training images under `inception`, which needs the original pictures, and
         whatever does not fit `memory_limit_gb`; the rest is held in memory.
     memory_limit_gb: bound of the decoded images held in memory, in 10^9 bytes.
-    decode_workers: threads that decode. MindSpore draws random crops per thread, so the crops of
+    decode_workers: threads that decode. MindSpore draws random crops and colours per thread, so those of
         `inception` repeat exactly only with the same number (the order of images always does).
     """
 
@@ -116,6 +120,8 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
     test_folder: Annotated[str, Meta(pattern=r"^[^/]+$")] | None = None
     image_size: ImageSize = 224
     augment: Literal["none", "crop_flip", "inception"] = "inception"
+    color_jitter: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    interpolation: Interpolation = "bilinear"
     normalize: Normalization = IMAGENET_NORMALIZATION
     evaluation_crop: Annotated[float, Meta(ge=0.1, le=1)] | None = None
     storage: Literal["auto", "memory", "stream"] = "auto"
@@ -131,6 +137,8 @@ class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image
                 "`storage: memory` cannot serve `augment: inception`, which crops the original pictures: "
                 "use `storage: auto` or `augment: crop_flip`"
             )
+        if self.color_jitter and self.augment != "inception":
+            raise ValueError("`color_jitter` belongs to `augment: inception`: use that, or leave `color_jitter` out")
 
     @property
     def path(self) -> Path:

@@ -42,10 +42,13 @@ class ImageSource(Protocol):
         """Number of images."""
         ...
 
-    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
+    def training_batches(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[Batch]:
         """Yield one epoch of shuffled, augmented, full batches; the tail that fills no batch is left out.
 
-        The order depends on (seed, epoch) alone: not on the process, nor on earlier epochs.
+        The order depends on (seed, epoch) alone: not on the process, nor on earlier epochs. `batches` chooses some of
+        the epoch's batches, those that remain after a resume or those of one of several processes.
 
         Raises:
             DataError: there are fewer images than one batch, or a file cannot be read as an image.

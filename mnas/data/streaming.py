@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from mnas.data.decoding import broken_files, encoded_rgb
 from mnas.data.folder import FileListing
-from mnas.data.order import epoch_order, full_batches
+from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
+from mnas.data.settings import Interpolation
 from mnas.data.source import Batch
 from mnas.errors import DataError
 from mnas.mindspore_setup import set_mindspore_environment
@@ -28,6 +29,7 @@ class StreamedImages:
     """Image files as an `ImageSource`.
 
     random_parts: training cuts a random part out of each picture (Inception), not the centred square.
+    color_jitter: largest change of brightness, contrast and saturation, as a share.
     evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side.
     workers: threads that decode.
     """
@@ -35,6 +37,8 @@ class StreamedImages:
     listing: FileListing
     image_size: int
     random_parts: bool
+    color_jitter: float
+    interpolation: Interpolation
     evaluation_crop: float
     workers: int
     preprocessing: Preprocessing
@@ -58,25 +62,26 @@ class StreamedImages:
         """Number of images."""
         return len(self.listing)
 
-    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[Batch]:
-        """Yield one epoch of shuffled, augmented, full batches; see `ImageSource`.
+    def training_batches(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[Batch]:
+        """Yield one epoch of shuffled, augmented, full batches, or some of them; see `ImageSource`.
 
-        The random parts repeat for the same (seed, epoch) if the number of workers is the same too.
+        Which part is cut out and how colours change repeats for the same (seed, epoch, batches) if the number of
+        workers is the same too.
         """
         set_mindspore_environment()
-        from mindspore.dataset import vision
-
-        visited = full_batches(len(self), batch_size) * batch_size
-        listing = self.listing.select(epoch_order(len(self), seed=seed, epoch=epoch)[:visited])
+        batches = chosen_batches(len(self), batch_size, batches)
+        order = epoch_order(len(self), seed=seed, epoch=epoch)
+        parts = [slice(batch * batch_size, (batch + 1) * batch_size) for batch in batches]
+        if not parts:
+            return
+        listing = self.listing.select(np.concatenate([order[part] for part in parts]))
         draws = AugmentationDraws.for_epoch(len(self), self.preprocessing, seed=seed, epoch=epoch)
-        if self.random_parts:
-            operations = [vision.RandomCropDecodeResize(self.image_size, CROP_AREA, CROP_ASPECT)]
-        else:
-            operations = self._centred_square(1.0)
-        crop_seed = int(np.random.SeedSequence([seed, epoch, 2]).generate_state(1)[0])
-        for start, images in self._decoded(listing, operations, batch_size, crop_seed):
-            part = slice(start, start + batch_size)
-            yield self.preprocessing.augment(images, draws[part]), listing.labels[part]
+        crop_seed = int(np.random.SeedSequence([seed, epoch, 2, batches.start]).generate_state(1)[0])
+        decoded = self._decoded(listing, self._training_operations(), batch_size, crop_seed)
+        for part, (start, images) in zip(parts, decoded, strict=True):
+            yield self.preprocessing.augment(images, draws[part]), listing.labels[start : start + batch_size]
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order; see `ImageSource`."""
@@ -96,11 +101,25 @@ class StreamedImages:
             f"streamed from {self.listing.directory}"
         )
 
+    def _training_operations(self) -> list[Any]:
+        from mindspore.dataset import vision
+
+        if not self.random_parts:
+            return self._centred_square(1.0)
+        crop = vision.RandomCropDecodeResize(self.image_size, CROP_AREA, CROP_ASPECT, self._filter())
+        jitter = (1 - self.color_jitter, 1 + self.color_jitter)
+        return [crop, vision.RandomColorAdjust(jitter, jitter, jitter)] if self.color_jitter else [crop]
+
+    def _filter(self) -> Any:
+        from mindspore.dataset.vision import Inter
+
+        return {"bilinear": Inter.LINEAR, "bicubic": Inter.BICUBIC}[self.interpolation]
+
     def _centred_square(self, crop_fraction: float) -> list[Any]:
         from mindspore.dataset import vision
 
         shorter_side = round(self.image_size / crop_fraction)
-        return [vision.Decode(), vision.Resize(shorter_side), vision.CenterCrop(self.image_size)]
+        return [vision.Decode(), vision.Resize(shorter_side, self._filter()), vision.CenterCrop(self.image_size)]
 
     def _decoded(
         self, listing: FileListing, operations: Sequence[Any], batch_size: int, crop_seed: int

@@ -1,10 +1,32 @@
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mnas.data import ImageArrays
+from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
+from latency.window import TimedWindow
+from mnas.checkpoint import Checkpoint, Position, write_checkpoint
+from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
+from mnas.evaluation import onnxruntime_classifier
+from mnas.experiment import Experiment, LatencySettings, SearchSettings
+from mnas.failure import Failure, FailureKind
+from mnas.input_form import conventional_input
+from mnas.run_directory import open_run
+from mnas.store import Outcome, Proposal
+from mnas.training_settings import TrainingSettings
+from mnas.weights import initial_weights
+from search_space import (
+    Architecture,
+    ArchitectureFile,
+    SearchSpace,
+    architecture_to_dict,
+    fingerprint,
+    lower,
+    parse_block,
+)
 from search_space.lowering import LoweredNetwork
 
 RandomImages = Callable[[LoweredNetwork, int], ImageArrays]
@@ -27,3 +49,88 @@ def random_images() -> RandomImages:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def latency_record() -> LatencyRecord:
+    return LatencyRecord(
+        model_sha256="0" * 64,
+        phone=PhoneIdentity("host", "host", "box", "some processor", "onnxruntime", "1.20.0", core=1),
+        settings=MeasurementSettings(),
+        load_ms=3.0,
+        first_run_ms=2.5,
+        warmup_runs=10,
+        warmup_ms=300.0,
+        output_checksum=12.5,
+        governor=None,
+        window=TimedWindow((2.0, 2.1, 2.2), (2.0, 2.0, 2.1), 0),
+        rejected_windows=(),
+        accepted=True,
+        reason="within all limits",
+        measured_at="2025-01-01T00:00:00.000+00:00",
+    )
+
+
+@pytest.fixture(scope="session")
+def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: LatencyRecord) -> Path:
+    """A run of three trials: 1 is complete, 2 is the best (another phone has timed it, too), 3 has failed."""
+    data = DigitsSettings(image_size=16, reward_images=100)
+    experiment = Experiment(
+        space="tiny16",
+        data=data,
+        training=TrainingSettings(epochs=2, learning_rate=0.01),
+        search=SearchSettings(trials=3),
+        latency=LatencySettings(target_ms=1.0),
+    )
+    space = SearchSpace.load("tiny16")
+    generator = np.random.default_rng(0)
+    proposals = []
+    for number in (1, 2, 3):
+        indices = space.sample(generator)
+        architecture = space.decode(indices)
+        proposals.append(
+            Proposal(number, tuple(indices), architecture_to_dict(architecture), fingerprint(architecture))
+        )
+    host = {"latency_ms": latency_record.latency_ms, **latency_record.to_dict()}
+    other_phone = replace(latency_record, phone=replace(latency_record.phone, name="pixel6", kind="adb"))
+    other = {"latency_ms": other_phone.latency_ms, **other_phone.to_dict()}
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    with open_run(directory, experiment, load_search_data(data)) as run:
+        store = run.store
+        store.propose(3, proposals, b"state")
+        store.record_latency(1, host)
+        store.record_latency(2, {**host, "others": {"pixel6": other}})
+        for number in (1, 2):
+            store.record_training(number, {"accuracy": 0.3 * number, "steps": 44})
+        store.finish(
+            [
+                Outcome(1, accuracy=0.3, latency_ms=2.1, reward=0.28),
+                Outcome(2, accuracy=0.6, latency_ms=2.1, reward=0.57),
+                Outcome(3, failure=Failure(FailureKind.PHONE, "unsteady")),
+            ]
+        )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that knows the digits: its classifier is the least-squares solution on its random features."""
+    features = 64
+    block = parse_block("r1_k3_s22_e3_i8_o16_se0.25")
+    file = ArchitectureFile(Architecture((block,), stem_filters=8, head_filters=features), name="reader of digits")
+    form = conventional_input(16, 1, 10)
+    train = load_full_data(DigitsSettings(image_size=16)).train
+    images, labels = next(iter(train.evaluation_batches(len(train))))
+    through = lower(file.architecture, image_size=16, channels=1, num_classes=features)
+    weights = initial_weights(through, seed=0)
+    weights |= {
+        "classifier.weight": np.eye(features, dtype=np.float32),
+        "classifier.bias": np.zeros(features, np.float32),
+    }
+    found = onnxruntime_classifier(through, weights, threads=1)(images)
+    known = np.append(found, np.ones((len(found), 1)), axis=1)
+    solution = np.linalg.lstsq(known, np.eye(10)[labels], rcond=None)[0].astype(np.float32)
+    weights |= {"classifier.weight": solution[:-1].T.copy(), "classifier.bias": solution[-1]}
+    path = tmp_path_factory.mktemp("digits") / "digits.safetensors"
+    write_checkpoint(path, Checkpoint(file, form, weights, position=Position(epoch=1, step=1)))
+    return path

@@ -72,3 +72,9 @@ def test_data_of_another_form_is_refused_with_both_forms(source: ImageArrays, ot
     network: LoweredNetwork = lower(Architecture((parse_block("r1_k3_s11_e1_i32_o8"),)), **form)
     with pytest.raises(DataError, match=r"\(16, 1, 7\), the network is lowered for"):
         evaluate(network, initial_weights(network, seed=0), source)
+
+
+def test_progress_is_told_after_every_batch(source: ImageArrays) -> None:
+    done: list[int] = []
+    score(lambda images: np.zeros((len(images), 7), np.float32), source, batch_size=20, on_batch=done.append)
+    assert done == [20, 40, 45]

@@ -149,7 +149,7 @@ def test_parameters_are_those_that_were_counted(space_name: str) -> None:
     from mnas.network import build_network
 
     _, network = sampled(space_name, seed=2)
-    cell = build_network(network, initial_weights(network, seed=0), dropout=0.2)
+    cell = build_network(network, initial_weights(network, seed=0))
     assert [(parameter.name, parameter.shape, parameter.requires_grad) for parameter in cell.get_parameters()] == [
         (parameter.name, parameter.shape, parameter.trainable) for parameter in parameters(network)
     ]

@@ -25,7 +25,7 @@ def loss_and_gradients(smoothing: float) -> tuple[float, Array, Array]:
     return loss, slope.T @ INPUTS, slope.sum(axis=0)
 
 
-def take_step(**options: float | str) -> tuple[float, Array, Array]:
+def take_step(loss_scale: float = 1.0, **options: float | str) -> tuple[float, Array, Array]:
     """One step of plain gradient descent at rate 0.5: the loss, and weight and bias after it."""
     prepare_mindspore()
     import mindspore
@@ -36,11 +36,19 @@ def take_step(**options: float | str) -> tuple[float, Array, Array]:
     dense.weight.set_data(mindspore.Tensor(WEIGHT, mindspore.float32))
     dense.bias.set_data(mindspore.Tensor(BIAS, mindspore.float32))
     settings = msgspec.convert(
-        {"epochs": 1, "learning_rate": 0.5, "optimizer": {"name": "sgd", "momentum": 0}, **options}, TrainingSettings
+        {
+            "epochs": 1,
+            "learning_rate": 0.5,
+            "optimizer": {"name": "sgd", "momentum": 0},
+            "loss_scale": {"name": "fixed", "scale": loss_scale},
+            **options,
+        },
+        TrainingSettings,
     )
     step = TrainingStep(dense, 3, settings)
     inputs, labels = mindspore.Tensor(INPUTS, mindspore.float32), mindspore.Tensor(LABELS, mindspore.int32)
-    loss = step(inputs, labels, mindspore.Tensor(0.5, mindspore.float32))
+    rate, scale, decay = (mindspore.Tensor(number, mindspore.float32) for number in (0.5, loss_scale, 0.0))
+    loss = step(inputs, labels, rate, scale, decay)
     return float(loss.asnumpy()), dense.weight.asnumpy(), dense.bias.asnumpy()
 
 

@@ -126,8 +126,13 @@ def test_a_named_test_folder_is_used(tmp_path: Path, make_folder: MakeFolder) ->
     assert find_test_folder(directory, "held-out") == directory / "held-out"
 
 
+def test_a_missing_directory_of_a_test_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none: no such folder"):
+        find_test_folder(tmp_path / "none", None)
+
+
 def test_a_missing_test_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no `test` or `val` folder; full training needs the test set"):
+    with pytest.raises(DataError, match="has no `test` or `val` folder; the test set must be there"):
         find_test_folder(tmp_path, None)
     with pytest.raises(DataError, match="has no `held-out` folder"):
         find_test_folder(tmp_path, "held-out")

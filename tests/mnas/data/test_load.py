@@ -16,6 +16,7 @@ from mnas.data import (
     StreamedImages,
     load_full_data,
     load_search_data,
+    load_test_data,
 )
 from mnas.errors import DataError
 
@@ -55,6 +56,11 @@ def test_a_search_works_without_a_test_folder(tmp_path: Path, make_folder: MakeF
     assert (len(data.train), len(data.reward)) == (18, 6)
 
 
+def test_a_search_needs_to_be_told_how_many_images_to_hold_out(directory: Path) -> None:
+    with pytest.raises(DataError, match=r"`data\.reward_images` is missing"):
+        load_search_data(settings(directory, reward_images=None))
+
+
 def test_a_search_reads_no_test_file(directory: Path) -> None:
     for path in (directory / "test").rglob("*.png"):
         path.write_bytes(b"broken")
@@ -73,6 +79,35 @@ def test_a_search_never_lists_the_test_folder(directory: Path) -> None:
 def test_full_training_needs_a_test_folder(tmp_path: Path, make_folder: MakeFolder) -> None:
     with pytest.raises(DataError, match="has no `test` or `val` folder"):
         load_full_data(settings(make_folder(tmp_path, parts=("train",))))
+
+
+def test_validation_reads_the_test_set_alone(tmp_path: Path, make_folder: MakeFolder) -> None:
+    directory = make_folder(tmp_path, parts=("test",))
+    test = load_test_data(settings(directory))
+    assert len(test) == 24
+    assert test.class_names == ("ant", "bee", "cow")
+
+
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_validation_sees_the_images_that_full_training_validates_on(directory: Path, storage: str) -> None:
+    asked = settings(directory, storage=storage, evaluation_crop=0.875)
+    alone, beside = load_test_data(asked), load_full_data(asked).test
+    assert type(alone) is type(beside)
+    for (images, labels), (others, other_labels) in zip(
+        alone.evaluation_batches(8), beside.evaluation_batches(8), strict=True
+    ):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_validation_of_the_digits_needs_no_files() -> None:
+    test = load_test_data(DigitsSettings(image_size=16))
+    assert (len(test), test.image_size) == (360, 16)
+
+
+def test_classes_that_a_network_was_not_trained_on_are_refused(directory: Path) -> None:
+    with pytest.raises(DataError, match=r"missing dog; not in training bee, cow"):
+        load_test_data(settings(directory), class_names=("ant", "dog"))
 
 
 def test_too_many_reward_images_are_refused(directory: Path) -> None:

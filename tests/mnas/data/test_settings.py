@@ -88,7 +88,6 @@ def test_settings_survive_a_round_trip() -> None:
         ),
         ({"format": "cifar10_binary"}, r"missing required field `directory`"),
         (CIFAR10 | {"directory": ""}, r"Expected `str` of length >= 1 - at `\$\[...\].directory`"),
-        ({"format": "image_folder", "directory": "images"}, r"missing required field `reward_images`"),
         (
             FOLDER | {"test_folder": "../test"},
             r"Expected `str` matching regex .* - at `\$\[...\].test_folder`",
@@ -96,6 +95,7 @@ def test_settings_survive_a_round_trip() -> None:
         (FOLDER | {"evaluation_crop": 1.5}, r"Expected `float` <= 1.0 - at `\$\[...\].evaluation_crop`"),
         (FOLDER | {"memory_limit_gb": 0}, r"Expected `float` > 0.0 - at `\$\[...\].memory_limit_gb`"),
         (FOLDER | {"decode_workers": 0}, r"Expected `int` >= 1 - at `\$\[...\].decode_workers`"),
+        (FOLDER | {"augment": "crop_flip", "color_jitter": 0.4}, r"`color_jitter` belongs to `augment: inception`"),
         (FOLDER | {"storage": "memory"}, r"`storage: memory` cannot serve `augment: inception`"),
         (
             {"format": "digits", "normalize": {"mean": [0.5, 0.5], "std": [0.5, 0.5]}},

@@ -1,0 +1,26 @@
+"""What differs between the settings that a run was started with and those it is resumed with."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import msgspec
+
+
+def changed_keys(before: msgspec.Struct, after: msgspec.Struct, ignored: Set[str] = frozenset()) -> list[str]:
+    """Return the paths of the keys that differ, with both values, but for the paths in `ignored`."""
+    old, new = _flat(msgspec.to_builtins(before)), _flat(msgspec.to_builtins(after))
+    return [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in sorted(old.keys() | new.keys())
+        if key not in ignored and old.get(key) != new.get(key)
+    ]
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {path: value}
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{path}.{key}" if path else str(key))
+    return flat

@@ -1,0 +1,240 @@
+"""Checkpoints: a network's weights in one file, with all that is needed to evaluate it and to go on training it.
+
+The file is in the safetensors format (https://github.com/huggingface/safetensors), which holds no code and which many
+tools read. Tensors are named `weights/NAME`, `ema/NAME` and `training/NAME`; the header's metadata has two entries:
+`mnas`, a JSON document (`CheckpointInfo`), and `sha256`, over that document and all tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from mnas.data.settings import Interpolation
+from mnas.data.source import fingerprint_of
+from mnas.errors import MnasError, WeightsError
+from mnas.files import write_atomically
+from mnas.weights import FloatArray, Weights, check_weights
+from search_space import (
+    ArchitectureFile,
+    ArchitectureFileFields,
+    DocumentError,
+    LoweredNetwork,
+    architecture_file_to_dict,
+    lower,
+)
+from search_space.validation import convert
+
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class CheckpointError(MnasError):
+    """A checkpoint that is missing, damaged, or not one of ours."""
+
+
+class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The images that a network was trained on, and how evaluation prepares them.
+
+    mean, std: per channel, of pixel values scaled to 0..1.
+    evaluation_crop: side of the centred square that is resized to the input, as a fraction of the shorter side.
+    interpolation: the filter of that resizing.
+    class_names: the position is the label.
+    """
+
+    image_size: Annotated[int, Meta(ge=1)]
+    channels: Annotated[int, Meta(ge=1)]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    evaluation_crop: Annotated[float, Meta(gt=0, le=1)]
+    interpolation: Interpolation = "bilinear"
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a training had come: `epoch` whole epochs are done, `step` optimizer steps in all."""
+
+    epoch: Annotated[int, Meta(ge=0)] = 0
+    step: Annotated[int, Meta(ge=0)] = 0
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a validation showed: shares of `images`, mean cross entropy, and which weights it was of."""
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+    of_ema: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with weights.
+
+    weights: by the parameter names of `search_space.counting.parameters`, batch-norm statistics included.
+    ema: the moving average of the same, where the training kept one; evaluation should prefer it.
+    training: what else resuming needs (optimizer slots), by name; empty in a checkpoint that is only evaluated.
+    counters: plain numbers that resuming needs beside `position`, such as a dynamic loss scale.
+    accuracy: the validation of these weights, if there was one.
+    """
+
+    architecture: ArchitectureFile
+    input: InputForm
+    weights: Weights
+    ema: Weights | None = None
+    training: Arrays = field(default_factory=dict)
+    position: Position = field(default_factory=Position)
+    counters: Mapping[str, float] = field(default_factory=dict)
+    accuracy: Accuracy | None = None
+
+    def network(self) -> LoweredNetwork:
+        """Return the network that the weights belong to."""
+        form = self.input
+        return lower(
+            self.architecture.architecture,
+            image_size=form.image_size,
+            channels=form.channels,
+            num_classes=form.num_classes,
+        )
+
+    def best_weights(self) -> Weights:
+        """Return the weights to evaluate: the moving average where there is one."""
+        return self.weights if self.ema is None else self.ema
+
+
+class _Info(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The JSON document of a checkpoint file."""
+
+    format_version: int
+    architecture: ArchitectureFileFields
+    input: InputForm
+    position: Position
+    counters: dict[str, float]
+    accuracy: Accuracy | None
+
+
+def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; readers see the old file or the whole new one, whatever happens meanwhile.
+
+    Raises WeightsError where the weights are not those of the network, and OSError where the file cannot be written.
+    """
+    import safetensors.numpy
+
+    _check_weights(checkpoint)
+    info = msgspec.json.encode(
+        {
+            "format_version": FORMAT_VERSION,
+            "architecture": architecture_file_to_dict(checkpoint.architecture),
+            "input": checkpoint.input,
+            "position": checkpoint.position,
+            "counters": dict(checkpoint.counters),
+            "accuracy": checkpoint.accuracy,
+        }
+    ).decode()
+    groups = {"weights": checkpoint.weights, "ema": checkpoint.ema or {}, "training": checkpoint.training}
+    tensors = {
+        f"{group}/{name}": np.ascontiguousarray(value)
+        for group, named in groups.items()
+        for name, value in named.items()
+    }
+    metadata = {"mnas": info, "sha256": _digest(info, tensors)}
+    write_atomically(Path(path), safetensors.numpy.save(tensors, metadata))
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Raises CheckpointError where there is none, it is damaged or truncated, is no checkpoint of mnas or of a newer
+    version, or its weights are not those of its architecture.
+    """
+    path = Path(path)
+    metadata, tensors = _read_safetensors(path)
+    if "mnas" not in metadata:
+        raise CheckpointError(
+            f"{path}: a safetensors file, but not a checkpoint of mnas; give one that mnas has written"
+        )
+    if metadata.get("sha256") != _digest(metadata["mnas"], tensors):
+        raise CheckpointError(f"{path}: damaged, its content does not have its checksum; restore it from a copy")
+    info = _read_info(path, metadata["mnas"])
+    groups: dict[str, dict[str, Any]] = {"weights": {}, "ema": {}, "training": {}}
+    for name, value in tensors.items():
+        group, _, rest = name.partition("/")
+        if group not in groups:
+            raise CheckpointError(f"{path}: has a tensor {name!r} of no known group; restore it from a copy")
+        groups[group][rest] = value
+    checkpoint = Checkpoint(
+        architecture=info.architecture.file(),
+        input=info.input,
+        weights=groups["weights"],
+        ema=groups["ema"] or None,
+        training=groups["training"],
+        position=info.position,
+        counters=info.counters,
+        accuracy=info.accuracy,
+    )
+    try:
+        _check_weights(checkpoint)
+    except WeightsError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return checkpoint
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    network = checkpoint.network()
+    check_weights(network, checkpoint.weights)
+    if checkpoint.ema is not None:
+        check_weights(network, checkpoint.ema)
+
+
+def _digest(info: str, tensors: Arrays) -> str:
+    names = sorted(tensors)
+    return fingerprint_of(info, *names, *(tensors[name] for name in names))
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]]:
+    import safetensors
+
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path}: is a directory; give the {SUFFIX} file of a checkpoint")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; give the {SUFFIX} file of a checkpoint") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: truncated, damaged or no {SUFFIX} file ({error}); give a checkpoint that mnas has written"
+        ) from error
+
+
+def _read_info(path: Path, text: str) -> _Info:
+    try:
+        document = msgspec.json.decode(text)
+        version = document.get("format_version") if isinstance(document, dict) else None
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: checkpoint format {version}, this release of mnas reads {FORMAT_VERSION}; use the release "
+                "that wrote it"
+            )
+        return convert(document, _Info, source=str(path))
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{path}: its metadata is no JSON ({error}); restore it from a copy") from error
+    except DocumentError as error:
+        raise CheckpointError(str(error)) from error

@@ -1,0 +1,112 @@
+"""`mnas export WHAT --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_DESCRIPTION = """\
+Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR, checkpoints, a model card and
+a diagram. The network is the best trial of a search (or another with --trial), a reference network, or
+that of an architecture.yaml. Without --checkpoint its weights are initial ones, and the folder says so.
+"""
+_EPILOG = """\
+examples:
+  mnas export runs/cifar10 --recipe experiments/recipes/cifar10.yaml --out export/found
+  mnas export runs/cifar10 --trial 12 --checkpoint retrained/best.safetensors --out export/final
+  mnas export mnasnet-a1 --width 0.75 --out export/a1-075
+  mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt --out export/mindcv-075
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a network as ONNX, MindIR and checkpoints, with a model card",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help="run directory of a search, a reference network (mnasnet-a1, ...) or an architecture.yaml",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write; must not exist")
+    parser.add_argument("--trial", metavar="N", type=int, help="trial of the run (default: the best)")
+    parser.add_argument("--width", type=float, default=1.0, help="multiply every width but the head's (default: 1.0)")
+    parser.add_argument("--image-size", type=int, help="height and width of the input (default: the source's)")
+    parser.add_argument("--channels", type=int, help="channels of the input (default: the source's)")
+    parser.add_argument("--classes", type=int, help="number of classes (default: the source's)")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="CKPT",
+        type=Path,
+        help="its weights: a checkpoint of `mnas retrain`, or a .ckpt of MindSpore under the names of mnas or MindCV",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="RECIPE.yaml",
+        type=Path,
+        help="also write this recipe of `mnas retrain` (or of MindCV), made to fit the network",
+    )
+    parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")
+    parser.add_argument("--force", action="store_true", help="replace the folder, if an export has written it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from mnas.cli.errors import DONE
+    from mnas.cli.interrupt import terminate_as_interrupt
+    from mnas.cli.output import print_json
+    from mnas.export.folder import check_target, export
+    from mnas.export.recipe_file import recipe_for
+    from mnas.export.source import find_source
+    from mnas.export.subject import Adaptation, subject_of
+    from mnas.mindspore_setup import prepare_mindspore
+    from search_space import cost, fingerprint
+
+    check_target(arguments.out, force=arguments.force)
+    adaptation = Adaptation(
+        width=arguments.width,
+        image_size=arguments.image_size,
+        channels=arguments.channels,
+        num_classes=arguments.classes,
+    )
+    subject = subject_of(find_source(arguments.what, arguments.trial), adaptation, arguments.checkpoint)
+    form = subject.checkpoint.input
+    recipe = None if arguments.recipe is None else recipe_for(arguments.recipe, form)
+    # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
+    prepare_mindspore()
+    terminate_as_interrupt()
+    exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
+    counted = cost(subject.network)
+    weights = "trained" if subject.is_trained else "initial"
+    if arguments.json:
+        print_json(
+            {
+                "folder": str(exported.folder),
+                "files": list(exported.files),
+                "name": subject.name,
+                "fingerprint": fingerprint(subject.checkpoint.architecture.architecture),
+                "weights": weights,
+                "image_size": form.image_size,
+                "channels": form.channels,
+                "num_classes": form.num_classes,
+                "trainable_params": counted.trainable_params,
+                "params": counted.params,
+                "multiply_adds": counted.multiply_adds,
+                "difference": exported.difference,
+            }
+        )
+        return DONE
+    print(f"network        {subject.name}")
+    print(f"weights        {weights}" + ("" if subject.is_trained else " (not trained; give --checkpoint)"))
+    print(f"parameters     {counted.trainable_params:,}")
+    print(f"multiply-adds  {counted.multiply_adds:,}")
+    print(f"checked        ONNX and MindIR agree to {exported.difference:.1e} of the largest logit")
+    print(f"written to     {exported.folder}: {', '.join(exported.files)}")
+    return DONE

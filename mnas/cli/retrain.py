@@ -1,0 +1,144 @@
+"""`mnas retrain ARCH --recipe RECIPE.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnas.retrain.recipe import Recipe
+    from mnas.retrain.retrain import RetrainResult
+
+_DESCRIPTION = """\
+Train one architecture fully by a recipe, or go on with it: the same command on the same run directory resumes at the
+last checkpoint, whatever stopped it. Standard output gets the accuracy of the trained network.
+"""
+_EPILOG = """\
+examples:
+  mnas retrain runs/quickstart/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
+  mnas retrain mnasnet-b1 --width 0.75 --recipe experiments/recipes/mnasnet_paper.yaml --data /data/imagenet --cards 8
+  msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "retrain",
+        help="train an architecture fully, or resume its training",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "architecture",
+        metavar="ARCH",
+        nargs="?",
+        help="a reference (mnasnet-a1, ...) or an architecture.yaml (default: what the recipe names)",
+    )
+    parser.add_argument("--width", type=float, default=1.0, help="multiply every width of ARCH but the head's")
+    parser.add_argument("--recipe", type=Path, required=True, help="how to train: a recipe of mnas or a file of MindCV")
+    parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
+    parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
+    parser.add_argument("--cards", type=int, default=1, help="devices of this machine to train on (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from mnas.cli.errors import DONE, INTERRUPTED
+    from mnas.cli.interrupt import terminate_as_interrupt
+    from mnas.retrain.recipe import load_recipe
+    from search_space import find_architecture_file
+
+    recipe = load_recipe(arguments.recipe)
+    if arguments.data is not None:
+        recipe = recipe.with_data_directory(arguments.data)
+    name, width = _what_to_train(arguments, recipe)
+    directory = arguments.run_dir or Path("runs") / _run_name(name, width, arguments.recipe)
+    file = find_architecture_file(name)
+    architecture = replace(file, architecture=file.architecture.scaled(width))
+    terminate_as_interrupt()
+    try:
+        if arguments.cards > 1:
+            return _run_on_cards(arguments, directory)
+        # Only now: MindSpore takes its time to load, and a mistake in the recipe should be told at once.
+        from mnas.cli.retrain_progress import retrain_progress
+        from mnas.retrain.processes import join_processes
+        from mnas.retrain.retrain import retrain
+
+        process = join_processes(recipe.device, recipe.threads)
+        with retrain_progress(quiet=not process.is_first) as observer:
+            result = retrain(architecture, recipe, directory, observer, process)
+    except KeyboardInterrupt:
+        print("mnas: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return INTERRUPTED
+    if result is not None:
+        _print_result(result, directory, as_json=arguments.json)
+    return DONE
+
+
+def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, float]:
+    """Return the architecture's name or path, and its width."""
+    from mnas.errors import ConfigurationError
+
+    if arguments.architecture is not None:
+        return arguments.architecture, arguments.width
+    if recipe.architecture is None:
+        raise ConfigurationError(f"{arguments.recipe}: names no architecture; give ARCH, or `architecture:` in it")
+    if arguments.width != 1.0:
+        raise ConfigurationError("--width is that of ARCH; give both, or write `width:` in the recipe")
+    return recipe.architecture, recipe.width
+
+
+def _run_name(architecture: str, width: float, recipe: Path) -> str:
+    scaled = "" if width == 1.0 else f"-{width:g}"
+    return f"{Path(architecture).stem}{scaled}-{recipe.stem}"
+
+
+def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
+    from mnas.retrain.directory import PROCESSES_FOLDER
+    from mnas.retrain.processes import run_on_cards
+
+    same = [arguments.architecture] if arguments.architecture else []
+    options = {
+        "--width": arguments.width,
+        "--recipe": arguments.recipe,
+        "--data": arguments.data,
+        "--run-dir": directory,
+    }
+    given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
+    flags = ["--json"] if arguments.json else []
+    return run_on_cards(arguments.cards, ["retrain", *same, *given, *flags], directory / PROCESSES_FOLDER)
+
+
+def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> None:
+    from mnas.cli.output import print_json
+
+    accuracy = result.accuracy
+    if as_json:
+        print_json(
+            {
+                "run": str(directory),
+                "top1": accuracy.top1,
+                "top5": accuracy.top5,
+                "loss": accuracy.loss,
+                "images": accuracy.images,
+                "of_ema": accuracy.of_ema,
+                "last": str(result.last),
+                "best": [str(path) for path in result.best],
+            }
+        )
+        return
+    of = "the moving average of the weights" if accuracy.of_ema else "the weights"
+    print(f"top-1          {100 * accuracy.top1:.2f}% of {accuracy.images:,} test images, {of} after the last step")
+    print(f"top-5          {100 * accuracy.top5:.2f}%")
+    print(f"loss           {accuracy.loss:.4f}")
+    print(f"checkpoint     {result.last}")
+    for path in result.best[:1]:
+        print(f"best epoch     {path}")
+    print(f"run directory  {directory}")

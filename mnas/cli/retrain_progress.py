@@ -1,0 +1,73 @@
+"""What people see while a network is retrained, on standard error: a live line on a terminal, and a line per epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from mnas.checkpoint import Position
+from mnas.phases import PhaseTime
+from mnas.retrain.logs import EpochRow
+from mnas.trainer import StepReport
+
+
+class RetrainProgress:
+    """Prints finished epochs and keeps a bar over all steps with loss, learning rate and speed."""
+
+    def __init__(self, console: Console, bar: Bar) -> None:
+        self._console, self._bar = console, bar
+        self._task: TaskID = bar.add_task("loading and compiling", total=None)
+
+    def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
+        """Say what was compiled and where training begins."""
+        seconds = {name: phase.wall_s for name, phase in phases.items()}
+        where = "" if position.step == 0 else f"; resumed after step {position.step:,}, in epoch {position.epoch + 1}"
+        self._print(
+            f"{epochs} epochs of {steps_per_epoch:,} steps; MindSpore loaded in {seconds['import']:.1f} s, network "
+            f"built in {seconds['build']:.1f} s and compiled in {seconds['compile']:.1f} s{where}"
+        )
+        self._bar.update(self._task, total=epochs * steps_per_epoch, completed=position.step, description="training")
+
+    def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
+        """Update the bar."""
+        self._bar.update(
+            self._task,
+            completed=report.step + 1,
+            description=f"loss {report.loss:.4f}  lr {report.learning_rate:.3g}  {images_per_s:,.0f} img/s  "
+            f"{ms_per_step:,.0f} ms/step",
+        )
+
+    def epoch_finished(self, row: EpochRow) -> None:
+        """Print one line about an epoch."""
+        self._print(epoch_line(row))
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def retrain_progress(*, quiet: bool) -> Iterator[RetrainProgress]:
+    """Show progress for as long as the context lasts; nothing where `quiet`, in all processes but the first."""
+    console = Console(stderr=True, quiet=quiet)
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        yield RetrainProgress(console, bar)
+
+
+def epoch_line(row: EpochRow) -> str:
+    """Return what is printed when an epoch ends."""
+    test = "" if row.top1 is None else f"  top-1 {100 * row.top1:.2f}%  test loss {row.loss:.4f}"
+    return (
+        f"epoch {row.epoch:>3}  loss {row.train_loss:.4f}{test}  lr {row.learning_rate:.3g}  "
+        f"{row.images_per_s:,.0f} img/s  {row.ms_per_step:,.0f} ms/step"
+    )

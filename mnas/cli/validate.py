@@ -1,0 +1,187 @@
+"""`mnas validate MODEL --data DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnas.evaluation import Evaluation
+    from mnas.validate import Model, Target
+    from search_space import ArchitectureFile
+
+_DESCRIPTION = """\
+Measure the accuracy of a checkpoint, or of a folder that `mnas export` has written, on a test set; with
+--target-top1, say whether it reaches a target. Images are resized and cropped as the checkpoint says, else
+as MindCV does (the central 87.5% of images of 96 pixels and more).
+"""
+_EPILOG = """\
+examples:
+  mnas validate export/final --data data/cifar10
+  mnas validate export/final --data imagenet --target-top1 71.77 --tolerance 0.1
+  mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 --data imagenet --engine onnx
+
+Exit codes: 0 done, and the target is met if one was given; 1 it is missed; 2 wrong usage or input.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "validate",
+        help="measure the accuracy of a network, against a target",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", type=Path, help="a checkpoint of mnas or MindSpore (.ckpt), or an exported folder"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        required=True,
+        help="the images: a folder with test/CLASS/* or val/CLASS/*, one with CIFAR-10's binary batches, or `digits`",
+    )
+    parser.add_argument("--test-folder", metavar="NAME", help="its folder of test images (default: test or val)")
+    parser.add_argument(
+        "--arch", help="the network: a reference or an architecture.yaml; needed for a .ckpt, else checked"
+    )
+    parser.add_argument("--width", type=float, default=1.0, help="width of --arch (default: 1.0)")
+    parser.add_argument("--image-size", type=int, default=224, help="input of a .ckpt's network (default: 224)")
+    parser.add_argument(
+        "--engine",
+        choices=("mindspore", "onnx"),
+        default="mindspore",
+        help="what computes: MindSpore, or onnxruntime with the exported model (default: mindspore)",
+    )
+    parser.add_argument(
+        "--device", choices=("CPU", "Ascend"), default="CPU", help="where MindSpore computes (default: CPU)"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=64, help="images at a time (default: 64)")
+    parser.add_argument("--target-top1", metavar="PERCENT", type=_percent, help="the top-1 accuracy to reach")
+    parser.add_argument(
+        "--tolerance",
+        metavar="POINTS",
+        type=_percent,
+        default=0.1,
+        help="by how many percentage points it may be missed (default: 0.1)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from mnas.cli.errors import DONE, FAILED
+    from mnas.cli.image_progress import image_progress
+    from mnas.errors import ConfigurationError
+    from mnas.validate import Target, load_images, open_model, validate
+
+    if arguments.engine == "onnx" and arguments.device != "CPU":
+        raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")
+    model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
+    source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
+    with image_progress(len(source)) as on_batch:
+        evaluation = validate(
+            model,
+            source,
+            engine=arguments.engine,
+            device=arguments.device,
+            batch_size=arguments.batch_size,
+            on_batch=on_batch,
+        )
+    target = None if arguments.target_top1 is None else Target(arguments.target_top1, arguments.tolerance)
+    if arguments.json:
+        _print_json(arguments, model, evaluation, target)
+    else:
+        _print_lines(model, evaluation)
+    if target is None:
+        return DONE
+    verdict = _verdict(target, evaluation)
+    if not arguments.json:
+        print(f"target         {verdict}")
+    if target.is_met(evaluation):
+        return DONE
+    print(f"mnas: {arguments.model}: {verdict}", file=sys.stderr)
+    return FAILED
+
+
+def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
+    from mnas.errors import ConfigurationError
+    from search_space import find_architecture_file
+
+    if arguments.arch is None:
+        if arguments.width != 1:
+            raise ConfigurationError("--width: is that of --arch; give --arch, too")
+        return None
+    file = find_architecture_file(arguments.arch)
+    width = "" if arguments.width == 1 else f" x{arguments.width:g}"
+    return replace(file, architecture=file.architecture.scaled(arguments.width), name=f"{file.name}{width}")
+
+
+def _verdict(target: Target, evaluation: Evaluation) -> str:
+    wanted = f"top-1 {target.top1_percent:g}%, tolerance {target.tolerance:g} points"
+    shortfall = target.shortfall(evaluation)
+    if not target.is_met(evaluation):
+        return f"missed by {shortfall:.2f} points: top-1 is {evaluation.top1:.2%} ({wanted})"
+    return f"met, {abs(shortfall):.2f} points {'below' if shortfall > 0 else 'above'} ({wanted})"
+
+
+def _print_lines(model: Model, evaluation: Evaluation) -> None:
+    from search_space import cost
+
+    counted = cost(model.checkpoint.network())
+    print(f"network        {model.checkpoint.architecture.name or '-'}")
+    print(f"top-1          {evaluation.top1:.2%} of {evaluation.images:,} images")
+    print(f"top-5          {evaluation.top5:.2%}")
+    print(f"loss           {evaluation.loss:.4f}")
+    print(f"parameters     {counted.trainable_params:,} ({counted.params:,} with batch-norm statistics)")
+    print(f"multiply-adds  {counted.multiply_adds:,}")
+
+
+def _print_json(arguments: argparse.Namespace, model: Model, evaluation: Evaluation, target: Target | None) -> None:
+    from mnas.cli.output import print_json
+    from search_space import cost
+
+    counted = cost(model.checkpoint.network())
+    print_json(
+        {
+            "model": str(arguments.model),
+            "network": model.checkpoint.architecture.name,
+            "data": arguments.data,
+            "engine": arguments.engine,
+            "images": evaluation.images,
+            "top1": evaluation.top1,
+            "top5": evaluation.top5,
+            "loss": evaluation.loss,
+            "trainable_params": counted.trainable_params,
+            "params": counted.params,
+            "multiply_adds": counted.multiply_adds,
+            "target": target
+            and {
+                "top1_percent": target.top1_percent,
+                "tolerance": target.tolerance,
+                "met": target.is_met(evaluation),
+                "shortfall": target.shortfall(evaluation),
+            },
+        }
+    )
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and 0 <= value <= 100):
+        raise argparse.ArgumentTypeError("must be from 0 to 100")
+    return value

@@ -1,0 +1,237 @@
+"""The model card: what an exported network is, how good, how it came about, how to use it, what nobody has verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+
+import mnas
+from latency import LatencyRecord
+from mnas.export.subject import Subject
+from mnas.input_form import numbered_classes
+from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME
+from search_space import cost, fingerprint, format_block
+
+
+def model_card(subject: Subject, files: Mapping[str, str], difference: float) -> str:
+    """Write the card as Markdown.
+
+    `files` says what each file of the folder is; `difference` is the largest one between the logits of the ONNX and the
+    MindIR file, relative to the largest logit.
+    """
+    parts = (
+        _head(subject),
+        _numbers(subject),
+        _origin(subject),
+        _usage(subject),
+        _files(files),
+        _verification(subject, difference),
+    )
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _head(subject: Subject) -> Iterator[str]:
+    form = subject.checkpoint.input
+    yield f"# {subject.name}"
+    yield ""
+    yield (
+        f"An image classifier of {form.num_classes} classes for images of {form.image_size}x{form.image_size} pixels: "
+        f"{subject.source.origin}" + ("." if subject.width == 1 else f", with every width times {subject.width:g}.")
+    )
+    if not subject.is_trained:
+        yield ""
+        yield (
+            "**Its weights are initial ones: the network is not trained.** What it answers means nothing. The folder "
+            "serves to time the network, to look at it, and to train it (`mnas retrain`); export again with "
+            "`--checkpoint` after the training."
+        )
+    yield ""
+    yield "![The network](network.svg)"
+
+
+def _numbers(subject: Subject) -> Iterator[str]:
+    counted = cost(subject.network)
+    size = subject.checkpoint.input.image_size
+    yield "## Numbers"
+    yield ""
+    yield "| what | value |"
+    yield "|---|---|"
+    yield f"| top-1 accuracy | {_accuracy(subject)} |"
+    if (accuracy := subject.checkpoint.accuracy) is not None:
+        yield f"| top-5 accuracy | {accuracy.top5:.2%} |"
+        yield f"| cross entropy | {accuracy.loss:.4f} |"
+    yield f"| parameters | {counted.trainable_params:,} ({counted.params:,} with batch-norm statistics) |"
+    yield f"| multiply-adds | {counted.multiply_adds:,} for one image of {size}x{size} pixels |"
+    yield f"| fingerprint | {fingerprint(subject.checkpoint.architecture.architecture)} |"
+    yield ""
+    yield from _latencies(subject)
+    if (published := subject.published) is not None:
+        top5 = "" if published.top5_percent is None else f", top-5 {published.top5_percent:g}%"
+        latency = "" if published.pixel1_latency_ms is None else f", {published.pixel1_latency_ms:g} ms on a Pixel 1"
+        yield ""
+        yield (
+            f"Published for this network on ImageNet: top-1 {published.top1_percent:g}%{top5}{latency}. These numbers "
+            "are from the literature, not of the weights in this folder."
+        )
+
+
+def _accuracy(subject: Subject) -> str:
+    if not subject.is_trained:
+        return "none: not trained"
+    accuracy = subject.checkpoint.accuracy
+    if accuracy is None:
+        return "not known: the checkpoint does not tell; measure it with `mnas validate`"
+    average = "the moving average of the weights" if accuracy.of_ema else "the weights"
+    position = subject.checkpoint.position
+    return f"{accuracy.top1:.2%} of {accuracy.images:,} test images, {average} after epoch {position.epoch}"
+
+
+def _latencies(subject: Subject) -> Iterator[str]:
+    records = subject.latencies()
+    if not records:
+        yield "Latency of this network has not been measured. `mnas phones measure model.onnx` times it."
+        return
+    yield "| phone | latency | spread | protocol | measured |"
+    yield "|---|---|---|---|---|"
+    for record in records:
+        yield _latency_row(record)
+    yield ""
+    yield (
+        "Latency is the median wall time of one image (batch 1). It was measured on this graph with other weights, "
+        "during the search; the record with every raw run is in `architecture.yaml`."
+    )
+
+
+def _latency_row(record: LatencyRecord) -> str:
+    phone, settings = record.phone, record.settings
+    threads = "one thread" if phone.threads == 1 else f"{phone.threads} threads"
+    return (
+        f"| {phone.name} ({phone.fingerprint}) | {record.latency_ms:.4g} ms "
+        f"| MAD {record.mad_ms:.2g} ms, p90 {record.p90_ms:.4g} ms, min {record.min_ms:.4g} ms "
+        f"| {len(record.wall_ms)} runs after a warm-up of {settings.warmup_min_ms:g} ms, {threads} on core "
+        f"{phone.core}, {phone.engine} {phone.engine_version}, settings {settings.digest} | {record.measured_at} |"
+    )
+
+
+def _origin(subject: Subject) -> Iterator[str]:
+    architecture = subject.checkpoint.architecture
+    yield "## How it was obtained"
+    yield ""
+    yield f"Exported by mnas {mnas.__version__} on {datetime.now(timezone.utc):%Y-%m-%d} from {subject.source.origin}."
+    yield ""
+    yield "    " + "\n    ".join(format_block(block) for block in architecture.architecture.blocks)
+    yield from _search(subject)
+    yield ""
+    if subject.weights_from is None:
+        of_search = (
+            "" if subject.source.trial is None else " A search keeps its children's accuracies, not their weights."
+        )
+        yield f"Weights: initial ones.{of_search}"
+        return
+    position, average = subject.checkpoint.position, subject.checkpoint.ema is not None
+    which = "the moving average of the weights" if average else "the weights"
+    after = f" after {position.epoch} epochs, {position.step} steps" if position.step else ""
+    yield f"Weights: {which} of the checkpoint `{subject.weights_from}`{after}."
+
+
+def _search(subject: Subject) -> Iterator[str]:
+    trial, experiment = subject.source.trial, subject.source.experiment
+    if trial is None or experiment is None:
+        return
+    steps = (trial.training or {}).get("steps", "?")
+    controller, exponents = experiment.controller.get("name"), experiment.reward.exponents
+    numbers = (
+        f"accuracy {trial.accuracy:.4f} on {experiment.data.reward_images:,} held-out training images after "
+        f"{experiment.training.epochs:g} epochs ({steps} steps), latency {trial.latency_ms:.4g} ms, target "
+        f"{experiment.latency.target_ms:g} ms, reward {trial.reward:.4f}"
+    )
+    yield ""
+    yield (
+        f"The search ({controller}, space {experiment.space}, seed {experiment.seed}) gave trial {trial.id} the reward "
+        f"accuracy x (latency / target)^w with w = {exponents[0]:g} below the target and {exponents[1]:g} above: "
+        f"{numbers}."
+    )
+    if not subject.as_found:
+        yield ""
+        yield "These numbers are of the network that was searched. This one differs in width or input."
+
+
+def _usage(subject: Subject) -> Iterator[str]:
+    form = subject.checkpoint.input
+    size, crop = form.image_size, form.evaluation_crop
+    colours = "RGB" if form.channels == 3 else "grey" if form.channels == 1 else f"{form.channels} channels"
+    mode = "RGB" if form.channels == 3 else "L"
+    cut = f"the central {crop:.1%} of the shorter side, resized to" if crop < 1 else "the central square, resized to"
+    yield "## Intended input"
+    yield ""
+    yield (
+        f"`{INPUT_NAME}`: float32 (batch, {form.channels}, {size}, {size}), {colours}, any batch size. An image is "
+        f"{cut} {size}x{size} pixels ({form.interpolation}), then (pixel / 255 - mean) / std with mean "
+        f"{_list(form.mean)} and std {_list(form.std)}. `{OUTPUT_NAME}`: float32 (batch, {form.num_classes}), before "
+        "softmax."
+    )
+    if not subject.is_trained:
+        yield ""
+        yield "No training has used this preparation yet; the one that does decides."
+    if form.class_names == numbered_classes(form.num_classes):
+        yield ""
+        yield "Classes are known by their numbers: the positions in the sorted names of the data's class folders."
+    elif form.num_classes <= 20:
+        yield ""
+        yield f"Classes, by label: {', '.join(form.class_names)}."
+    else:
+        yield ""
+        yield "The names of the classes, by label, are in the metadata of `model.onnx` (`class_names`, JSON)."
+    yield ""
+    yield "```python"
+    yield "import numpy as np, onnxruntime"
+    yield "from PIL import Image"
+    yield ""
+    yield f'picture = Image.open("picture.jpg").convert("{mode}")'
+    yield f"side = min(picture.size) * {crop:g}"
+    yield "left, top = (picture.width - side) / 2, (picture.height - side) / 2"
+    yield "box = (left, top, left + side, top + side)"
+    yield f"picture = picture.resize(({size}, {size}), Image.Resampling.{form.interpolation.upper()}, box=box)"
+    yield f"image = np.asarray(picture, np.float32).reshape({size}, {size}, {form.channels}) / 255"
+    yield f"image = (image - np.array({_list(form.mean)})) / np.array({_list(form.std)})"
+    yield 'session = onnxruntime.InferenceSession("model.onnx")'
+    batch = "image.transpose(2, 0, 1)[None].astype(np.float32)"
+    yield f'logits = session.run(None, {{"{INPUT_NAME}": {batch}}})[0]'
+    yield "```"
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return "[" + ", ".join(f"{value:g}" for value in values) + "]"
+
+
+def _files(files: Mapping[str, str]) -> Iterator[str]:
+    yield "## Files"
+    yield ""
+    yield "| file | what |"
+    yield "|---|---|"
+    for name, what in files.items():
+        yield f"| {name} | {what} |"
+
+
+def _verification(subject: Subject, difference: float) -> Iterator[str]:
+    yield "## What was verified, and what was not"
+    yield ""
+    yield (
+        f"- Verified at export: `model.onnx` (onnxruntime) and `model.mindir` (MindSpore) give the same logits for "
+        f"random images, to {difference:.1e} of the largest; the checkpoint reads back to the exported weights."
+    )
+    if not subject.is_trained:
+        yield "- Not verified: any accuracy. The weights are initial."
+    elif subject.checkpoint.accuracy is None:
+        yield "- Not verified: any accuracy of these weights."
+    else:
+        yield (
+            "- The accuracy is that of the training's own validation. `mnas validate` on this folder repeats it "
+            "independently."
+        )
+    if not subject.latencies():
+        yield "- Not verified: any latency of this network."
+    else:
+        yield "- Not verified: the latency of the files in this folder; that of the same graph with other weights was."
+    yield "- Not verified: MindSpore Lite, Ascend, NNAPI, Core ML or any other converter or delegate."
+    yield "- Not verified: behaviour on images unlike those of the training, fairness, robustness."

@@ -1,0 +1,34 @@
+"""The retraining recipe of an exported folder: one that a user has chosen, with the network's own form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from mnas.checkpoint import InputForm
+from mnas.data import DigitsSettings
+from mnas.errors import ConfigurationError
+from mnas.retrain.recipe import Recipe, load_recipe
+from search_space import yaml_document
+
+
+def recipe_for(path: Path, form: InputForm) -> Recipe:
+    """Read a recipe of mnas or MindCV and give it the image size and the number of classes of a network.
+
+    It names no architecture: the folder has its own. Raises DocumentError or ConfigurationError where the file is no
+    recipe or its images have other channels than the network's.
+    """
+    recipe = load_recipe(path)
+    channels = 1 if isinstance(recipe.data, DigitsSettings) else 3
+    if channels != form.channels:
+        raise ConfigurationError(
+            f"{path}: its images have {channels} channels, the network takes {form.channels}; choose another recipe"
+        )
+    data = msgspec.structs.replace(recipe.data, image_size=form.image_size)
+    return msgspec.structs.replace(recipe, data=data, num_classes=form.num_classes, architecture=None, width=1.0)
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe with every default spelled out; `load_recipe` reads an equal one. Raises OSError."""
+    path.write_text(yaml_document.dump(recipe), encoding="utf-8")

@@ -1,0 +1,202 @@
+"""What is exported: a network with its weights and all that is known of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from latency import LatencyRecord
+from mnas.checkpoint import Checkpoint, InputForm
+from mnas.errors import ConfigurationError
+from mnas.export.source import Source
+from mnas.input_form import numbered_classes
+from mnas.load_checkpoint import load_checkpoint
+from mnas.weights import initial_weights
+from search_space import ArchitectureFile, LoweredNetwork, Published, lower
+
+INITIAL, INITIAL_SEED = "initial", 0
+# What lineage tells of the very network that was searched; another width or input makes it another network.
+_OF_THE_NETWORK = ("accuracy", "latency_ms", "target_ms", "reward", "latency")
+_BESIDE_RECORDS = ("latency_ms", "others")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to export.
+
+    checkpoint: architecture with lineage, input, weights and, after a training, their accuracy.
+    source: where the architecture comes from.
+    as_found: whether it is the very network of the source, not one of another width or input.
+    width: by which the source was scaled.
+    weights_from: the checkpoint file of the weights; None where they are initial ones (an export's checkpoint, too,
+        may hold such).
+    published: numbers from the literature for this network and its training.
+    """
+
+    checkpoint: Checkpoint
+    source: Source
+    as_found: bool
+    width: float
+    weights_from: Path | None
+    published: Published | None
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.checkpoint.architecture.name or "network"
+
+    @property
+    def network(self) -> LoweredNetwork:
+        """The network, lowered for its input."""
+        return self.checkpoint.network()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weights come from a training."""
+        return self.weights_from is not None
+
+    def released_checkpoint(self) -> Checkpoint:
+        """Return the checkpoint to hand on: the weights to evaluate alone, without what only resuming needs."""
+        kept = self.checkpoint
+        return Checkpoint(
+            kept.architecture, kept.input, kept.best_weights(), position=kept.position, accuracy=kept.accuracy
+        )
+
+    def latencies(self) -> tuple[LatencyRecord, ...]:
+        """Return the latency records of this very network. Raises ConfigurationError where they cannot be read."""
+        found = self.checkpoint.architecture.lineage.get("latency")
+        if found is None:
+            return ()
+        try:
+            return tuple(_records(found))
+        except (ValueError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{self.source.origin}: its latency record cannot be read ({error}); export it with the release of "
+                "mnas that measured it"
+            ) from error
+
+
+def _records(found: Mapping[str, Any]) -> Iterator[LatencyRecord]:
+    # `latency_ms` stands beside each record for readers without its class, `others` the records of further phones.
+    for record in (found, *found.get("others", {}).values()):
+        yield LatencyRecord.from_dict({key: value for key, value in record.items() if key not in _BESIDE_RECORDS})
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a user changes about a source; None keeps the source's, or the checkpoint's, own."""
+
+    width: float = 1.0
+    image_size: int | None = None
+    channels: int | None = None
+    num_classes: int | None = None
+
+    def check(self, form: InputForm, path: Path) -> None:
+        """Raise ConfigurationError where a checkpoint's input is not the one that was asked for."""
+        for option, wanted, found in (
+            ("--image-size", self.image_size, form.image_size),
+            ("--channels", self.channels, form.channels),
+            ("--classes", self.num_classes, form.num_classes),
+        ):
+            if wanted not in (None, found):
+                raise ConfigurationError(f"{option}: the network of {path} has {found}, not {wanted}; leave it out")
+
+    def apply(self, form: InputForm) -> InputForm:
+        """Return the input with the changes."""
+        names = form.class_names
+        if self.num_classes is not None and self.num_classes != len(names):
+            names = numbered_classes(self.num_classes)
+        changed = msgspec.structs.replace(
+            form,
+            image_size=form.image_size if self.image_size is None else self.image_size,
+            channels=form.channels if self.channels is None else self.channels,
+            class_names=names,
+        )
+        if changed.channels != len(changed.mean):
+            raise ConfigurationError(
+                f"--channels: the source's images have {form.channels} channels, so {changed.channels} have no "
+                "normalization; export an architecture.yaml whose lineage.input gives `mean` and `std` for them"
+            )
+        return changed
+
+
+def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | None) -> Subject:
+    """Give a source its width, its input and its weights: those of a checkpoint, or initial ones.
+
+    Raises CheckpointError where the file is none, ConfigurationError where it is of another network than asked for.
+    """
+    scaled = _scaled(source.architecture, adaptation.width)
+    if checkpoint_path is None:
+        form = adaptation.apply(source.input)
+        network = lower(
+            scaled.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes
+        )
+        checkpoint = Checkpoint(scaled, form, initial_weights(network, INITIAL_SEED))
+    else:
+        checkpoint = load_checkpoint(checkpoint_path, scaled, adaptation.image_size or source.input.image_size)
+        adaptation.check(checkpoint.input, checkpoint_path)
+    trained = None if _has_initial_weights(checkpoint) else checkpoint_path
+    as_found = checkpoint.network() == _lowered(source.architecture, source.input)
+    lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
+    checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
+    return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
+
+
+def _has_initial_weights(checkpoint: Checkpoint) -> bool:
+    # A training takes the lineage of its architecture over as it is, an export's remark about its weights included.
+    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == INITIAL
+
+
+def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
+    if width == 1:
+        return file
+    # A scaled network is in no search space, so it has no indices there.
+    return replace(
+        file, architecture=file.architecture.scaled(width), name=f"{file.name} x{width:g}", space=None, indices=None
+    )
+
+
+def _lowered(file: ArchitectureFile, form: InputForm) -> LoweredNetwork:
+    return lower(file.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes)
+
+
+def _lineage(
+    source: Source, adaptation: Adaptation, checkpoint: Checkpoint, path: Path | None, as_found: bool
+) -> Mapping[str, Any]:
+    lineage = dict(source.architecture.lineage)
+    if not as_found:
+        lineage = {key: value for key, value in lineage.items() if key not in _OF_THE_NETWORK}
+    if adaptation.width != 1:
+        before = lineage.get("width", 1.0)
+        lineage["width"] = adaptation.width * (before if isinstance(before, (int, float)) else 1.0)
+    form = checkpoint.input
+    lineage["input"] = {
+        "image_size": form.image_size,
+        "channels": form.channels,
+        "num_classes": form.num_classes,
+        "mean": list(form.mean),
+        "std": list(form.std),
+        "evaluation_crop": form.evaluation_crop,
+        "interpolation": form.interpolation,
+    }
+    if path is None:
+        lineage["weights"] = INITIAL
+        return lineage
+    lineage["weights"] = {"checkpoint": str(path), "epoch": checkpoint.position.epoch, "step": checkpoint.position.step}
+    if checkpoint.accuracy is not None:
+        lineage["weights"]["accuracy"] = msgspec.to_builtins(checkpoint.accuracy)
+    return lineage
+
+
+def _published(source: Source, adaptation: Adaptation, checkpoint: Checkpoint) -> Published | None:
+    """Published numbers are of ImageNet at 224 pixels."""
+    form = checkpoint.input
+    if source.reference is None or (form.image_size, form.channels, form.num_classes) != (224, 3, 1000):
+        return None
+    at_width = (entry for entry in source.reference.published if math.isclose(entry.width, adaptation.width))
+    return next(at_width, None)

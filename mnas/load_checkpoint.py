@@ -1,0 +1,40 @@
+"""Any file of weights that mnas reads: checkpoints of its own, and MindSpore's with an architecture beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnas.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from mnas.errors import ConfigurationError
+from mnas.mindspore_checkpoint import SUFFIX as MINDSPORE_SUFFIX
+from mnas.mindspore_checkpoint import load_mindspore_checkpoint
+from search_space import ArchitectureFile, lower
+
+
+def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_size: int) -> Checkpoint:
+    """Read a checkpoint of ours, or a `.ckpt` of MindSpore under our names or MindCV's.
+
+    Ours tells its architecture; one that is given must be the same. A `.ckpt` needs one, and `image_size`, which is
+    used for nothing else. Raises CheckpointError where the file cannot be read or is of another network, and
+    ConfigurationError where the architecture is missing.
+    """
+    if path.suffix == MINDSPORE_SUFFIX:
+        if architecture is None:
+            raise ConfigurationError(
+                f"{path}: a {MINDSPORE_SUFFIX} file holds weights only; say with --arch (and --width) of which network"
+            )
+        return load_mindspore_checkpoint(path, architecture, image_size=image_size)
+    checkpoint = read_checkpoint(path)
+    if architecture is not None:
+        _check_same_network(path, checkpoint, architecture)
+    return checkpoint
+
+
+def _check_same_network(path: Path, checkpoint: Checkpoint, file: ArchitectureFile) -> None:
+    form = checkpoint.input
+    network = lower(file.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes)
+    if checkpoint.network() != network:
+        raise CheckpointError(
+            f"{path}: holds the weights of {checkpoint.architecture.name or 'another network'}, not of "
+            f"{file.name or 'this architecture'}; give the checkpoint of this architecture at this width"
+        )

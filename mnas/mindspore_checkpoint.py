@@ -1,0 +1,75 @@
+"""MindSpore's own checkpoints (`.ckpt`): weights by name and nothing else, under our names or MindCV's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mnas.checkpoint import Checkpoint, CheckpointError
+from mnas.errors import WeightsError
+from mnas.input_form import conventional_input
+from mnas.mindcv import from_mindcv, has_mindcv_names
+from mnas.mindspore_setup import set_mindspore_environment
+from mnas.weights import FloatArray, Weights, check_weights
+from search_space import ArchitectureFile, lower
+
+SUFFIX = ".ckpt"
+# The first layer's and the last layer's weights, under our names and MindCV's: they tell channels and classes.
+_FIRST = ("stem.conv.weight", "features.0.weight")
+_LAST = "classifier.weight"
+
+
+def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, image_size: int) -> Checkpoint:
+    """Read a `.ckpt` file as the weights of an architecture.
+
+    Channels and number of classes are read off the weights; the images' preparation is the conventional one.
+    Raises CheckpointError where the file cannot be read or its weights are not exactly those of the architecture.
+    """
+    weights = read_mindspore_weights(path)
+    first = next((weights[name] for name in _FIRST if name in weights), None)
+    last = weights.get(_LAST)
+    if first is None or last is None or first.ndim != 4 or last.ndim != 2:
+        raise CheckpointError(
+            f"{path}: has no first convolution ({' or '.join(_FIRST)}) or no {_LAST}; give a checkpoint of a network "
+            "that mnas or MindCV's mnasnet has made"
+        )
+    form = conventional_input(image_size, channels=first.shape[1], num_classes=last.shape[0])
+    network = lower(
+        architecture.architecture, image_size=image_size, channels=form.channels, num_classes=form.num_classes
+    )
+    try:
+        if has_mindcv_names(weights):
+            weights = from_mindcv(network, weights)
+        check_weights(network, weights)
+    except WeightsError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Checkpoint(architecture, form, weights)
+
+
+def read_mindspore_weights(path: Path) -> dict[str, FloatArray]:
+    """Read every tensor of a `.ckpt` file as float32. Raises CheckpointError where it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a {SUFFIX} file of MindSpore")
+    set_mindspore_environment()
+    import mindspore
+
+    try:
+        # Where the file has a checksum it is compared; MindCV's have none.
+        loaded = mindspore.load_checkpoint(str(path), crc_check=True)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: truncated, damaged or no {SUFFIX} file of MindSpore; restore it from a copy"
+        ) from error
+    tensors = {name: value for name, value in loaded.items() if isinstance(value, mindspore.Tensor)}
+    return {name: np.array(value.asnumpy(), np.float32) for name, value in tensors.items()}
+
+
+def write_mindspore_weights(path: Path, weights: Weights) -> None:
+    """Write a `.ckpt` file with a checksum. Raises OSError where it cannot be written."""
+    set_mindspore_environment()
+    import mindspore
+
+    named = [{"name": name, "data": mindspore.Tensor(value)} for name, value in weights.items()]
+    mindspore.save_checkpoint(named, str(path), crc_check=True)
+    path.chmod(0o644)  # MindSpore leaves it without the right to write

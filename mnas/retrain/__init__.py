@@ -1,0 +1,1 @@
+"""Full training of one architecture by a recipe: `mnas retrain`."""

@@ -1,0 +1,120 @@
+"""The directory of one retraining: what was started there, its checkpoints, and which of them are the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+import mnas
+from mnas.changes import changed_keys
+from mnas.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
+from mnas.directory_lock import LOCK_FILE, RunDirectoryError, locked_directory
+from mnas.files import write_atomically
+from mnas.retrain.recipe import RESUMABLE, Recipe
+from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
+from search_space.validation import convert
+
+START_FILE = "retraining.json"
+LAST_FILE = f"last{SUFFIX}"
+BEST_FOLDER = "best"
+PROCESSES_FOLDER = "processes"  # the output of those that do not write here, put there by `--cards`
+
+
+class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a retraining was started with."""
+
+    recipe: Recipe
+    architecture: ArchitectureFileFields
+    data_fingerprint: str
+    mnas_version: str
+
+
+@dataclass(frozen=True)
+class RetrainDirectory:
+    """An open directory: `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv`, `tensorboard/`.
+
+    A process that is not the first of several only reads.
+    """
+
+    path: Path
+
+    def last(self) -> Checkpoint | None:
+        """Return the checkpoint to resume from, None before the first. Raises CheckpointError where it is damaged."""
+        path = self.path / LAST_FILE
+        return read_checkpoint(path) if path.exists() else None
+
+    def write_last(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint to resume from."""
+        write_checkpoint(self.path / LAST_FILE, checkpoint)
+
+    def best_files(self) -> list[Path]:
+        """Return the files of the best checkpoints, the best first."""
+        return [path for _, path in self._ranked()]
+
+    def write_if_best(self, checkpoint: Checkpoint, keep: int) -> None:
+        """Keep a validated checkpoint, without what only resuming needs, if it is among the `keep` best."""
+        if keep == 0:
+            return
+        folder = self.path / BEST_FOLDER
+        folder.mkdir(exist_ok=True)
+        path = folder / f"epoch-{checkpoint.position.epoch:04}{SUFFIX}"
+        write_checkpoint(path, replace(checkpoint, training={}, counters={}))
+        for _, worse in self._ranked()[keep:]:
+            worse.unlink()
+
+    def _ranked(self) -> list[tuple[tuple[float, float], Path]]:
+        ranked = []
+        for path in sorted((self.path / BEST_FOLDER).glob(f"epoch-*{SUFFIX}")):
+            accuracy = read_checkpoint(path).accuracy
+            assert accuracy is not None, f"{path} was written with the accuracy of its validation"
+            ranked.append(((-accuracy.top1, accuracy.loss), path))
+        return sorted(ranked)
+
+
+@contextmanager
+def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, data_fingerprint: str) -> Iterator[None]:
+    """Open a directory for training: made where it is new, resumed where it was started with the same.
+
+    Raises RunDirectoryError where another process works on it, it belongs to another recipe, architecture or other
+    data, or it cannot be made.
+    """
+    start = _Start(
+        recipe=recipe,
+        architecture=convert(architecture_file_to_dict(architecture), ArchitectureFileFields, source="architecture"),
+        data_fingerprint=data_fingerprint,
+        mnas_version=mnas.__version__,
+    )
+    with locked_directory(path, "mnas retrain"):
+        file = path / START_FILE
+        if file.exists():
+            _check_same(path, _read_start(file), start)
+        elif any(entry.name not in (LOCK_FILE, PROCESSES_FOLDER) for entry in path.iterdir()):
+            raise RunDirectoryError(f"{path}: not empty and no retraining; choose a new directory with --run-dir")
+        write_atomically(file, msgspec.json.format(msgspec.json.encode(start)))
+        yield
+
+
+def _read_start(file: Path) -> _Start:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Start)
+    except msgspec.DecodeError as error:
+        raise RunDirectoryError(f"{file}: cannot be read ({error}); choose a new directory with --run-dir") from error
+
+
+def _check_same(path: Path, before: _Start, now: _Start) -> None:
+    changed = changed_keys(before.recipe, now.recipe, RESUMABLE)
+    changed += [f"architecture {each}" for each in changed_keys(before.architecture, now.architecture)]
+    if changed:
+        raise RunDirectoryError(
+            f"{path}: this retraining was started differently ({'; '.join(changed)}); undo the change, or start anew "
+            "with --run-dir"
+        )
+    if before.data_fingerprint != now.data_fingerprint:
+        raise RunDirectoryError(
+            f"{path}: the data has changed since this retraining was started; bring it back, or start anew with "
+            "--run-dir"
+        )

@@ -1,0 +1,145 @@
+"""The loop of a full training: steps, checkpoints, validation and logs, from wherever the last checkpoint left it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from mnas.checkpoint import Checkpoint, Position
+from mnas.phases import PhaseTime
+from mnas.retrain.logs import EpochRow, StepRow
+from mnas.retrain.recipe import Recipe
+from mnas.retrain.writer import MeanLoss, Writer
+from mnas.trainer import StepReport, Trainer
+
+
+class Observer(Protocol):
+    """What is told while a training goes on."""
+
+    def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
+        """Training begins at `position`, after these phases; one of them is "compile"."""
+        ...
+
+    def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
+        """Some steps were taken, this one the last; the speed is that of the epoch so far."""
+        ...
+
+    def epoch_finished(self, row: EpochRow) -> None:
+        """An epoch ended, validated or not."""
+        ...
+
+
+class Loop:
+    """The rest of a training. `writer` is None in all processes but the first."""
+
+    def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: Observer) -> None:
+        self._recipe, self._trainer, self._writer, self._observer = recipe, trainer, writer, observer
+
+    def run_from(self, last: Checkpoint | None) -> None:
+        """Go on after this checkpoint, in which the trainer already is."""
+        position, loss = Position(), MeanLoss()
+        if last is not None:
+            position = last.position
+            loss = MeanLoss(last.counters["loss_sum"], round(last.counters["loss_steps"]))
+        for epoch in range(position.epoch, self._recipe.training.epochs):
+            first = max(0, position.step - epoch * self._trainer.steps_per_epoch)
+            self._epoch(epoch, first, loss)
+            loss = MeanLoss()
+
+    def _epoch(self, epoch: int, first: int, loss: MeanLoss) -> None:
+        trainer, recipe = self._trainer, self._recipe
+        speed = _Speed(recipe.training.batch_size)
+        parts = list(segments(first, trainer.steps_per_epoch, recipe.checkpoint_every_steps))
+        for steps in parts:
+            self._steps(epoch, steps, loss, speed)
+            if self._writer is not None and steps is not parts[-1]:
+                position = Position(epoch=epoch, step=epoch * trainer.steps_per_epoch + steps.stop)
+                self._writer.run.write_last(self._writer.checkpoint(trainer, position, loss, None))
+        if self._writer is not None:
+            self._end_epoch(self._writer, epoch, loss, speed)
+
+    def _steps(self, epoch: int, steps: range, loss: MeanLoss, speed: _Speed) -> None:
+        window, skipped = MeanLoss(), 0
+        speed.restart()
+        for report in self._trainer.steps(epoch, steps):
+            speed.step()
+            loss.add(report)
+            window.add(report)
+            skipped += report.skipped
+            done = report.step + 1
+            self._observer.stepped(report, speed.images_per_s(), speed.ms_per_step())
+            at_end = done == epoch * self._trainer.steps_per_epoch + steps.stop
+            if self._writer is not None and (at_end or done % self._recipe.log_every_steps == 0):
+                self._writer.logs.steps(
+                    StepRow(
+                        step=done,
+                        epoch=epoch + 1,
+                        train_loss=window.mean(),
+                        learning_rate=report.learning_rate,
+                        loss_scale=self._trainer.loss_scale,
+                        skipped=skipped,
+                    )
+                )
+                window, skipped = MeanLoss(), 0
+
+    def _end_epoch(self, writer: Writer, epoch: int, loss: MeanLoss, speed: _Speed) -> None:
+        trainer, recipe = self._trainer, self._recipe
+        position = Position(epoch=epoch + 1, step=(epoch + 1) * trainer.steps_per_epoch)
+        start = time.perf_counter()
+        is_last = position.epoch == recipe.training.epochs
+        validates = is_last or position.epoch % recipe.validate_every_epochs == 0
+        accuracy = writer.validate(trainer) if validates else None
+        row = EpochRow(
+            epoch=position.epoch,
+            step=position.step,
+            learning_rate=float(trainer.learning_rates[position.step - 1]),
+            train_loss=loss.mean(),
+            top1=None if accuracy is None else accuracy.top1,
+            top5=None if accuracy is None else accuracy.top5,
+            loss=None if accuracy is None else accuracy.loss,
+            images_per_s=speed.images_per_s(),
+            ms_per_step=speed.ms_per_step(),
+            train_s=speed.seconds,
+            validate_s=time.perf_counter() - start,
+        )
+        # The checkpoint comes last: killed before it, the epoch is finished again, and these lines are written again.
+        writer.logs.epoch(row)
+        checkpoint = writer.checkpoint(trainer, position, MeanLoss(), accuracy)
+        if accuracy is not None:
+            writer.run.write_if_best(checkpoint, recipe.keep_best)
+        writer.run.write_last(checkpoint)
+        self._observer.epoch_finished(row)
+
+
+def segments(first: int, steps: int, every: int | None) -> Iterator[range]:
+    """Divide the steps from `first` of an epoch of `steps` at every multiple of `every`; None divides nothing.
+
+    >>> list(segments(3, 10, 4))
+    [range(3, 4), range(4, 8), range(8, 10)]
+    """
+    while first < steps:
+        stop = steps if every is None else min(steps, (first // every + 1) * every)
+        yield range(first, stop)
+        first = stop
+
+
+class _Speed:
+    """How fast an epoch's steps are, without compiling, validating and writing checkpoints."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.steps, self.seconds = 0, 0.0
+        self._batch_size, self._at = batch_size, time.perf_counter()
+
+    def restart(self) -> None:
+        self._at = time.perf_counter()
+
+    def step(self) -> None:
+        now = time.perf_counter()
+        self.steps, self.seconds, self._at = self.steps + 1, self.seconds + now - self._at, now
+
+    def images_per_s(self) -> float:
+        return self.steps * self._batch_size / self.seconds
+
+    def ms_per_step(self) -> float:
+        return 1000 * self.seconds / self.steps

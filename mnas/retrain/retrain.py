@@ -1,0 +1,103 @@
+"""Full training, from an architecture and a recipe to a validated checkpoint."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnas.batch_plan import BatchPlan
+from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position
+from mnas.data import FullData, ImageFolderSettings, load_full_data
+from mnas.errors import DataError
+from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
+from mnas.retrain.logs import open_logs
+from mnas.retrain.loop import Loop, Observer
+from mnas.retrain.processes import Process
+from mnas.retrain.recipe import Recipe
+from mnas.retrain.validation import Validator
+from mnas.retrain.writer import Writer, trainer_state
+from mnas.trainer import Trainer
+from search_space import ArchitectureFile, lower
+
+ALONE = Process()
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """A finished retraining: the validation of its last weights, and its checkpoints.
+
+    last: the checkpoint of the last step.
+    best: those with the best top-1, the best first. Choosing an epoch by the test set flatters the network; the
+        accuracy to report is that of the last.
+    """
+
+    accuracy: Accuracy
+    last: Path
+    best: tuple[Path, ...]
+
+
+def retrain(
+    architecture: ArchitectureFile, recipe: Recipe, directory: Path, observer: Observer, process: Process = ALONE
+) -> RetrainResult | None:
+    """Train an architecture by a recipe, or go on with it; None in all processes but the first.
+
+    Raises RunDirectoryError where the directory is that of another training, CheckpointError where its checkpoint is
+    damaged, ConfigurationError where the batch cannot be divided among the processes, DataError where the data is not
+    that of the recipe, and what `Trainer` raises.
+    """
+    settings = recipe.training
+    micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
+    plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)
+    data = load_full_data(recipe.data)
+    form = _input_form(recipe, data)
+    network = lower(
+        architecture.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes
+    )
+    with ExitStack() as stack:
+        run = RetrainDirectory(directory)
+        if process.is_first:
+            stack.enter_context(open_directory(directory, recipe, architecture, data.fingerprint()))
+        last = run.last()
+        if last is not None and last.position.epoch == settings.epochs:
+            return _result(run) if process.is_first else None
+        trainer = Trainer(
+            network, settings, data.train, seed=recipe.seed, plan=plan, device=recipe.device, threads=recipe.threads
+        )
+        if last is not None:
+            trainer.restore(trainer_state(last))
+        position = Position() if last is None else last.position
+        writer = None
+        if process.is_first:
+            logs = stack.enter_context(open_logs(directory, position.step))
+            validator = Validator(network, data.test, recipe.device, recipe.threads)
+            writer = Writer(run, logs, validator, Checkpoint(architecture, form, weights={}))
+        observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
+        Loop(recipe, trainer, writer, observer).run_from(last)
+        return _result(run) if process.is_first else None
+
+
+def _result(run: RetrainDirectory) -> RetrainResult:
+    finished = run.last()
+    assert finished is not None, "the loop has written it"
+    assert finished.accuracy is not None, "the last epoch is always validated"
+    return RetrainResult(accuracy=finished.accuracy, last=run.path / LAST_FILE, best=tuple(run.best_files()))
+
+
+def _input_form(recipe: Recipe, data: FullData) -> InputForm:
+    source, settings = data.train, recipe.data
+    if recipe.num_classes is not None and source.num_classes != recipe.num_classes:
+        raise DataError(
+            f"the data has {source.num_classes} classes, but the recipe has `num_classes: {recipe.num_classes}`; "
+            "complete the data, or correct the recipe"
+        )
+    folder = settings if isinstance(settings, ImageFolderSettings) else None
+    return InputForm(
+        image_size=source.image_size,
+        channels=source.channels,
+        mean=settings.normalize.mean,
+        std=settings.normalize.std,
+        evaluation_crop=folder.evaluation_crop_fraction if folder else 1.0,
+        interpolation=folder.interpolation if folder else "bilinear",
+        class_names=source.class_names,
+    )

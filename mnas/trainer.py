@@ -1,0 +1,266 @@
+"""A network in training: batches in, losses out, and its whole state as arrays. For children and for full training."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mnas.batch_plan import BatchPlan
+from mnas.data import Batch, ImageSource
+from mnas.errors import DataError, TrainingDivergedError, WeightsError
+from mnas.evaluation import check_source
+from mnas.learning_rate import learning_rates
+from mnas.loss_scale import LossScaler
+from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.phases import PhaseTime, timed
+from mnas.step_inputs import dropout_mask, ema_decay
+from mnas.training_settings import TrainingSettings
+from mnas.weights import FloatArray, Weights, initial_weights
+from search_space.lowering import Dense, LoweredNetwork
+
+if TYPE_CHECKING:
+    from mindspore import Parameter, Tensor
+
+# Reading a loss waits for the device; these bound both the waiting and the steps that a diverged training wastes.
+STEPS_BETWEEN_READS = 20
+SECONDS_BETWEEN_READS = 1.0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step, counted from 0 over the whole training; its mean loss before the update, over this process' images.
+
+    skipped: its gradients were not finite, so the dynamic loss scale was lowered instead.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """All that a training carries from step to step.
+
+    slots: the optimizer's arrays by name.
+    loss_scale, good_steps: those of `LossScaler`.
+    """
+
+    weights: Weights
+    ema: Weights | None
+    slots: Mapping[str, npt.NDArray[np.generic]]
+    loss_scale: float
+    good_steps: int
+
+
+class Trainer:
+    """The compiled training step of one network, and the data that it is trained on.
+
+    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graphs).
+    """
+
+    def __init__(
+        self,
+        network: LoweredNetwork,
+        settings: TrainingSettings,
+        source: ImageSource,
+        *,
+        seed: int,
+        plan: BatchPlan | None = None,
+        device: Device = "CPU",
+        threads: int | None = None,
+        weights: Weights | None = None,
+    ) -> None:
+        """Build and compile, with `weights` or else with weights drawn from `seed`.
+
+        `seed` also decides the order of the images, their augmentation and the dropout. `plan` None takes whole batches
+        in this process. Raises DataError where the images do not fit the network or fill no batch, WeightsError where
+        the weights are those of another network, and what `mindspore_errors` raises.
+        """
+        check_source(network, source)
+        if len(source) < settings.batch_size:
+            raise DataError(
+                f"{len(source)} training images do not fill one batch of {settings.batch_size}; lower `batch_size`"
+            )
+        self._settings, self._source, self._seed = settings, source, seed
+        self._plan = plan or BatchPlan(settings.batch_size, settings.batch_size)
+        self.steps_per_epoch = len(source) // settings.batch_size
+        self.learning_rates = learning_rates(settings, self.steps_per_epoch)
+        self._loss_scale = LossScaler(settings.loss_scale)
+        self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
+        self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
+        self.phases: dict[str, PhaseTime] = {}
+        with timed(self.phases, "import"):
+            prepare_mindspore(device, threads)
+            from mnas.network import build_network
+            from mnas.training_step import AccumulatingStep, TrainingStep
+        with timed(self.phases, "build"):
+            self._cell = build_network(
+                network,
+                initial_weights(network, seed) if weights is None else weights,
+                norm_momentum=settings.norm_momentum,
+                precision=settings.precision,
+            )
+            step = AccumulatingStep if self._accumulates else TrainingStep
+            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks)
+        # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
+        # compile this one again at its first step. Collect the cells of earlier trainings first.
+        gc.collect()
+        with timed(self.phases, "compile"), mindspore_errors():
+            self._compile((self._plan.micro_batch_size, network.channels, network.image_size, network.image_size))
+
+    def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
+        """Take these steps of an epoch (both counted from 0); their reports come some steps later.
+
+        Raises TrainingDivergedError where the loss is not finite, DataError where an image cannot be read, and what
+        `mindspore_errors` raises.
+        """
+        batches = self._micro_batches(epoch, steps)
+        unread: list[_Step] = []
+        read_at = time.monotonic()
+        for step in steps:
+            parts = list(islice(batches, self._plan.accumulated))
+            with mindspore_errors():
+                unread.append(self._take(epoch * self.steps_per_epoch + step, parts))
+                late = time.monotonic() > read_at + SECONDS_BETWEEN_READS
+                if late or len(unread) == STEPS_BETWEEN_READS or step == steps[-1]:
+                    reports = [each.report() for each in unread]
+                    read_at, unread = time.monotonic(), []
+                else:
+                    reports = []
+            yield from reports
+
+    def state(self) -> TrainerState:
+        """Return a copy of everything that the next step depends on beside the seed."""
+        with mindspore_errors():
+            return TrainerState(
+                weights=self.weights(),
+                ema=self.ema(),
+                slots=_arrays(self._slots()),
+                loss_scale=self._loss_scale.value,
+                good_steps=self._loss_scale.good_steps,
+            )
+
+    def restore(self, state: TrainerState) -> None:
+        """Go back to a state. Raises WeightsError where it is that of another training."""
+        _assign(self._cell.get_parameters(), state.weights, "weights")
+        _assign(self._slots(), state.slots, "optimizer slots")
+        _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
+        self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
+
+    @property
+    def loss_scale(self) -> float:
+        """The loss scale of the next step."""
+        return self._loss_scale.value
+
+    def weights(self) -> dict[str, FloatArray]:
+        """Return copies of the weights and the batch-norm statistics."""
+        return _arrays(self._cell.get_parameters())
+
+    def ema(self) -> dict[str, FloatArray] | None:
+        """Return copies of their moving averages, None where the settings want none."""
+        return _arrays(self._averages(), prefix="ema.") if self._settings.ema else None
+
+    def _micro_batches(self, epoch: int, steps: range) -> Iterator[tuple[Batch, FloatArray | None]]:
+        wanted = self._plan.micro_batches_of(steps)
+        batches = self._source.training_batches(
+            self._plan.micro_batch_size, seed=self._seed, epoch=epoch, batches=wanted
+        )
+        for micro_batch, batch in zip(wanted, batches, strict=True):
+            mask = None
+            if self._settings.dropout:
+                rate, shape = self._settings.dropout, self._mask_shape
+                mask = dropout_mask(rate, shape, seed=self._seed, epoch=epoch, micro_batch=micro_batch)
+            yield batch, mask
+
+    def _take(self, position: int, parts: list[tuple[Batch, FloatArray | None]]) -> _Step:
+        from mindspore import Tensor
+
+        rate = self.learning_rates[position]
+        scale = self._loss_scale.value
+        learning_rate, loss_scale, decay = (
+            Tensor(np.float32(value)) for value in (rate, scale, ema_decay(self._settings.ema, position))
+        )
+        tensors = [tuple(Tensor(array) for array in (*batch, mask) if array is not None) for batch, mask in parts]
+        if not self._accumulates:
+            ((images, labels, *mask),) = tensors
+            loss = self._step(images, labels, learning_rate, loss_scale, decay, *mask)
+            return _Step(position, float(rate), [loss])
+        results = [self._step(images, labels, loss_scale, *mask) for images, labels, *mask in tensors]
+        # Reading a flag waits for the device, so only a dynamic scale looks at it.
+        skipped = self._loss_scale.is_dynamic and not all(bool(finite.asnumpy()) for _, finite in results)
+        factor = Tensor(np.float32(1 / (scale * len(results))))
+        self._step.apply(factor, learning_rate, decay, Tensor(skipped))
+        self._loss_scale.step_taken(skipped=skipped)
+        return _Step(position, float(rate), [loss for loss, _ in results], skipped)
+
+    def _compile(self, form: tuple[int, ...]) -> None:
+        # On arrays of the right form, so that reading data is no part of it.
+        from mindspore import Tensor
+
+        images, labels, number = (
+            Tensor(array) for array in (np.zeros(form, np.float32), np.zeros(form[0], np.int32), np.float32(1))
+        )
+        mask = (Tensor(np.ones(self._mask_shape, np.float32)),) if self._settings.dropout else ()
+        if self._accumulates:
+            self._step.compile(images, labels, number, *mask)
+            self._step.apply.compile(number, number, number, Tensor(False))
+        else:
+            self._step.compile(images, labels, number, number, number, *mask)
+
+    def _slots(self) -> list[Parameter]:
+        own = {id(parameter) for parameter in self._cell.get_parameters()}
+        return [slot for slot in self._step.update.optimizer.get_parameters() if id(slot) not in own]
+
+    def _averages(self) -> list[Parameter]:
+        return list(self._step.update.average.averages) if self._settings.ema else []
+
+
+@dataclass(frozen=True)
+class _Step:
+    position: int
+    learning_rate: float
+    losses: list[Tensor]
+    skipped: bool = False
+
+    def report(self) -> StepReport:
+        loss = float(np.mean([loss.asnumpy() for loss in self.losses]))
+        if not (np.isfinite(loss) or self.skipped):
+            raise TrainingDivergedError(self.position, loss)
+        return StepReport(self.position, loss, self.learning_rate, self.skipped)
+
+
+def _classifier_inputs(network: LoweredNetwork) -> int:
+    (classifier,) = (layer for layer in network.layers() if isinstance(layer, Dense))
+    return classifier.in_features
+
+
+def _arrays(parameters: Iterable[Parameter], prefix: str = "") -> dict[str, FloatArray]:
+    return {parameter.name.removeprefix(prefix): parameter.asnumpy().copy() for parameter in parameters}
+
+
+def _assign(
+    parameters: Iterable[Parameter], values: Mapping[str, npt.NDArray[np.generic]], what: str, prefix: str = ""
+) -> None:
+    from mindspore import Tensor
+
+    named = {parameter.name.removeprefix(prefix): parameter for parameter in parameters}
+    if differing := sorted(named.keys() ^ values.keys()):
+        raise WeightsError(
+            f"the {what} are those of another training: {differing[0]!r} is not in both; resume with the same settings"
+        )
+    for name, parameter in named.items():
+        if parameter.shape != values[name].shape:
+            raise WeightsError(
+                f"the {what} are those of another training: {name!r} has shape {values[name].shape}, not "
+                f"{parameter.shape}; resume with the same settings"
+            )
+        parameter.set_data(Tensor(values[name]))

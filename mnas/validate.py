@@ -1,0 +1,159 @@
+"""Validation: what the weights of a checkpoint or of an exported folder are worth on a test set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mnas.checkpoint import Checkpoint, CheckpointError, InputForm
+from mnas.data import (
+    Cifar10BinarySettings,
+    DataSettings,
+    DigitsSettings,
+    ImageFolderSettings,
+    ImageSource,
+    Normalization,
+    load_test_data,
+)
+from mnas.data.cifar10 import TEST_FILES
+from mnas.data.folder import find_test_folder
+from mnas.errors import DataError, WeightsError
+from mnas.evaluation import (
+    Classify,
+    Evaluation,
+    check_source,
+    mindspore_classifier,
+    onnx_classifier,
+    onnxruntime_classifier,
+    score,
+)
+from mnas.export.folder import CHECKPOINT, ONNX
+from mnas.export.onnx_file import read_onnx
+from mnas.input_form import numbered_classes
+from mnas.load_checkpoint import load_checkpoint
+from mnas.mindspore_setup import Device
+from search_space import ArchitectureFile
+
+Engine = Literal["mindspore", "onnx"]
+DIGITS = "digits"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network to validate; `onnx` is the model file of an exported folder, None for a bare checkpoint."""
+
+    checkpoint: Checkpoint
+    onnx: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The top-1 accuracy to reach, less a tolerance; both in percent."""
+
+    top1_percent: float
+    tolerance: float = 0.1
+
+    def shortfall(self, evaluation: Evaluation) -> float:
+        """Return by how many percentage points an accuracy misses `top1_percent`; negative where it is above."""
+        return self.top1_percent - 100 * evaluation.top1
+
+    def is_met(self, evaluation: Evaluation) -> bool:
+        """Return whether an accuracy is at most the tolerance below the target."""
+        return self.shortfall(evaluation) <= self.tolerance + 1e-9  # 70.0 - 69.9 is a little more than 0.1
+
+
+def open_model(path: Path, architecture: ArchitectureFile | None = None, image_size: int = 224) -> Model:
+    """Read a checkpoint (see `load_checkpoint`) or a folder that `mnas export` has written.
+
+    Raises CheckpointError where it is missing, damaged or of another network than `architecture`.
+    """
+    if not path.is_dir():
+        return Model(load_checkpoint(path, architecture, image_size))
+    if not (path / CHECKPOINT).is_file():
+        raise CheckpointError(
+            f"{path}: has no {CHECKPOINT}; give a folder that `mnas export` has written, or a checkpoint's file"
+        )
+    checkpoint = load_checkpoint(path / CHECKPOINT, architecture, image_size)
+    return Model(checkpoint, read_onnx(path / ONNX, checkpoint.network()))
+
+
+def load_images(data: str, form: InputForm, test_folder: str | None = None) -> ImageSource:
+    """Load the test set at `data`, prepared as a network wants it.
+
+    `data` is "digits" (those that come with mnas), a folder with CIFAR-10's binary batches, or one with test/CLASS/* or
+    val/CLASS/*. Images of which only the centre is evaluated are decoded and resized by mindspore.dataset, as MindCV
+    does; images in the network's own size by Pillow. Both engines see the same pixels.
+
+    Raises DataError where images are missing, damaged or of other classes than the network's.
+    """
+    names = None if form.class_names == numbered_classes(form.num_classes) else form.class_names
+    source = load_test_data(_settings(data, form, test_folder), names)
+    if names is not None and source.class_names != names:
+        raise DataError(
+            f"{data}: its classes ({', '.join(source.class_names[:3])}, ...) are not those that the network was "
+            f"trained on ({', '.join(names[:3])}, ...); give the test set of its training data"
+        )
+    return source
+
+
+def _settings(data: str, form: InputForm, test_folder: str | None) -> DataSettings:
+    size, normalize = form.image_size, Normalization(mean=form.mean, std=form.std)
+    if data == DIGITS:
+        _check_channels(data, form, 1)
+        return DigitsSettings(image_size=size, normalize=normalize)
+    if (Path(data) / TEST_FILES[0]).is_file():
+        _check_channels(data, form, 3)
+        return Cifar10BinarySettings(directory=data, image_size=size, normalize=normalize)
+    find_test_folder(Path(data), test_folder)
+    _check_channels(data, form, 3)
+    return ImageFolderSettings(
+        directory=data,
+        test_folder=test_folder,
+        image_size=size,
+        augment="none",
+        normalize=normalize,
+        evaluation_crop=form.evaluation_crop,
+        interpolation=form.interpolation,
+        storage="stream" if form.evaluation_crop < 1 else "auto",
+    )
+
+
+def _check_channels(data: str, form: InputForm, channels: int) -> None:
+    if form.channels != channels:
+        raise DataError(f"{data}: its images have {channels} channels, the network takes {form.channels}; give others")
+
+
+def validate(
+    model: Model,
+    source: ImageSource,
+    *,
+    engine: Engine,
+    device: Device = "CPU",
+    batch_size: int = 64,
+    threads: int | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a model on every image of `source`; `on_batch` is told how many are done.
+
+    The engine `onnx` runs the folder's own model.onnx, or the same graph made from a bare checkpoint, with onnxruntime
+    on the CPU; `mindspore` builds the network from the checkpoint on `device`. Raises DataError where the images do not
+    fit the network or cannot be read, WeightsError where its answers are not finite numbers.
+    """
+    network, weights = model.checkpoint.network(), model.checkpoint.best_weights()
+    check_source(network, source)
+    classify: Classify
+    if engine == "mindspore":
+        classify = mindspore_classifier(network, weights, batch_size, device, threads)
+    elif model.onnx is not None:
+        classify = onnx_classifier(model.onnx, threads)
+    else:
+        classify = onnxruntime_classifier(network, weights, threads)
+    evaluation = score(classify, source, batch_size, on_batch)
+    if not math.isfinite(evaluation.loss):
+        raise WeightsError(
+            f"the network's loss on these images is {evaluation.loss}: its weights are damaged or its training diverged"
+        )
+    return evaluation

@@ -1,0 +1,143 @@
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from mnas.checkpoint import (
+    Accuracy,
+    Checkpoint,
+    CheckpointError,
+    InputForm,
+    Position,
+    read_checkpoint,
+    write_checkpoint,
+)
+from mnas.errors import WeightsError
+from mnas.weights import initial_weights
+from search_space import Architecture, ArchitectureFile, parse_block
+
+ARCHITECTURE = ArchitectureFile(
+    Architecture((parse_block("r1_k3_s22_e3_i8_o8"),), stem_filters=8, head_filters=16),
+    name="small",
+    lineage={"run": "runs/first", "trial": 3},
+)
+INPUT = InputForm(
+    image_size=16, channels=1, mean=(0.5,), std=(0.25,), evaluation_crop=0.875, class_names=("cat", "dog", "Ärger")
+)
+
+
+def make_checkpoint() -> Checkpoint:
+    weights = initial_weights(Checkpoint(ARCHITECTURE, INPUT, {}).network(), seed=0)
+    return Checkpoint(
+        architecture=ARCHITECTURE,
+        input=INPUT,
+        weights=weights,
+        ema={name: value / 2 for name, value in weights.items()},
+        training={"rmsprop.square": np.ones((2, 3), np.float32), "beta_power": np.float32(0.5) * np.ones(())},
+        position=Position(epoch=2, step=17),
+        counters={"loss_scale": 1024.0},
+        accuracy=Accuracy(top1=0.5, top5=0.75, loss=1.25, images=8, of_ema=True),
+    )
+
+
+def test_a_checkpoint_reads_back_as_written(tmp_path: Path) -> None:
+    written = make_checkpoint()
+    write_checkpoint(tmp_path / "last.safetensors", written)
+    read = read_checkpoint(tmp_path / "last.safetensors")
+    for field in ("architecture", "input", "position", "counters", "accuracy"):
+        assert getattr(read, field) == getattr(written, field)
+    for field in ("weights", "ema", "training"):
+        expected, found = getattr(written, field), getattr(read, field)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert found[name].dtype == value.dtype
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_the_best_weights_are_the_moving_average_where_there_is_one() -> None:
+    checkpoint = make_checkpoint()
+    assert checkpoint.best_weights() is checkpoint.ema
+    assert dataclasses.replace(checkpoint, ema=None).best_weights() is checkpoint.weights
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, make_checkpoint())
+    before = path.read_bytes()
+
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(path, dataclasses.replace(make_checkpoint(), position=Position(epoch=3)))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_of_another_network_are_not_written(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint()
+    weights = {name: value for name, value in checkpoint.weights.items() if name != "stem.conv.weight"}
+    with pytest.raises(WeightsError, match=r"stem\.conv\.weight"):
+        write_checkpoint(tmp_path / "last.safetensors", dataclasses.replace(checkpoint, weights=weights))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, make_checkpoint())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: truncated, damaged"):
+        read_checkpoint(path)
+
+
+def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, make_checkpoint())
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not have its checksum"):
+        read_checkpoint(path)
+
+
+def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "torch.ckpt"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("data.pkl", b"payload" * 100)
+    with pytest.raises(CheckpointError, match=r"no \.safetensors file"):
+        read_checkpoint(archive)
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.numpy.save_file({"weight": np.zeros(3, np.float32)}, foreign)
+    with pytest.raises(CheckpointError, match="not a checkpoint of mnas"):
+        read_checkpoint(foreign)
+    with pytest.raises(CheckpointError, match="is a directory"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_checkpoint(tmp_path / "absent.safetensors")
+
+
+def test_a_newer_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.safetensors"
+    monkeypatch.setattr("mnas.checkpoint.FORMAT_VERSION", 2)
+    write_checkpoint(path, make_checkpoint())
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="checkpoint format 2, this release of mnas reads 1"):
+        read_checkpoint(path)
+
+
+def test_other_tools_can_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    written = make_checkpoint()
+    write_checkpoint(path, written)
+    tensors = safetensors.numpy.load_file(path)
+    np.testing.assert_array_equal(tensors["weights/stem.conv.weight"], written.weights["stem.conv.weight"])
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert json.loads(file.metadata()["mnas"])["architecture"]["blocks"] == ["r1_k3_s22_e3_i8_o8"]

@@ -1,0 +1,98 @@
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnas.checkpoint import CheckpointError
+from mnas.mindcv import to_mindcv
+from mnas.mindspore_checkpoint import load_mindspore_checkpoint, read_mindspore_weights, write_mindspore_weights
+from mnas.mindspore_setup import set_mindspore_environment
+from mnas.weights import initial_weights
+from search_space import Architecture, ArchitectureFile, lower, parse_block
+
+# Of the form that MindCV has, as small as it can be.
+BLOCKS = ("r1_k3_s11_e1_i8_o8_noskip", "r2_k3_s22_e3_i8_o8")
+FILE = ArchitectureFile(Architecture(tuple(map(parse_block, BLOCKS)), stem_filters=8, head_filters=16), name="small")
+NETWORK = lower(FILE.architecture, image_size=32, channels=3, num_classes=7)
+WEIGHTS = initial_weights(NETWORK, seed=1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_mindspore_weights(tmp_path / "small.ckpt", WEIGHTS)
+    return tmp_path / "small.ckpt"
+
+
+def test_weights_read_back_exactly(path: Path) -> None:
+    read = read_mindspore_weights(path)
+    assert read.keys() == WEIGHTS.keys()
+    assert all(np.array_equal(read[name], value) for name, value in WEIGHTS.items())
+
+
+def test_mindspore_itself_reads_the_file(path: Path) -> None:
+    set_mindspore_environment()
+    import mindspore
+
+    loaded = mindspore.load_checkpoint(str(path))
+    np.testing.assert_array_equal(loaded["classifier.weight"].asnumpy(), WEIGHTS["classifier.weight"])
+
+
+def test_a_file_may_be_replaced(path: Path) -> None:
+    write_mindspore_weights(path, {**WEIGHTS, "classifier.bias": np.ones(7, np.float32)})
+    assert read_mindspore_weights(path)["classifier.bias"].tolist() == [1.0] * 7
+
+
+@pytest.mark.parametrize("names", ["ours", "mindcv"])
+def test_classes_and_channels_are_read_off_the_weights(names: str, tmp_path: Path) -> None:
+    named = WEIGHTS if names == "ours" else to_mindcv(NETWORK, WEIGHTS)
+    write_mindspore_weights(tmp_path / "small.ckpt", named)
+    checkpoint = load_mindspore_checkpoint(tmp_path / "small.ckpt", FILE, image_size=32)
+    assert checkpoint.network() == NETWORK
+    assert all(np.array_equal(checkpoint.weights[name], value) for name, value in WEIGHTS.items())
+
+
+def test_half_precision_weights_become_single(tmp_path: Path) -> None:
+    write_mindspore_weights(tmp_path / "half.ckpt", {"w": np.ones(3, np.float16)})
+    assert read_mindspore_weights(tmp_path / "half.ckpt")["w"].dtype == np.float32
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"none\.ckpt: no such file"):
+        read_mindspore_weights(tmp_path / "none.ckpt")
+
+
+def damaged(path: Path, damage: str) -> None:
+    content = path.read_bytes()
+    middle = len(content) // 2
+    match damage:
+        case "truncated":
+            path.write_bytes(content[:middle])
+        case "one byte changed":
+            path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("no checkpoint")
+        case "PyTorch":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one byte changed", "empty", "text", "PyTorch"])
+def test_a_damaged_or_foreign_file_is_refused(damage: str, path: Path) -> None:
+    damaged(path, damage)
+    with pytest.raises(CheckpointError, match=r"small\.ckpt: truncated, damaged or no \.ckpt file"):
+        read_mindspore_weights(path)
+
+
+def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
+    write_mindspore_weights(tmp_path / "lenet.ckpt", {"conv1.weight": np.ones((6, 1, 5, 5), np.float32)})
+    with pytest.raises(CheckpointError, match=r"lenet\.ckpt: has no first convolution"):
+        load_mindspore_checkpoint(tmp_path / "lenet.ckpt", FILE, image_size=32)
+
+
+def test_weights_of_another_network_are_refused_with_the_files_name(path: Path) -> None:
+    other = ArchitectureFile(FILE.architecture.scaled(2.0))
+    with pytest.raises(CheckpointError, match=r"small\.ckpt: weights 'stem\.conv\.weight' have shape"):
+        load_mindspore_checkpoint(path, other, image_size=32)
