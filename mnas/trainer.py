@@ -50,7 +50,7 @@ class StepReport:
 class TrainerState:
     """All that a training carries from step to step.
 
-    slots: the optimizer's arrays by name.
+    slots: the optimizer's arrays by name; those of a number for each weight are vectors over all weights in order.
     loss_scale, good_steps: those of `LossScaler`.
     """
 
@@ -217,8 +217,7 @@ class Trainer:
             self._step.compile(images, labels, number, number, number, *mask)
 
     def _slots(self) -> list[Parameter]:
-        own = {id(parameter) for parameter in self._cell.get_parameters()}
-        return [slot for slot in self._step.update.optimizer.get_parameters() if id(slot) not in own]
+        return list(self._step.update.optimizer.get_parameters())
 
     def _averages(self) -> list[Parameter]:
         return list(self._step.update.average.averages) if self._settings.ema else []
