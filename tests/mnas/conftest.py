@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
+from latency.record import Session
 from latency.window import TimedWindow
 from mnas.checkpoint import Checkpoint, Position, write_checkpoint
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
@@ -55,15 +56,9 @@ def random_images() -> RandomImages:
 def latency_record() -> LatencyRecord:
     return LatencyRecord(
         model_sha256="0" * 64,
-        phone=PhoneIdentity("host", "host", "box", "some processor", "onnxruntime", "1.20.0", core=1),
+        phone=PhoneIdentity("host", "host", "box", "some processor", "onnxruntime", "1.20.0", "wheel", core=1),
         settings=MeasurementSettings(),
-        load_ms=3.0,
-        first_run_ms=2.5,
-        warmup_runs=10,
-        warmup_ms=300.0,
-        output_checksum=12.5,
-        governor=None,
-        window=TimedWindow((2.0, 2.1, 2.2), (2.0, 2.0, 2.1), 0),
+        sessions=(Session(None, TimedWindow((2.0, 2.1, 2.2), (2.0, 2.0, 2.1), 0)),),
         rejected_windows=(),
         accepted=True,
         reason="within all limits",
