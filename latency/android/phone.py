@@ -31,6 +31,7 @@ Quiet = Callable[[], AbstractContextManager[None]]
 PUSH_TIMEOUT_S = 300.0
 REMOVE_TIMEOUT_S = 20.0
 LEASE_WAIT_S = 600.0
+INSTALL_LEASE_S = 600.0
 
 
 class SessionRunner(Protocol):
@@ -147,7 +148,9 @@ class AdbPhone:
             try:
                 facts = inspect(device, self._profile.folder)
                 self._require_same_device(device, facts)
-                self._connected = prepare(device, self._profile, facts, lambda name: None)
+                # Not while another host measures there, nor while it installs.
+                with leased(device, self._profile.folder, duration_s=INSTALL_LEASE_S, wait_s=LEASE_WAIT_S):
+                    self._connected = prepare(device, self._profile, facts, lambda name: None)
             except BaseException:
                 device.close()
                 raise
@@ -201,18 +204,20 @@ class AdbPhone:
                 self._require_same_output(timed, expected, settings)
                 return timed
 
-            record = measure_sessions(
-                attempt,
-                model,
-                self._identity(connected),
-                settings,
-                advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
-                "`mnas phones check` looks at each of these",
-                conditions=state,
-                scale=self._entry.scale,
-            )
-            device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
-            return record
+            try:
+                return measure_sessions(
+                    attempt,
+                    model,
+                    self._identity(connected),
+                    settings,
+                    advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
+                    "`mnas phones check` looks at each of these",
+                    conditions=state,
+                    scale=self._entry.scale,
+                )
+            finally:
+                if not device.closed:
+                    device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
 
     def _require_same_output(self, timed: Session, expected: float | None, settings: MeasurementSettings) -> None:
         if timed.loaded is not None and not same_output(timed.loaded.output_checksum, expected, settings):
