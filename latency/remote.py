@@ -26,6 +26,8 @@ MakePhones = Callable[[str], list[Phone]]
 
 OPEN_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 10.0
+# What a measurement may wait before it begins: for leases, for a push of the runtime.
+WAITING_TIMEOUT_S = 1800.0
 # Calls that one host serves at a time; each of its phones has one at most.
 CALLS_AT_A_TIME = 32
 
@@ -79,7 +81,9 @@ class RemotePhone:
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`."""
         # The phone keeps its own, shorter limits; this one is for a host that stands still.
-        timeout_s = OPEN_TIMEOUT_S + settings.load_timeout_s + 2 * settings.max_attempts * settings.window_timeout_s
+        attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
+        attempts = settings.sessions + settings.max_attempts
+        timeout_s = WAITING_TIMEOUT_S + settings.thermal_timeout_s + attempts * attempt_s
         record: LatencyRecord = self._host.ask("measure", self._index, model, settings, timeout_s=timeout_s)
         return record
 

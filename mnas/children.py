@@ -83,9 +83,9 @@ class ChildWorker:
         self._threads = 1 if device == "CPU" else None
         _die_with_parent()
 
-    def pid(self) -> int:
-        """Return the process, which a quiet window of the latency measurement stops for a moment."""
-        return os.getpid()
+    def place(self) -> tuple[str, int]:
+        """Return Ray's node and the process, which a quiet window of the latency measurement stops for a moment."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def prepare(self) -> None:
         """Load MindSpore, before the first child asks for it."""
@@ -143,8 +143,12 @@ class ChildPool:
         return self._threads.submit(self._train, architecture_to_dict(architecture), seed)
 
     def pids(self) -> list[int]:
-        """Return the processes of the workers that have started."""
-        return [slot.pid for slot in self._slots if slot.pid is not None]
+        """Return the processes of the workers on this machine that have started.
+
+        Those on other hosts disturb nothing here, and their process ids mean something else on this one.
+        """
+        here = ray.get_runtime_context().get_node_id()
+        return [slot.place[1] for slot in self._slots if slot.place is not None and slot.place[0] == here]
 
     def close(self) -> None:
         """Stop every worker; children in training are given up."""
@@ -189,17 +193,17 @@ class _Slot:
         self._actor_class = actor_class
         self._arguments = arguments
         self._actor: Any = None
-        self.pid: int | None = None
+        self.place: tuple[str, int] | None = None
 
     def start(self) -> None:
         """Start a worker; it loads MindSpore in the background."""
         self._actor = self._actor_class.remote(*self._arguments)
-        self._pid_reference = self._actor.pid.remote()
+        self._place_reference = self._actor.place.remote()
         self._actor.prepare.remote()
 
     def stop(self) -> None:
         """End the worker at once."""
-        self.pid = None
+        self.place = None
         ray.kill(self._actor)
 
     def restart(self, *, unless: bool) -> None:
@@ -211,8 +215,8 @@ class _Slot:
     def train(self, architecture: Mapping[str, Any], seed: int, timeout_s: float) -> _Reply:
         """Train one child on the worker. Raises TrialError where the worker dies, hangs or fails unexpectedly."""
         try:
-            if self.pid is None:
-                self.pid = ray.get(self._pid_reference, timeout=timeout_s)
+            if self.place is None:
+                self.place = ray.get(self._place_reference, timeout=timeout_s)
             reply: _Reply = ray.get(self._actor.train.remote(architecture, seed), timeout=timeout_s)
         except GetTimeoutError as error:
             message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
