@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     models = random_models(arguments.networks, arguments.image_size)

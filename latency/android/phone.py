@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -103,6 +104,7 @@ class AdbPhone:
         self._quiet = quiet if profile.shares_this_machine else nullcontext
         self._lock = threading.Lock()
         self._host = HostAnswer()
+        self._host_thread = ThreadPoolExecutor(1, thread_name_prefix="host-answer")
         self._connected: Connected | None = None
         self._reference_best_ms: float | None = device.reference_ms
 
@@ -118,10 +120,9 @@ class AdbPhone:
         phone computes something else than this host, `phone_changed` where another device answers at the address.
         """
         with self._lock:
-            expected = self._host.checksum(model, settings)
             connected = self._connect()
             try:
-                return self._measure(connected, model, expected, settings)
+                return self._measure(connected, model, settings)
             except CandidateError:
                 raise
             except BaseException:
@@ -133,7 +134,7 @@ class AdbPhone:
         """See `Phone`."""
         with self._lock:
             self._disconnect()
-            self._host.close()
+            self._host_thread.submit(self._host.close).result()
 
     def _disconnect(self) -> None:
         if self._connected is not None:
@@ -183,28 +184,25 @@ class AdbPhone:
             threads=self._profile.threads,
         )
 
-    def _measure(
-        self, connected: Connected, model: bytes, expected: float | None, settings: MeasurementSettings
-    ) -> LatencyRecord:
+    def _measure(self, connected: Connected, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         device, folder = connected.device, self._profile.folder
         attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
         with leased(device, folder, duration_s=attempt_s + REMOVE_TIMEOUT_S, wait_s=LEASE_WAIT_S) as renew:
             state = wait_until_cool(device, settings, renew)
             model_path = str(PurePosixPath(folder) / f"model-{model_sha256(model)[:16]}.onnx")
-            model_file = connected.runner.model_file(model, settings.load_timeout_s)
-            device.push(model_file, model_path, timeout_s=PUSH_TIMEOUT_S)
-
-            def attempt(_: bool) -> Session:
-                # A run of the runner is a session of its own, whether it is the first or another try.
-                renew()
-                with self._quiet():
-                    timed, self._reference_best_ms = connected.runner.session(
-                        model_path, settings, self._reference_best_ms
-                    )
-                self._require_same_output(timed, expected, settings)
-                return timed
-
             try:
+                expected = self._push(connected, model, model_path, settings)
+
+                def attempt(_: bool) -> Session:
+                    # A run of the runner is a session of its own, whether it is the first or another try.
+                    renew()
+                    with self._quiet():
+                        timed, self._reference_best_ms = connected.runner.session(
+                            model_path, settings, self._reference_best_ms
+                        )
+                    self._require_same_output(timed, expected, settings)
+                    return timed
+
                 return measure_sessions(
                     attempt,
                     model,
@@ -218,6 +216,20 @@ class AdbPhone:
             finally:
                 if not device.closed:
                     device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
+
+    def _push(self, connected: Connected, model: bytes, model_path: str, settings: MeasurementSettings) -> float | None:
+        """Push the model, and return the checksum of the host's output for it.
+
+        The host runs it meanwhile, not while it is timed: the phone may be this machine. Raises CandidateError where
+        the host's engine does not take or run the model, and the transport's PhoneError.
+        """
+        expected = self._host_thread.submit(self._host.checksum, model, settings)
+        try:
+            model_file = connected.runner.model_file(model, settings.load_timeout_s)
+            connected.device.push(model_file, model_path, timeout_s=PUSH_TIMEOUT_S)
+        finally:
+            wait([expected])
+        return expected.result()
 
     def _require_same_output(self, timed: Session, expected: float | None, settings: MeasurementSettings) -> None:
         if timed.loaded is not None and not same_output(timed.loaded.output_checksum, expected, settings):
