@@ -83,6 +83,12 @@ class LoadedModel:
             # Unknown and symbolic dimensions (the batch, as a rule) are 1.
             shape = [size if isinstance(size, int) and size > 0 else 1 for size in argument.shape]
             self._feed[argument.name] = fixed_input(shape, position)
+        # Bound once: handing arrays over at every run costs some 7 microseconds, a tenth of a small network's time.
+        self._binding = self._session.io_binding()
+        for name, array in self._feed.items():
+            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name, "cpu")
 
     def first_run(self) -> tuple[float, float | None]:
         """The first inference: its time in ms, and the sum of the absolute outputs (None if not finite)."""
@@ -103,7 +109,7 @@ class LoadedModel:
         deadline_ns = time.perf_counter_ns() + int(min_ms * 1e6)
         runs = 0
         while runs < min_runs or time.perf_counter_ns() < deadline_ns:
-            self._session.run(None, self._feed)
+            self._session.run_with_iobinding(self._binding)
             runs += 1
         return runs
 
@@ -112,7 +118,7 @@ class LoadedModel:
 
         Returns `wall_ms` and `cpu_ms` of each run, and `others_busy` of the machine just before it.
         """
-        run, feed = self._session.run, self._feed
+        run, binding = self._session.run_with_iobinding, self._binding
         wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
         wall_ms: list[float] = []
         cpu_ms: list[float] = []
@@ -123,7 +129,7 @@ class LoadedModel:
                 others_busy.append(busy)
             cpu_start = cpu_clock()
             wall_start = wall_clock()
-            run(None, feed)
+            run(binding)
             wall_end = wall_clock()
             cpu_end = cpu_clock()
             wall_ms.append((wall_end - wall_start) / 1e6)

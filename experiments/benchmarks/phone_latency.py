@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.phone_latency --rounds 5
 
 Starts Debian's adbd on loopback, adds it as a phone as `mnas phones add` does (timed, the push included), then measures
-networks of the paper's space alternately over adb and by `host`, and prints for each network the ratio of the medians,
+networks of a search space alternately over adb and by `host`, and prints for each network the ratio of the medians,
 for all of them Kendall's rank correlation, the spread of repeated sessions, and what a measurement costs besides its
 warm-up and its timed runs. Run it on a machine that does nothing else.
 """
@@ -55,12 +55,13 @@ class Compared:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="mnasnet", help="where the networks are drawn from (default: mnasnet)")
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    models = random_models(arguments.networks, arguments.image_size)
+    models = random_models(arguments.space, arguments.networks, arguments.image_size)
     with tempfile.TemporaryDirectory(prefix="mnas-phone-latency-") as folder:
         os.environ["MNAS_PHONES"] = str(Path(folder, "phones"))
         root = Path(folder, "debian")
@@ -74,9 +75,9 @@ def main() -> None:
         show(result)
 
 
-def random_models(count: int, image_size: int) -> dict[str, bytes]:
-    """Return networks drawn from the paper's space, as ONNX."""
-    space, generator = SearchSpace.load("mnasnet"), np.random.default_rng(0)
+def random_models(space_name: str, count: int, image_size: int) -> dict[str, bytes]:
+    """Return networks drawn from a search space, as ONNX."""
+    space, generator = SearchSpace.load(space_name), np.random.default_rng(0)
     architectures = [space.decode(space.sample(generator)) for _ in range(count)]
     return {
         f"network {number}": build_onnx(lower(architecture, image_size=image_size)).SerializeToString()
