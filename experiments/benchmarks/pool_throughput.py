@@ -2,11 +2,11 @@
 
     python -m experiments.benchmarks.pool_throughput --models 150 --rounds 5 --fault hangs
 
-Both phones are cores of this machine. The broken one is a real one, too: its runner is killed (`--fault dies`) or
-stopped until it is given up (`--fault hangs`) in each of its measurements. Rounds alternate between the healthy phone
-alone and both together, each with a fresh service as a search has it. Printed are every round's ratio of the two
-throughputs, and the share of the time in which the healthy phone was at work: what the pool costs, whatever else this
-machine does.
+Each phone is an adb daemon (Debian's) on this machine with a core of its own; with `--phones host`, a core without adb.
+The broken one is a real one, too: its runner is killed (`--fault dies`) or stopped until it is given up (`--fault hangs`)
+in each of its measurements. Rounds alternate between the healthy phone alone and both together, each with a service of
+its own as a search has it. Printed are every round's ratio of the two throughputs, and the share of the time in which
+the healthy phone was at work: what the pool costs, whatever else this machine does.
 
 All rules against disturbed timings are off, since two cores of one machine disturb each other, which phones do not. For
 the same reason the ratio is too low rather than too high: the broken phone's fresh runners take CPU time.
@@ -20,16 +20,25 @@ import json
 import os
 import signal
 import statistics
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
 
 from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
+from latency.android.phone import AdbPhone
 from latency.host import HostPhone
 from latency.reference import reference_model
 from mnas.latency_services import PATIENT
+from tests.latency.adb.adbd import Adbd
+from tests.latency.adb.debian import unpack_adb
+from tests.latency.android.phones import phone_profile, signal_runners
 
 SETTINGS = MeasurementSettings(
     warmup_min_ms=100.0,
@@ -39,22 +48,34 @@ SETTINGS = MeasurementSettings(
     others_busy_limit=1e3,
     drift_limit=1e3,
     calibration_s=0.0,
-    load_timeout_s=3.0,
+    load_timeout_s=2.0,
+    window_timeout_s=1.0,
 )
 FAULTS = {"dies": signal.SIGKILL, "hangs": signal.SIGSTOP}
 
 
-class HealthyPhone(HostPhone):
+class HealthyPhone:
     """A phone that knows how long it has been at work."""
 
-    busy_s = 0.0
+    def __init__(self, phone: Phone) -> None:
+        self._phone = phone
+        self.name = phone.name
+        self.busy_s = 0.0
+
+    def identify(self) -> PhoneIdentity:
+        """See `Phone`."""
+        return self._phone.identify()
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`."""
         started = time.monotonic()
-        record = super().measure(model, settings)
+        record = self._phone.measure(model, settings)
         self.busy_s += time.monotonic() - started
         return record
+
+    def close(self) -> None:
+        """See `Phone`."""
+        self._phone.close()
 
 
 @dataclass(frozen=True)
@@ -71,9 +92,9 @@ class BrokenPhone:
 
     name = "broken"
 
-    def __init__(self, core: int, fault: signal.Signals) -> None:
-        self._phone = HostPhone(self.name, core)
-        self._fault = fault
+    def __init__(self, phone: Phone, break_it: Callable[[], None]) -> None:
+        self._phone = phone
+        self._break_it = break_it
 
     def identify(self) -> PhoneIdentity:
         """See `Phone`."""
@@ -81,21 +102,55 @@ class BrokenPhone:
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`; never gives a record."""
-        self._phone.identify()  # From now on there is a runner.
-        timer = threading.Timer(0.05, self._send_fault)
-        timer.start()
+        self._phone.identify()  # From now on it is connected.
+        ended = threading.Event()
+        saboteur = threading.Thread(target=self._sabotage, args=(ended,))
+        saboteur.start()
         try:
             return self._phone.measure(model, settings)
         finally:
-            timer.join()
+            ended.set()
+            saboteur.join()
 
     def close(self) -> None:
         """See `Phone`."""
         self._phone.close()
 
-    def _send_fault(self) -> None:
-        if self._phone.runner_pid is not None:
-            os.kill(self._phone.runner_pid, self._fault)
+    def _sabotage(self, ended: threading.Event) -> None:
+        while not ended.wait(0.05):
+            self._break_it()
+
+
+@contextmanager
+def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
+    """Give a healthy and a broken phone, each a core of this machine."""
+    first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
+    broken = HostPhone("broken", first)
+
+    def break_it() -> None:
+        if broken.runner_pid is not None:
+            os.kill(broken.runner_pid, fault)
+
+    yield HostPhone("healthy", last), BrokenPhone(broken, break_it)
+
+
+@contextmanager
+def adb_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
+    """Give a healthy and a broken phone, each an adb daemon with a core of its own."""
+    first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
+        root = Path(folder, "debian")
+        root.mkdir()
+        unpack_adb(root)
+        with Adbd(root, Path(folder, "healthy")) as good, Adbd(root, Path(folder, "broken")) as bad:
+            healthy, broken = (
+                AdbPhone(msgspec.structs.replace(profile, core=core), device)
+                for core, (profile, device) in ((last, phone_profile(good)), (first, phone_profile(bad)))
+            )
+            yield healthy, BrokenPhone(broken, lambda: signal_runners(bad.folder, fault))
+
+
+PHONES = {"adb": adb_phones, "host": host_phones}
 
 
 def throughput(healthy: HealthyPhone, others: Sequence[Phone], models: int) -> Throughput:
@@ -118,16 +173,14 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=150, help="models in a round (default: 150)")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds (default: 5)")
     parser.add_argument("--fault", choices=FAULTS, default="dies", help="what the broken phone does (default: dies)")
+    parser.add_argument("--phones", choices=PHONES, default="adb", help="what plays the phones (default: adb)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    healthy = HealthyPhone("healthy", cores[-1])
-    broken = BrokenPhone(cores[0], FAULTS[arguments.fault])
     rounds = []
-    try:
+    with PHONES[arguments.phones](FAULTS[arguments.fault]) as (phone, broken):
+        healthy = HealthyPhone(phone)
         for _ in range(arguments.rounds):
             rounds.append((throughput(healthy, [], arguments.models), throughput(healthy, [broken], arguments.models)))
-    finally:
         healthy.close()
         broken.close()
     ratios = [together.models_per_s / alone.models_per_s for alone, together in rounds]
