@@ -10,7 +10,8 @@ Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mind
 from __future__ import annotations
 
 import mindspore
-from mindspore import ParameterTuple, Tensor, nn, ops
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from mnas.optimizers import create_optimizer
 from mnas.training_settings import FixedLossScale, TrainingSettings
@@ -28,7 +29,6 @@ class TrainingStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.gradients = Gradients(network, num_classes, settings)
         self.update = Update(network, settings, processes)
-        # A graph without these multiplications compiles faster; children have no use for them.
         self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)
         self.set_train()
 
@@ -42,13 +42,13 @@ class TrainingStep(nn.Cell):
         mask: Tensor | None = None,
     ) -> Tensor:
         """Take one step."""
-        loss, gradients = self.gradients(images, labels, loss_scale, mask)
+        loss, gradient = self.gradients(images, labels, loss_scale, mask)
         factor = 1.0 / loss_scale if self.scaled else None
-        return ops.depend(loss, self.update(gradients, factor, learning_rate, ema_decay))
+        return ops.depend(loss, self.update(gradient, factor, learning_rate, ema_decay))
 
 
 class AccumulatingStep(nn.Cell):
-    """Called with a part of a batch, adds up its gradients; `apply` then takes the step and starts anew.
+    """Called with a part of a batch, adds up its gradients; `finish` then takes the step and starts anew.
 
     Takes images, labels, the loss scale and a dropout mask or nothing, as `TrainingStep`; returns the part's mean loss
     and whether all its gradients are finite, in every process.
@@ -57,10 +57,9 @@ class AccumulatingStep(nn.Cell):
     def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, processes: int = 1) -> None:
         super().__init__(auto_prefix=False)
         self.gradients = Gradients(network, num_classes, settings)
-        self.sums = self.gradients.weights.clone("accumulated", "zeros")
         self.update = Update(network, settings, processes)
-        self.apply = _UpdateFromSums(self.sums, self.update)
-        self.map = ops.HyperMap()
+        self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
+        self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
         if processes > 1:
             self.add_up = ops.AllReduce()
@@ -70,32 +69,30 @@ class AccumulatingStep(nn.Cell):
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Add the gradients of some images."""
-        loss, gradients = self.gradients(images, labels, loss_scale, mask)
-        added = self.map(ops.assign_add, self.sums, gradients)
-        # A sum with a number that is not finite is not finite either; multiplied with 0 it becomes NaN.
-        doubt = ops.addn(self.map(_doubt, gradients))
+        loss, gradient = self.gradients(images, labels, loss_scale, mask)
+        # 0 where all are finite, and NaN, in every process, where one is not.
+        doubt = ops.sum(gradient * 0.0)
         if self.processes > 1:
             doubt = self.add_up(doubt)
-        return ops.depend(loss, added), ops.isfinite(doubt)
+        return ops.depend(loss, ops.assign_add(self.total, gradient)), ops.isfinite(doubt)
 
 
-class _UpdateFromSums(nn.Cell):
-    def __init__(self, sums: ParameterTuple, update: Update) -> None:
+class _UpdateFromTotal(nn.Cell):
+    def __init__(self, total: Parameter, update: Update) -> None:
         super().__init__(auto_prefix=False)
-        self.sums = sums
+        self.total = total
         self.update = update
-        self.map = ops.HyperMap()
 
     def construct(self, factor: Tensor, learning_rate: Tensor, ema_decay: Tensor, skip: Tensor) -> Tensor:
-        """Update with `factor` times the sums, unless `skip`; set them to zero."""
+        """Update with `factor` times the total, unless `skip`; set it to zero."""
         done = factor
         if not skip:
-            done = ops.depend(factor, self.update(self.sums, factor, learning_rate, ema_decay))
-        return ops.depend(done, self.map(ops.partial(_set_to_zero, done), self.sums))
+            done = ops.depend(factor, self.update(self.total, factor, learning_rate, ema_decay))
+        return ops.assign(self.total, ops.depend(ops.zeros_like(self.total), done))
 
 
 class Gradients(nn.Cell):
-    """Returns the mean loss of some images and the gradients of the trainable weights, multiplied by the loss scale."""
+    """Returns the mean loss of some images, and its gradient times the loss scale as one vector of all weights."""
 
     def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings) -> None:
         super().__init__(auto_prefix=False)
@@ -103,6 +100,7 @@ class Gradients(nn.Cell):
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing)
         self.weights = ParameterTuple(network.trainable_params())
         self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
+        self.map = ops.HyperMap()
 
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
@@ -111,48 +109,51 @@ class Gradients(nn.Cell):
 
     def construct(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, Tensor]:
         """Go forward and back."""
         (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
-        return loss, gradients
+        return loss, _concatenate(self.map(_flat, gradients))
 
 
 class Update(nn.Cell):
-    """Takes gradients and changes the weights: mean over processes, clipping, decay, optimizer, moving average."""
+    """Takes a gradient and changes the weights: mean over processes, clipping, decay, optimizer, moving average."""
 
     def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int) -> None:
         super().__init__(auto_prefix=False)
         self.weights = ParameterTuple(network.trainable_params())
-        self.optimizer = create_optimizer(settings.optimizer, self.weights)
-        self.decays = tuple(
-            settings.weight_decay if settings.weight_decay_on == "all" or parameter.ndim > 1 else 0.0
-            for parameter in self.weights
-        )
-        self.decayed = any(self.decays)
+        sizes = [weight.size for weight in self.weights]
+        self.size = sum(sizes)
+        self.starts = tuple(sum(sizes[:index]) for index in range(len(sizes)))
+        self.optimizer = create_optimizer(settings.optimizer, self.size)
+        decays = [
+            settings.weight_decay if settings.weight_decay_on == "all" or weight.ndim > 1 else 0.0
+            for weight in self.weights
+        ]
+        self.decayed = any(decays)
+        self.decays = Tensor(np.repeat(decays, sizes), mindspore.float32)
         self.clip_norm = settings.clip_norm
         self.processes = processes
         if processes > 1:
-            self.mean = nn.DistributedGradReducer(self.weights, mean=True, degree=processes)
+            self.add_up = ops.AllReduce()
         self.averaged = settings.ema is not None
         if settings.ema is not None:
             self.average = MovingAverage(network)
         self.map = ops.HyperMap()
 
-    def construct(
-        self, gradients: tuple[Tensor, ...], factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor
-    ) -> Tensor:
-        """Update with the gradients, times `factor` if there is one."""
+    def construct(self, gradient: Tensor, factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor) -> Tensor:
+        """Update with the gradient, times `factor` if there is one."""
         if factor is not None:
-            gradients = self.map(ops.partial(_multiply, factor), gradients)
+            gradient = gradient * factor
         if self.processes > 1:
-            gradients = self.mean(gradients)
+            gradient = self.add_up(gradient) / self.processes
         if self.clip_norm is not None:
-            gradients = ops.clip_by_global_norm(gradients, self.clip_norm)
+            norm = ops.sqrt(ops.sum(gradient * gradient))
+            gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))
         if self.decayed:
-            gradients = self.map(_add_decay, self.decays, self.weights, gradients)
-        updated = self.optimizer(learning_rate, gradients)
+            gradient = gradient + self.decays * _concatenate(self.map(_flat, self.weights))
+        step = self.optimizer(learning_rate, gradient)
+        updated = self.map(ops.partial(_subtract, step), self.starts, self.weights)
         if self.averaged:
-            updated = ops.depend(learning_rate, updated)
             return self.average(ops.depend(ema_decay, updated))
         return updated
 
@@ -160,15 +161,13 @@ class Update(nn.Cell):
 class MovingAverage(nn.Cell):
     """Keeps a moving average of all parameters of a network, batch-norm statistics included; it starts as their copy.
 
-    average <- decay average + (1 - decay) parameter
+    average <- average + (1 - decay) (parameter - average)
     """
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self.parameters = ParameterTuple(network.get_parameters())
         self.averages = self.parameters.clone("ema", "same")
-        for average in self.averages:
-            average.requires_grad = False
         self.map = ops.HyperMap()
 
     def construct(self, decay: Tensor) -> Tensor:
@@ -194,21 +193,18 @@ class SmoothedCrossEntropy(nn.Cell):
         return self.mean(self.cross_entropy(logits, targets)[0])
 
 
-def _multiply(factor: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * factor
+# Primitives compile faster than the functions of the same names.
+_reshape, _concatenate, _slice = ops.Reshape(), ops.Concat(), ops.Slice()
+_assign_add, _assign_sub = ops.AssignAdd(), ops.AssignSub()
 
 
-def _add_decay(decay: float, weight: Tensor, gradient: Tensor) -> Tensor:
-    return gradient + decay * weight if decay > 0 else gradient
+def _flat(tensor: Tensor) -> Tensor:
+    return _reshape(tensor, (-1,))
+
+
+def _subtract(step: Tensor, start: int, weight: Tensor) -> Tensor:
+    return _assign_sub(weight, _reshape(_slice(step, (start,), (weight.size,)), weight.shape))
 
 
 def _move(decay: Tensor, average: Tensor, parameter: Tensor) -> Tensor:
-    return ops.assign_add(average, (1.0 - decay) * (parameter - average))
-
-
-def _doubt(gradient: Tensor) -> Tensor:
-    return ops.sum(gradient * 0.0)
-
-
-def _set_to_zero(done: Tensor, total: Tensor) -> Tensor:
-    return ops.assign(total, ops.depend(ops.zeros_like(total), done))
+    return _assign_add(average, (1.0 - decay) * (parameter - average))

@@ -1,10 +1,17 @@
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import experiments
 from mnas.learning_rate import learning_rates
+from mnas.retrain.recipe import load_recipe
 from mnas.training_settings import Constant, Cosine, Schedule, Staircase, TrainingSettings
+
+RECIPES = Path(experiments.__path__[0]) / "recipes"
 
 
 def rates(schedule: Schedule, *, epochs: int = 10, steps_per_epoch: int = 4) -> list[float]:
@@ -18,6 +25,20 @@ def test_constant_is_the_learning_rate_at_every_step() -> None:
 
 def test_warm_up_rises_linearly_from_above_zero_to_the_peak() -> None:
     assert rates(Constant(warmup_epochs=1.25))[:7] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+
+
+def test_a_warm_up_from_zero_has_its_first_step_at_zero() -> None:
+    values = rates(Constant(warmup_epochs=1.25, warmup_from_zero=True))
+    assert values[:7] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5])
+
+
+def test_every_step_of_the_recipe_of_mindcv_has_the_rate_of_its_formula() -> None:
+    recipe = load_recipe(RECIPES / "mnasnet_0.75_ascend.yaml")
+    found = learning_rates(recipe.training, 625)
+    warmup = [0.016 * step / 3125 for step in range(3125)]
+    cosine = [1e-10 + (0.016 - 1e-10) / 2 * (1 + math.cos(math.pi * step / 215_625)) for step in range(215_625)]
+    assert len(found) == 218_750
+    np.testing.assert_allclose(found, warmup + cosine, rtol=1e-6, atol=1e-12)
 
 
 def test_cosine_starts_at_the_peak_and_is_halfway_down_in_the_middle() -> None:
