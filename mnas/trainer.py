@@ -78,12 +78,13 @@ class Trainer:
         device: Device = "CPU",
         threads: int | None = None,
         weights: Weights | None = None,
+        state: TrainerState | None = None,
     ) -> None:
-        """Build and compile, with `weights` or else with weights drawn from `seed`.
+        """Build and compile; start from `state`, or from `weights`, or else from weights drawn from `seed`.
 
         `seed` also decides the order of the images, their augmentation and the dropout. `plan` None takes whole batches
         in this process. Raises DataError where the images do not fit the network or fill no batch, WeightsError where
-        the weights are those of another network, and what `mindspore_errors` raises.
+        weights or state are those of another network or training, and what `mindspore_errors` raises.
         """
         check_source(network, source)
         if len(source) < settings.batch_size:
@@ -103,14 +104,17 @@ class Trainer:
             from mnas.network import build_network
             from mnas.training_step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):
+            start = weights if state is None else state.weights
             self._cell = build_network(
                 network,
-                initial_weights(network, seed) if weights is None else weights,
+                initial_weights(network, seed) if start is None else start,
                 norm_momentum=settings.norm_momentum,
                 precision=settings.precision,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
             self._step = step(self._cell, network.num_classes, settings, self._plan.ranks)
+            if state is not None:
+                self._restore(state)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
         # compile this one again at its first step. Collect the cells of earlier trainings first.
         gc.collect()
@@ -149,13 +153,6 @@ class Trainer:
                 good_steps=self._loss_scale.good_steps,
             )
 
-    def restore(self, state: TrainerState) -> None:
-        """Go back to a state. Raises WeightsError where it is that of another training."""
-        _assign(self._cell.get_parameters(), state.weights, "weights")
-        _assign(self._slots(), state.slots, "optimizer slots")
-        _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
-        self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
-
     @property
     def loss_scale(self) -> float:
         """The loss scale of the next step."""
@@ -168,6 +165,12 @@ class Trainer:
     def ema(self) -> dict[str, FloatArray] | None:
         """Return copies of their moving averages, None where the settings want none."""
         return _arrays(self._averages(), prefix="ema.") if self._settings.ema else None
+
+    def _restore(self, state: TrainerState) -> None:
+        # Only before the graphs have run: given new data later, two graphs would each go on with an array of their own.
+        _assign(self._slots(), state.slots, "optimizer slots")
+        _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
+        self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
 
     def _micro_batches(self, epoch: int, steps: range) -> Iterator[tuple[Batch, FloatArray | None]]:
         wanted = self._plan.micro_batches_of(steps)
@@ -198,7 +201,7 @@ class Trainer:
         # Reading a flag waits for the device, so only a dynamic scale looks at it.
         skipped = self._loss_scale.is_dynamic and not all(bool(finite.asnumpy()) for _, finite in results)
         factor = Tensor(np.float32(1 / (scale * len(results))))
-        self._step.apply(factor, learning_rate, decay, Tensor(skipped))
+        self._step.finish(factor, learning_rate, decay, Tensor(skipped))
         self._loss_scale.step_taken(skipped=skipped)
         return _Step(position, float(rate), [loss for loss, _ in results], skipped)
 
@@ -212,7 +215,7 @@ class Trainer:
         mask = (Tensor(np.ones(self._mask_shape, np.float32)),) if self._settings.dropout else ()
         if self._accumulates:
             self._step.compile(images, labels, number, *mask)
-            self._step.apply.compile(number, number, number, Tensor(False))
+            self._step.finish.compile(number, number, number, Tensor(False))
         else:
             self._step.compile(images, labels, number, number, number, *mask)
 

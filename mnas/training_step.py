@@ -48,7 +48,7 @@ class TrainingStep(nn.Cell):
 
 
 class AccumulatingStep(nn.Cell):
-    """Called with a part of a batch, adds up its gradients; `apply` then takes the step and starts anew.
+    """Called with a part of a batch, adds up its gradients; `finish` then takes the step and starts anew.
 
     Takes images, labels, the loss scale and a dropout mask or nothing, as `TrainingStep`; returns the part's mean loss
     and whether all its gradients are finite, in every process.
@@ -59,7 +59,7 @@ class AccumulatingStep(nn.Cell):
         self.gradients = Gradients(network, num_classes, settings)
         self.update = Update(network, settings, processes)
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
-        self.apply = _UpdateFromTotal(self.total, self.update)
+        self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
         if processes > 1:
             self.add_up = ops.AllReduce()

@@ -62,10 +62,15 @@ def retrain(
         if last is not None and last.position.epoch == settings.epochs:
             return _result(run) if process.is_first else None
         trainer = Trainer(
-            network, settings, data.train, seed=recipe.seed, plan=plan, device=recipe.device, threads=recipe.threads
+            network,
+            settings,
+            data.train,
+            seed=recipe.seed,
+            plan=plan,
+            device=recipe.device,
+            threads=recipe.threads,
+            state=None if last is None else trainer_state(last),
         )
-        if last is not None:
-            trainer.restore(trainer_state(last))
         position = Position() if last is None else last.position
         writer = None
         if process.is_first:

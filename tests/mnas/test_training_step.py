@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training_settings import TrainingSettings
+from mnas.training_settings import Sgd, TrainingSettings
 
 Array = NDArray[np.float64]
 
@@ -81,3 +81,26 @@ def test_clipping_scales_all_gradients_to_the_global_norm() -> None:
     _, weight, bias = take_step(clip_norm=clip)
     np.testing.assert_allclose(weight, WEIGHT - 0.5 * weight_gradient / 4, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(bias, BIAS - 0.5 * bias_gradient / 4, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulated_parts_take_the_step_of_the_whole_batch() -> None:
+    prepare_mindspore()
+    import mindspore
+    from mindspore import Tensor
+
+    from mnas.training_step import AccumulatingStep
+
+    _, weight_gradient, bias_gradient = loss_and_gradients(0.0)
+    dense = mindspore.nn.Dense(5, 3)
+    dense.weight.set_data(Tensor(WEIGHT, mindspore.float32))
+    dense.bias.set_data(Tensor(BIAS, mindspore.float32))
+    settings = TrainingSettings(epochs=1, learning_rate=0.5, optimizer=Sgd(momentum=0))
+    step = AccumulatingStep(dense, 3, settings)
+    rate, scale, factor = (Tensor(number, mindspore.float32) for number in (0.5, 4.0, 1 / (4.0 * 3)))
+    for skip in (True, False):  # the second batch must not see the first one's gradients
+        for part in (slice(0, 2), slice(2, 4), slice(4, 6)):
+            _, finite = step(Tensor(INPUTS[part], mindspore.float32), Tensor(LABELS[part], mindspore.int32), scale)
+            assert bool(finite.asnumpy())
+        step.finish(factor, rate, rate, Tensor(skip))
+    np.testing.assert_allclose(dense.weight.asnumpy(), WEIGHT - 0.5 * weight_gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(dense.bias.asnumpy(), BIAS - 0.5 * bias_gradient, rtol=1e-4, atol=1e-6)

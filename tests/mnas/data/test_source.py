@@ -129,6 +129,21 @@ def test_an_epoch_can_be_left_early(source: ImageSource) -> None:
     assert np.array_equal(first, epoch(source)[0][0])
 
 
+@pytest.mark.parametrize("chosen", [range(1, 4), range(1, 4, 2), range(0)], ids=["a stretch", "every other", "none"])
+def test_some_batches_of_an_epoch_are_those_of_the_whole(source: ImageSource, chosen: range) -> None:
+    whole = epoch(source, seed=2)
+    part = list(source.training_batches(BATCH_SIZE, seed=2, epoch=0, batches=chosen))
+    assert labels(part) == labels([whole[index] for index in chosen])
+    for (images, _), index in zip(part, chosen, strict=True):
+        np.testing.assert_array_equal(images, whole[index][0])
+
+
+def test_a_batch_beyond_the_epoch_is_refused(source: ImageSource) -> None:
+    available = len(source) // BATCH_SIZE
+    with pytest.raises(IndexError, match=f"beyond the {available} batches"):
+        next(iter(source.training_batches(BATCH_SIZE, seed=1, epoch=0, batches=range(available, available + 1))))
+
+
 def test_the_order_does_not_depend_on_the_batch_size(source: ImageSource) -> None:
     small = labels(epoch(source))
     large = labels(list(source.training_batches(6, seed=1, epoch=0)))

@@ -55,6 +55,26 @@ def test_inception_cuts_random_parts_of_the_original_picture(tmp_path: Path, mak
     assert brightness.max() < 239
 
 
+def test_jitter_changes_brightness_by_no_more_than_its_share(directory: Path) -> None:
+    for path in (directory / "train").rglob("*.png"):
+        Image.new("RGB", (40, 30), (120, 120, 120)).save(path)  # one grey has no contrast nor saturation to change
+    source = streamed(directory, augment="inception", color_jitter=0.4)
+    (images, _), *_ = source.training_batches(12, seed=1, epoch=0)
+    brightness = colours(source, images)
+    assert np.ptp(brightness) > 20
+    assert brightness.min() >= 0.6 * 120 - 1
+    assert brightness.max() <= 1.4 * 120 + 1
+
+
+def test_a_resumed_epoch_has_the_crops_and_colours_that_were_left(directory: Path) -> None:
+    source = streamed(directory, augment="inception", color_jitter=0.4)
+    chosen = range(1, 3)
+    first, second = (list(source.training_batches(4, seed=1, epoch=0, batches=chosen)) for _ in range(2))
+    for (images, labels), (again, labels_again) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+
+
 def test_streaming_agrees_with_decoding_to_memory(tmp_path: Path, make_folder: MakeFolder) -> None:
     directory = make_folder(tmp_path, size=(16, 16))
     for number, path in enumerate((directory / "train").rglob("*.png")):

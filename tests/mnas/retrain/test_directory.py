@@ -1,0 +1,103 @@
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
+from mnas.data import DigitsSettings
+from mnas.directory_lock import RunDirectoryError
+from mnas.retrain.directory import RetrainDirectory, open_directory
+from mnas.retrain.recipe import Recipe
+from mnas.training_settings import TrainingSettings
+from mnas.weights import initial_weights
+from search_space import Architecture, ArchitectureFile, parse_block
+
+RECIPE = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=2, learning_rate=0.1))
+ARCHITECTURE = ArchitectureFile(
+    Architecture((parse_block("r1_k3_s22_e3_i8_o8"),), stem_filters=8, head_filters=16), name="small"
+)
+
+
+def checkpoint(epoch: int, top1: float, loss: float = 1.0) -> Checkpoint:
+    form = InputForm(
+        image_size=16, channels=1, mean=(0.5,), std=(0.25,), evaluation_crop=1.0, class_names=("cat", "dog")
+    )
+    empty = Checkpoint(ARCHITECTURE, form, {})
+    return replace(
+        empty,
+        weights=initial_weights(empty.network(), seed=0),
+        training={"rmsprop.square": initial_weights(empty.network(), seed=0)["stem.conv.weight"]},
+        position=Position(epoch=epoch, step=10 * epoch),
+        accuracy=Accuracy(top1=top1, top5=1.0, loss=loss, images=8, of_ema=False),
+    )
+
+
+def test_the_best_checkpoints_are_kept_the_best_first(tmp_path: Path) -> None:
+    run = RetrainDirectory(tmp_path)
+    for epoch, top1, loss in ((1, 0.2, 1.0), (2, 0.5, 1.0), (3, 0.4, 1.0), (4, 0.5, 0.9), (5, 0.1, 1.0)):
+        run.write_if_best(checkpoint(epoch, top1, loss), keep=3)
+    assert [path.name for path in run.best_files()] == [f"epoch-000{epoch}.safetensors" for epoch in (4, 2, 3)]
+
+
+def test_a_best_checkpoint_has_what_evaluation_needs_only(tmp_path: Path) -> None:
+    run = RetrainDirectory(tmp_path)
+    run.write_if_best(checkpoint(1, 0.5), keep=1)
+    kept = read_checkpoint(run.best_files()[0])
+    assert kept.training == {}
+    assert kept.accuracy is not None
+    assert kept.weights.keys() == checkpoint(1, 0.5).weights.keys()
+
+
+def test_none_is_kept_on_request(tmp_path: Path) -> None:
+    RetrainDirectory(tmp_path).write_if_best(checkpoint(1, 0.5), keep=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_training_is_resumed(tmp_path: Path) -> None:
+    for _ in range(2):
+        with open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"):
+            pass
+
+
+def test_what_does_not_alter_the_training_may_change(tmp_path: Path) -> None:
+    with open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"):
+        pass
+    with open_directory(tmp_path / "run", msgspec.structs.replace(RECIPE, keep_best=9), ARCHITECTURE, "data"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("recipe", "architecture", "data", "message"),
+    [
+        (msgspec.structs.replace(RECIPE, seed=1), ARCHITECTURE, "data", r"started differently \(seed: 0 -> 1\)"),
+        (RECIPE, replace(ARCHITECTURE, name="other"), "data", "architecture name: small -> other"),
+        (RECIPE, ARCHITECTURE, "other", "the data has changed"),
+    ],
+    ids=["recipe", "architecture", "data"],
+)
+def test_another_training_is_refused(
+    tmp_path: Path, recipe: Recipe, architecture: ArchitectureFile, data: str, message: str
+) -> None:
+    with open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"):
+        pass
+    with (
+        pytest.raises(RunDirectoryError, match=message),
+        open_directory(tmp_path / "run", recipe, architecture, data),
+    ):
+        pass
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RunDirectoryError, match="not empty"), open_directory(tmp_path, RECIPE, ARCHITECTURE, "data"):
+        pass
+
+
+def test_two_trainings_cannot_share_a_directory(tmp_path: Path) -> None:
+    with (
+        open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"),
+        pytest.raises(RunDirectoryError, match="another mnas retrain is working"),
+        open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"),
+    ):
+        pass

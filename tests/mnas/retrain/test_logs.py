@@ -1,0 +1,77 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from mnas.errors import MnasError
+from mnas.retrain.logs import EpochRow, StepRow, open_logs
+
+
+def epoch_row(epoch: int) -> EpochRow:
+    return EpochRow(
+        epoch=epoch,
+        step=10 * epoch,
+        learning_rate=0.1,
+        train_loss=1.5,
+        top1=0.25 if epoch % 2 else None,
+        top5=None,
+        loss=None,
+        images_per_s=100.0,
+        ms_per_step=20.0,
+        train_s=2.0,
+        validate_s=0.5,
+    )
+
+
+def step_row(step: int) -> StepRow:
+    return StepRow(step=step, epoch=1, train_loss=1 / step, learning_rate=0.1, loss_scale=1.0, skipped=0)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_are_on_disk_at_once_and_unknown_values_are_empty(tmp_path: Path) -> None:
+    with open_logs(tmp_path, step=0) as logs:
+        logs.epoch(epoch_row(1))
+        logs.epoch(epoch_row(2))
+        assert [(row["epoch"], row["top1"]) for row in rows(tmp_path / "epochs.csv")] == [("1", "0.25"), ("2", "")]
+
+
+def test_what_was_logged_beyond_the_checkpoint_is_removed(tmp_path: Path) -> None:
+    with open_logs(tmp_path, step=0) as logs:
+        for step in (5, 10, 15, 20, 25):
+            logs.steps(step_row(step))
+        logs.epoch(epoch_row(1))
+        logs.epoch(epoch_row(2))
+    with open_logs(tmp_path, step=15) as logs:
+        logs.steps(step_row(20))
+    assert [row["step"] for row in rows(tmp_path / "steps.csv")] == ["5", "10", "15", "20"]
+    assert [row["step"] for row in rows(tmp_path / "epochs.csv")] == ["10"]
+
+
+def test_half_a_row_is_dropped(tmp_path: Path) -> None:
+    with open_logs(tmp_path, step=0) as logs:
+        logs.steps(step_row(5))
+    path = tmp_path / "steps.csv"
+    path.write_text(path.read_text() + "10,1,0.")
+    with open_logs(tmp_path, step=20):
+        assert [row["step"] for row in rows(path)] == ["5"]
+
+
+def test_another_table_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "steps.csv").write_text("my,own,notes\n")
+    with pytest.raises(MnasError, match=r"steps\.csv: its columns are not step, epoch"), open_logs(tmp_path, step=0):
+        pass
+    assert (tmp_path / "steps.csv").read_text() == "my,own,notes\n"
+
+
+def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
+    with open_logs(tmp_path, step=0) as logs:
+        logs.steps(step_row(5))
+        logs.epoch(epoch_row(1))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    for tag in (b"train/loss", b"train/learning_rate", b"test/top1", b"speed/images_per_s"):
+        assert tag in content

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+import experiments
+from mnas.data import DigitsSettings, ImageFolderSettings
+from mnas.errors import ConfigurationError
+from mnas.retrain.recipe import Recipe, load_recipe
+from mnas.training_settings import TrainingSettings
+from search_space import DocumentError
+
+RECIPES = sorted((Path(experiments.__path__[0]) / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_that_come_with_mnas_are_valid(path: Path) -> None:
+    assert load_recipe(path).training.epochs >= 10
+
+
+def test_the_recipe_of_mindcv_takes_the_published_number_of_steps() -> None:
+    recipe = load_recipe(Path(experiments.__path__[0]) / "recipes" / "mnasnet_0.75_ascend.yaml")
+    steps_per_epoch = 1_281_167 // recipe.training.batch_size
+    assert (steps_per_epoch, steps_per_epoch * recipe.training.epochs) == (625, 218_750)
+
+
+def test_an_unknown_key_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {format: digits}\ntraining: {epochs: 2, learning_rate: 0.1, lable_smoothing: 0.1}\n")
+    with pytest.raises(DocumentError, match=r"recipe\.yaml: unknown key 'training\.lable_smoothing'.*label_smoothing"):
+        load_recipe(path)
+
+
+def test_data_can_be_elsewhere() -> None:
+    data = ImageFolderSettings(directory="here")
+    recipe = Recipe(data=data, training=TrainingSettings(epochs=1, learning_rate=0.1))
+    moved = recipe.with_data_directory("there").data
+    assert isinstance(moved, ImageFolderSettings)
+    assert moved.directory == "there"
+
+
+def test_the_digits_are_in_no_directory() -> None:
+    recipe = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=1, learning_rate=0.1))
+    with pytest.raises(ConfigurationError, match="leave --data out"):
+        recipe.with_data_directory("there")

@@ -1,0 +1,143 @@
+"""The trainer's state, micro-batches and precisions, on a small network and the digits."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mnas.batch_plan import BatchPlan
+from mnas.data import DigitsSettings, ImageSource, load_full_data
+from mnas.errors import WeightsError
+from mnas.trainer import Trainer, TrainerState
+from mnas.training_settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
+from search_space import Architecture, lower, parse_block
+
+NETWORK = lower(
+    Architecture(
+        (parse_block("r1_k3_s22_e1_i8_o8_conv"), parse_block("r1_k3_s22_e3_i8_o8_se0.25")),
+        stem_filters=8,
+        head_filters=32,
+    ),
+    image_size=16,
+    channels=1,
+    num_classes=10,
+)
+SETTINGS = TrainingSettings(
+    epochs=3,
+    batch_size=32,
+    learning_rate=0.01,
+    label_smoothing=0.1,
+    weight_decay=1e-4,
+    dropout=0.2,
+    norm_momentum=0.9,
+    ema=Ema(decay=0.9),
+)
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture(scope="module")
+def source() -> ImageSource:
+    return load_full_data(DigitsSettings(image_size=16)).train
+
+
+@pytest.fixture(scope="module")
+def make_trainer(source: ImageSource) -> MakeTrainer:
+    def make(settings: TrainingSettings = SETTINGS, **options: Any) -> Trainer:
+        return Trainer(NETWORK, settings, source, seed=3, threads=1, **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trainer(make_trainer: MakeTrainer) -> Trainer:
+    return make_trainer()
+
+
+def assert_equal(found: TrainerState, expected: TrainerState, rtol: float = 0.0) -> None:
+    for part in ("weights", "ema", "slots"):
+        ours, theirs = getattr(found, part) or {}, getattr(expected, part) or {}
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            np.testing.assert_allclose(ours[name], value, rtol=rtol, atol=rtol, err_msg=f"{part} {name}")
+    assert (found.loss_scale, found.good_steps) == (expected.loss_scale, expected.good_steps)
+
+
+@pytest.mark.parametrize("plan", [None, BatchPlan(32, 16)], ids=["whole batches", "accumulated"])
+def test_a_resumed_training_takes_the_steps_that_would_have_come(
+    make_trainer: MakeTrainer, plan: BatchPlan | None
+) -> None:
+    first = make_trainer(plan=plan)
+    start = first.state()
+    list(first.steps(1, range(4)))
+    middle = first.state()
+    uninterrupted = list(first.steps(1, range(4, 9)))
+    end = first.state()
+    for name in ("rmsprop.square", "rmsprop.velocity"):
+        assert not np.array_equal(middle.slots[name], start.slots[name])
+    assert middle.ema is not None
+    assert not np.array_equal(middle.ema["stem.norm.moving_mean"], middle.weights["stem.norm.moving_mean"])
+
+    second = make_trainer(plan=plan, state=middle)
+    assert_equal(second.state(), middle)
+    resumed = list(second.steps(1, range(4, 9)))
+    assert [(report.step, report.learning_rate) for report in resumed] == [
+        (report.step, report.learning_rate) for report in uninterrupted
+    ]
+    assert [report.loss for report in resumed] == pytest.approx([report.loss for report in uninterrupted], abs=1e-5)
+    assert_equal(second.state(), end, rtol=1e-4)
+
+
+def test_reports_count_their_steps_over_the_whole_training(trainer: Trainer) -> None:
+    reports = list(trainer.steps(2, range(40, 43)))
+    positions = [2 * trainer.steps_per_epoch + step for step in (40, 41, 42)]
+    assert [report.step for report in reports] == positions
+    assert [report.learning_rate for report in reports] == [float(trainer.learning_rates[each]) for each in positions]
+
+
+def test_the_state_of_another_training_is_refused(trainer: Trainer, make_trainer: MakeTrainer) -> None:
+    state = trainer.state()
+    short = np.zeros(3, np.float32)
+    with pytest.raises(WeightsError, match=r"optimizer slots are those of another training: 'rmsprop\.square'"):
+        make_trainer(state=dataclasses.replace(state, slots={"sgd.velocity": short}))
+    with pytest.raises(WeightsError, match=r"'rmsprop\.square' has shape \(3,\)"):
+        make_trainer(state=dataclasses.replace(state, slots={**state.slots, "rmsprop.square": short}))
+
+
+@pytest.mark.parametrize("precision", ["O1", "O2", "O3"])
+def test_float16_trains_nearly_as_float32_does(make_trainer: MakeTrainer, precision: str) -> None:
+    exact = [report.loss for report in make_trainer().steps(0, range(5))]
+    settings = msgspec.structs.replace(SETTINGS, precision=precision, loss_scale=FixedLossScale(scale=128))
+    halved = [report.loss for report in make_trainer(settings).steps(0, range(5))]
+    assert halved == pytest.approx(exact, abs=0.02)
+    assert halved != exact
+
+
+def test_a_loss_scale_of_a_power_of_two_changes_nothing_in_float32(make_trainer: MakeTrainer) -> None:
+    plain = make_trainer()
+    scaled = make_trainer(msgspec.structs.replace(SETTINGS, loss_scale=FixedLossScale(scale=256)))
+    for each in (plain, scaled):
+        list(each.steps(0, range(3)))
+    for name, value in plain.weights().items():
+        np.testing.assert_allclose(scaled.weights()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_with_infinite_gradients_is_skipped_and_lowers_the_scale(make_trainer: MakeTrainer) -> None:
+    settings = msgspec.structs.replace(SETTINGS, precision="O1", loss_scale=DynamicLossScale(initial_scale=2.0**30))
+    trainer = make_trainer(settings)
+    before = trainer.state()
+    skipped: list[bool] = []
+    while True:
+        (report,) = trainer.steps(0, range(len(skipped), len(skipped) + 1))
+        skipped.append(report.skipped)
+        if not report.skipped:
+            break
+        after = trainer.state()
+        for name in before.slots:
+            np.testing.assert_array_equal(after.slots[name], before.slots[name])
+        np.testing.assert_array_equal(after.weights["classifier.weight"], before.weights["classifier.weight"])
+    assert 1 <= skipped.count(True) < 30
+    assert trainer.loss_scale == 2.0 ** (30 - skipped.count(True))
+    assert not np.array_equal(trainer.weights()["classifier.weight"], before.weights["classifier.weight"])
