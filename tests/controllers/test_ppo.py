@@ -69,6 +69,7 @@ def test_the_paper_preset_has_the_published_settings() -> None:
         "baseline_decay": 0.95,
         "batch_size": 20,
         "priority_queue_size": 0,
+        "neighbour_rate": 0.0,
         "distinct": False,
     }
     assert {name: state[f"hyperparameter_{name}"] for name in published} == published
@@ -113,18 +114,20 @@ def test_the_log_probability_of_a_foreign_architecture_is_the_present_one() -> N
 
 
 def test_the_priority_queue_keeps_the_best_in_order_and_each_architecture_once() -> None:
-    controller = create("ppo", (9,), seed=0, priority_queue_size=3)
+    controller = create("ppo", (9,), seed=0)
     controller.tell([(0,), (1,), (2,), (3,), (0,), (4,), (4,)], [0.1, 0.5, 0.3, 0.3, 0.4, 0.9, 0.2])
     state = controller.state()
-    elite, rewards = state["elite"], state["elite_rewards"]
+    elite, rewards = state["best"], state["best_rewards"]
     assert isinstance(elite, np.ndarray)
     assert isinstance(rewards, np.ndarray)
-    assert elite.tolist() == [[4], [1], [0]]
-    assert rewards.tolist() == [0.9, 0.5, 0.4]
+    assert elite.tolist() == [[4], [1], [0], [2], [3]]
+    assert rewards.tolist() == [0.9, 0.5, 0.4, 0.3, 0.3]
 
 
 def test_standardised_advantages_ignore_shift_and_scale_of_rewards() -> None:
-    plain, moved = (create("ppo", SIZES, seed=0, batch_size=5, hidden_units=4) for _ in range(2))
+    plain, moved = (
+        create("ppo", SIZES, seed=0, batch_size=5, hidden_units=4, advantage="standardised") for _ in range(2)
+    )
     proposals = plain.ask(5)
     moved.ask(5)
     rewards = [additive_reward(proposal) for proposal in proposals]
