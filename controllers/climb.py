@@ -65,8 +65,7 @@ class Climb:
         """
         if len(self.latest) < _MIN_RESULTS:
             return None, False
-        best = {result.architecture for result in self.best}
-        known = self.best + [result for result in self.latest if result.architecture not in best]
+        known = list(dict.fromkeys(self.best + self.latest))
         surrogate = Surrogate(
             np.array([result.architecture for result in known]),
             normal_scores(np.array([result.reward for result in known])),
