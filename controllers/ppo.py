@@ -64,7 +64,7 @@ class PpoHyperparameters:
     )
     priority_queue_weight: float = number(1.0, "weight of their mean log-probability", low=0.0, high=100.0)
     neighbour_rate: float = number(
-        0.8,
+        0.9,
         "probability that a proposal is a neighbour of the best instead of a sample of the policy; with distinct",
         low=0.0,
         high=1.0,
