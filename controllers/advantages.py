@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controllers.lstm_policy import Floats
+from controllers.arrays import Floats
 
 
 def standardised(values: Floats) -> Floats:

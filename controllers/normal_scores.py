@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from controllers.lstm_policy import Floats
+from controllers.arrays import Floats
 
 
 def normal_scores(rewards: Floats) -> Floats:

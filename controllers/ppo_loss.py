@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.lstm_policy import Floats, Indices, LstmPolicy
+from controllers.arrays import Floats, Indices
+from controllers.lstm_policy import LstmPolicy
 
 MAX_LOG_RATIO = 10.0
 """Log-ratios of new to old probability are clamped to +-10, for exp of a larger one may overflow."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from controllers.adam import Adam, read_adam, shorten
 from controllers.advantages import above_moving_average
+from controllers.arrays import Floats, Indices
 from controllers.controller import Architecture, ControllerError, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer, number, switch
-from controllers.lstm_policy import Floats, Indices, LstmPolicy
+from controllers.lstm_policy import LstmPolicy
 from controllers.policy_sampling import sample, sample_unseen
 from controllers.ppo_loss import entropy_term
 from controllers.results import Result, read_results, results_entries

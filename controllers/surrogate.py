@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from controllers.lstm_policy import Floats, Indices
+from controllers.arrays import Floats, Indices
 
 _LENGTH_SCALE = 0.5
 """Share of decisions in which two architectures differ whose scores correlate by 1/e."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers.lstm_policy import Floats, Indices
+from controllers.arrays import Floats, Indices
 from controllers.surrogate import Surrogate, expected_improvement
 
 DECISIONS = 10
