@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+
+from controllers.controller import State
+from controllers.state import read_count, read_floats
 
 MEAN_DECAY = 0.9
 VARIANCE_DECAY = 0.999
@@ -33,3 +38,32 @@ class Adam:
         mean = self.mean / (1 - MEAN_DECAY**self.steps)
         variance = self.variance / (1 - VARIANCE_DECAY**self.steps)
         parameters -= self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
+
+    def entries(self) -> dict[str, State]:
+        """Return the optimizer's part of a state."""
+        return {
+            "adam_mean": self.mean.copy(),
+            "adam_variance": self.variance.copy(),
+            "adam_steps": self.steps,
+        }
+
+
+def read_adam(state: Mapping[str, State], size: int, learning_rate: float) -> Adam:
+    """Return the optimizer whose `entries` are in the state.
+
+    Raises:
+        ControllerError: if they are missing or damaged.
+    """
+    adam = Adam(size, learning_rate)
+    adam.mean = read_floats(state, "adam_mean", size)
+    adam.variance = read_floats(state, "adam_variance", size)
+    adam.steps = read_count(state, "adam_steps")
+    return adam
+
+
+def shorten(gradient: NDArray[np.float64], max_norm: float) -> None:
+    """Scale a gradient in place to `max_norm` if it is longer."""
+    # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
+    norm = float(np.sqrt((gradient * gradient).sum()))
+    if norm > max_norm:
+        gradient *= max_norm / norm

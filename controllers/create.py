@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controllers import hyperparameters, local_search, ppo, random_search, regularized_evolution
+from controllers import hyperparameters, local_search, ppo, random_search, regularized_evolution, reinforce
 from controllers.controller import Controller, ControllerError, check_decision_sizes, check_seed
 from controllers.hyperparameters import Hyperparameter
 from search_space.names import did_you_mean
@@ -47,6 +47,8 @@ def create(name: str, decision_sizes: Sequence[int], *, seed: int, **values: obj
         return regularized_evolution.RegularizedEvolution(
             sizes, seed, hyperparameters.build(name, regularized_evolution.EvolutionHyperparameters, values)
         )
+    if name == "reinforce":
+        return reinforce.Reinforce(sizes, seed, hyperparameters.build(name, reinforce.ReinforceHyperparameters, values))
     if name == "ppo":
         preset = values.pop("preset", "tuned")
         if not isinstance(preset, str) or preset not in ppo.PRESETS:
@@ -90,8 +92,13 @@ def strategies() -> tuple[Strategy, ...]:
             hyperparameters.describe(regularized_evolution.EvolutionHyperparameters),
         ),
         Strategy(
+            "reinforce",
+            "RNN controller trained by the plain policy gradient",
+            hyperparameters.describe(reinforce.ReinforceHyperparameters),
+        ),
+        Strategy(
             "ppo",
-            "RNN controller trained by proximal policy optimization",
+            "RNN controller trained by proximal policy optimization, with neighbours that a surrogate picks",
             (preset, *hyperparameters.describe(ppo.PpoHyperparameters)),
         ),
     )

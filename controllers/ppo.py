@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.adam import Adam
+from controllers.adam import Adam, read_adam, shorten
+from controllers.advantages import above_moving_average, standardised
+from controllers.arrays import Floats
+from controllers.climb import MEMORY_SIZE, Climb, read_climb
 from controllers.controller import Architecture, ControllerError, State, check_count, check_results
-from controllers.history import History
+from controllers.history import History, read_history
 from controllers.hyperparameters import choice, integer, number, switch
-from controllers.lstm_policy import Floats, LstmPolicy
+from controllers.lstm_policy import LstmPolicy
+from controllers.normal_scores import normal_scores
+from controllers.policy_sampling import Sample, log_probability, sample, sample_unseen
 from controllers.ppo_loss import Batch, LossTerms, loss_and_gradient
+from controllers.results import Result, read_results, results_entries
 from controllers.state import (
     architectures_entry,
     check_identity,
@@ -30,7 +36,7 @@ from controllers.state import (
 class PpoHyperparameters:
     """Hyper-parameters of PPO; the defaults are the preset `tuned`."""
 
-    hidden_units: int = integer(100, "units of the LSTM layer", low=1, high=4096)
+    hidden_units: int = integer(32, "units of the LSTM layer", low=1, high=4096)
     embedding_units: int = integer(32, "length of the vector that stands for a choice", low=1, high=4096)
     init_scale: float = number(0.1, "parameters start uniform in +- this", low=1e-6, high=10.0)
     learning_rate: float = number(0.01, "learning rate of Adam", low=1e-8, high=1.0)
@@ -45,18 +51,25 @@ class PpoHyperparameters:
     max_gradient_norm: float = number(1.0, "longer gradients are scaled to this norm", low=1e-6, high=1e9)
     entropy_weight: float = number(0.1, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0)
     advantage: str = choice(
-        "standardised",
-        "a reward is compared with its batch's mean and standard deviation, or with a moving average (ema)",
-        options=("standardised", "ema"),
+        "ranked",
+        "rewards are compared within their batch by rank (ranked) or by size (standardised), or with a moving "
+        "average (ema)",
+        options=("ranked", "standardised", "ema"),
     )
     baseline_decay: float = number(0.95, "decay of the moving average; for advantage ema", low=0.0, high=1.0)
     priority_queue_size: int = integer(
         5,
         "best architectures whose log-probability is raised in every update; 0 turns it off",
         low=0,
-        high=10_000,
+        high=MEMORY_SIZE,
     )
     priority_queue_weight: float = number(1.0, "weight of their mean log-probability", low=0.0, high=100.0)
+    neighbour_rate: float = number(
+        0.9,
+        "probability that a proposal is a neighbour of the best instead of a sample of the policy; with distinct",
+        low=0.0,
+        high=1.0,
+    )
     distinct: bool = switch(True, "never propose an architecture that was proposed or told before")
 
 
@@ -66,25 +79,23 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     # Zoph et al. (2018), appendix A, as far as it goes: it names neither epochs nor clipping, which are
     # PPO's usual ones. Meant for thousands of evaluations.
     "paper": {
+        "hidden_units": 100,
         "embedding_units": 100,
         "learning_rate": 3.5e-4,
         "batch_size": 20,
         "entropy_weight": 1e-5,
         "advantage": "ema",
         "priority_queue_size": 0,
+        "neighbour_rate": 0.0,
         "distinct": False,
     },
 }
 """Named changes to the defaults."""
 
-# Rounds of replacements for samples that are rejected; each round flattens the policy further.
-_REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 27.0))
-_MIN_REDRAWS = 8
-
 
 @dataclass(frozen=True)
-class _Result:
-    """A told architecture that waits for its batch to fill up, or a member of the priority queue."""
+class _Told:
+    """A told architecture that waits for its batch to fill up."""
 
     architecture: Architecture
     log_probability: float
@@ -94,9 +105,14 @@ class _Result:
 class Ppo:
     """Samples architectures from an LSTM policy and improves it by PPO, one update per `batch_size` results.
 
-    With `distinct`, samples that were seen before are rejected, and the policy is sampled again at rising
-    temperatures: once it has converged, this explores the neighbourhood of the best. Should that fail too, an
-    unseen architecture is drawn uniformly.
+    Beyond the paper, unless switched off (the preset `paper` does): proposals are distinct; every update also
+    raises the probability of the best architectures (priority queue training; Abolafia et al., 2018); and a
+    share `neighbour_rate` of the proposals are neighbours of the best architecture, picked by a surrogate of
+    the rewards (see `climb.py`), from which the policy learns as from its own samples.
+
+    Once the neighbours of the best architecture are told, the search has converged: policy, queue and
+    surrogate start afresh, and only the history remains, so that nothing is proposed twice. A proposal of an
+    earlier climb that is told late counts only if it beats all that was known at the restart.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: PpoHyperparameters) -> None:
@@ -104,119 +120,102 @@ class Ppo:
         self._hyperparameters = hyperparameters
         self._identity = identity_entries("ppo", decision_sizes, asdict(hyperparameters))
         self._generator = np.random.Generator(np.random.PCG64(seed))
-        self._policy = LstmPolicy(
-            decision_sizes,
-            hidden_units=hyperparameters.hidden_units,
-            embedding_units=hyperparameters.embedding_units,
-            init_scale=hyperparameters.init_scale,
-            generator=self._generator,
-        )
-        self._adam = Adam(len(self._policy.parameters), hyperparameters.learning_rate)
         self._history = History(decision_sizes)
         self._outstanding: dict[Architecture, list[float]] = {}
         """Log-probabilities at the time of asking; several where one architecture is out more than once."""
-        self._pending: list[_Result] = []
+        self._floors: dict[Architecture, float] = {}
+        """For proposals of earlier climbs that are out, the reward that they must beat to count."""
+        self._start()
+
+    def _start(self) -> None:
+        chosen = self._hyperparameters
+        self._policy = LstmPolicy(
+            self._sizes,
+            hidden_units=chosen.hidden_units,
+            embedding_units=chosen.embedding_units,
+            init_scale=chosen.init_scale,
+            generator=self._generator,
+        )
+        self._adam = Adam(len(self._policy.parameters), chosen.learning_rate)
+        self._climb = Climb(self._sizes)
+        self._pending: list[_Told] = []
         """Results that wait for their batch to fill up."""
-        self._elite: list[_Result] = []
-        """The priority queue, best first; each architecture once."""
         self._baseline = 0.0
         self._updates = 0
 
     def ask(self, count: int) -> list[Architecture]:
-        """Return `count` samples of the policy; fewer if they are distinct and the space is used up."""
+        """Return `count` proposals; fewer if they are distinct and the space is used up."""
         count = check_count(count)
-        sampled = self._sample_unseen(count) if self._hyperparameters.distinct else self._sample(np.ones(count))
-        for architecture, log_probability in sampled:
-            self._outstanding.setdefault(architecture, []).append(log_probability)
-        return [architecture for architecture, _ in sampled]
+        if not self._hyperparameters.distinct:
+            return self._note(sample(self._policy, np.ones(count), self._generator))
+        proposals = []
+        for _ in range(min(count, self._history.unseen_count)):
+            if self._generator.random() < self._hyperparameters.neighbour_rate:
+                proposals += self._note(self._promising_neighbour())
+        count -= len(proposals)
+        return proposals + self._note(sample_unseen(self._policy, count, self._history, self._generator))
+
+    def _note(self, proposals: Sequence[Sample]) -> list[Architecture]:
+        for proposal in proposals:
+            self._outstanding.setdefault(proposal.architecture, []).append(proposal.log_probability)
+        return [proposal.architecture for proposal in proposals]
+
+    def _promising_neighbour(self) -> list[Sample]:
+        neighbour, converged = self._climb.propose(self._history, self._outstanding)
+        if converged:
+            self._floors.update(dict.fromkeys(self._outstanding, self._climb.best[0].reward))
+            self._start()
+        if neighbour is None:
+            return []
+        self._history.add(neighbour)
+        return [Sample(neighbour, log_probability(self._policy, neighbour))]
 
     def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
         """Add results to the batch; whenever it is full, update the policy."""
         for architecture, reward in check_results(self._sizes, architectures, rewards):
-            result = _Result(architecture, self._old_log_probability(architecture), reward)
+            told = _Told(architecture, self._old_log_probability(architecture), reward)
             if self._hyperparameters.distinct:
                 self._history.add(architecture)
-            self._enqueue(result)
-            self._pending.append(result)
+            if reward <= self._floors.pop(architecture, -np.inf):
+                continue
+            self._climb.add(Result(architecture, reward))
+            self._pending.append(told)
             if len(self._pending) == self._hyperparameters.batch_size:
                 self._update()
                 self._pending = []
-
-    def _sample(self, temperatures: Floats) -> list[tuple[Architecture, float]]:
-        architectures, log_probabilities = self._policy.sample(temperatures, self._generator)
-        return list(zip(map(tuple, architectures.tolist()), log_probabilities.tolist(), strict=True))
-
-    def _sample_unseen(self, count: int) -> list[tuple[Architecture, float]]:
-        count = min(count, self._history.unseen_count)
-        accepted: list[tuple[Architecture, float]] = []
-        for low, high in _REDRAW_TEMPERATURES:
-            missing = count - len(accepted)
-            if not missing:
-                break
-            # One pass also draws the replacements: a converged policy needs them at nearly every call.
-            redraws = np.geomspace(low, high, max(missing, _MIN_REDRAWS))
-            for architecture, log_probability in self._sample(np.concatenate([np.ones(missing), redraws])):
-                if len(accepted) < count and self._history.add(architecture):
-                    accepted.append((architecture, log_probability))
-        while len(accepted) < count:
-            architecture = self._history.draw_unseen(self._generator)
-            self._history.add(architecture)
-            accepted.append((architecture, self._log_probability(architecture)))
-        return accepted
 
     def _old_log_probability(self, architecture: Architecture) -> float:
         """Return the log-probability at the time of asking, or the present one if it was not asked for."""
         waiting = self._outstanding.get(architecture)
         if waiting is None:
-            return self._log_probability(architecture)
+            return log_probability(self._policy, architecture)
         if len(waiting) == 1:
             del self._outstanding[architecture]
         return waiting.pop(0)
 
-    def _log_probability(self, architecture: Architecture) -> float:
-        trace = self._policy.forward(np.array([architecture]))
-        return float((trace.chosen * trace.log_probabilities).sum())
-
-    def _enqueue(self, result: _Result) -> None:
-        rivals = [result]
-        for other in self._elite:
-            if other.architecture != result.architecture:
-                rivals.append(other)
-            elif other.reward >= result.reward:
-                return
-        # Among equal rewards the earlier result stays ahead.
-        rivals.sort(key=lambda member: (-member.reward, member is result))
-        self._elite = rivals[: self._hyperparameters.priority_queue_size]
-
     def _update(self) -> None:
         chosen = self._hyperparameters
         terms = LossTerms(chosen.clip_ratio, chosen.entropy_weight, chosen.priority_queue_weight)
+        elite = [result.architecture for result in self._climb.best[: chosen.priority_queue_size]]
         batch = Batch(
-            architectures=np.array([result.architecture for result in self._pending]),
-            old_log_probabilities=np.array([result.log_probability for result in self._pending]),
-            advantages=self._advantages(np.array([result.reward for result in self._pending])),
-            elite=np.array([result.architecture for result in self._elite], dtype=np.int64).reshape(
-                -1, len(self._sizes)
-            ),
+            architectures=np.array([told.architecture for told in self._pending]),
+            old_log_probabilities=np.array([told.log_probability for told in self._pending]),
+            advantages=self._advantages(np.array([told.reward for told in self._pending])),
+            elite=np.array(elite, dtype=np.int64).reshape(-1, len(self._sizes)),
         )
         for _ in range(chosen.epochs):
             _, gradient = loss_and_gradient(self._policy, batch, terms)
-            # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
-            norm = float(np.sqrt((gradient * gradient).sum()))
-            if norm > chosen.max_gradient_norm:
-                gradient *= chosen.max_gradient_norm / norm
+            shorten(gradient, chosen.max_gradient_norm)
             self._adam.update(self._policy.parameters, gradient)
         self._updates += 1
 
     def _advantages(self, rewards: Floats) -> Floats:
+        if self._hyperparameters.advantage == "ranked":
+            return standardised(normal_scores(rewards))
         if self._hyperparameters.advantage == "standardised":
-            return _standardised(rewards)
-        if self._updates == 0:
-            self._baseline = float(rewards.mean())
-        advantages = np.empty_like(rewards)
-        for position, reward in enumerate(rewards):
-            advantages[position] = reward - self._baseline
-            self._baseline += (1 - self._hyperparameters.baseline_decay) * float(advantages[position])
+            return standardised(rewards)
+        baseline = self._baseline if self._updates else None
+        advantages, self._baseline = above_moving_average(rewards, baseline, self._hyperparameters.baseline_decay)
         return advantages
 
     def state(self) -> dict[str, State]:
@@ -230,16 +229,18 @@ class Ppo:
             **self._identity,
             "generator": generator_entry(self._generator),
             "parameters": self._policy.parameters.copy(),
-            "adam_mean": self._adam.mean.copy(),
-            "adam_variance": self._adam.variance.copy(),
-            "adam_steps": self._adam.steps,
+            **self._adam.entries(),
             "updates": self._updates,
             "baseline": self._baseline,
             "seen": self._history.rows(),
             "outstanding": architectures_entry(self._sizes, [architecture for architecture, _ in outstanding]),
             "outstanding_log_probabilities": np.array([value for _, value in outstanding], dtype=np.float64),
-            **_results_entries("pending", self._sizes, self._pending),
-            **_results_entries("elite", self._sizes, self._elite),
+            **results_entries("earlier", self._sizes, [Result(*pair) for pair in self._floors.items()]),
+            "pending_log_probabilities": np.array([told.log_probability for told in self._pending], dtype=np.float64),
+            **results_entries(
+                "pending", self._sizes, [Result(told.architecture, told.reward) for told in self._pending]
+            ),
+            **self._climb.entries(),
         }
 
     def restore(self, state: dict[str, State]) -> None:
@@ -248,50 +249,27 @@ class Ppo:
         size = len(self._policy.parameters)
         generator = read_generator(state, "generator")
         parameters = read_floats(state, "parameters", size)
-        adam = Adam(size, self._hyperparameters.learning_rate)
-        adam.mean = read_floats(state, "adam_mean", size)
-        adam.variance = read_floats(state, "adam_variance", size)
-        adam.steps = read_count(state, "adam_steps")
+        adam = read_adam(state, size, self._hyperparameters.learning_rate)
         updates = read_count(state, "updates")
         baseline = read_float(state, "baseline")
-        history = History(self._sizes)
-        for architecture in read_architectures(state, "seen", self._sizes):
-            history.add(architecture)
+        history = read_history(state, "seen", self._sizes)
         outstanding: dict[Architecture, list[float]] = {}
         proposals = read_architectures(state, "outstanding", self._sizes)
-        log_probabilities = read_floats(state, "outstanding_log_probabilities", len(proposals))
-        for architecture, log_probability in zip(proposals, log_probabilities.tolist(), strict=True):
-            outstanding.setdefault(architecture, []).append(log_probability)
-        pending = _read_results(state, "pending", self._sizes)
+        values = read_floats(state, "outstanding_log_probabilities", len(proposals))
+        for architecture, value in zip(proposals, values.tolist(), strict=True):
+            outstanding.setdefault(architecture, []).append(value)
+        earlier = read_results(state, "earlier", self._sizes)
+        pending = read_results(state, "pending", self._sizes)
         if len(pending) >= self._hyperparameters.batch_size:
             raise ControllerError(f"the state has {len(pending)} pending results, which is a full batch; it is damaged")
-        elite = _read_results(state, "elite", self._sizes)
+        values = read_floats(state, "pending_log_probabilities", len(pending))
+        climb = read_climb(state, self._sizes)
         self._policy.parameters[:] = parameters
-        self._generator, self._adam, self._history = generator, adam, history
+        self._generator, self._adam, self._history, self._climb = generator, adam, history, climb
         self._updates, self._baseline = updates, baseline
-        self._outstanding, self._pending, self._elite = outstanding, pending, elite
-
-
-def _standardised(rewards: Floats) -> Floats:
-    # Scaled first, so that the squares of extreme rewards neither overflow nor vanish.
-    scaled = rewards / (np.abs(rewards).max() or 1.0)
-    centred = scaled - scaled.mean()
-    standardised: Floats = centred / (np.sqrt((centred**2).mean()) + 1e-8)
-    return standardised
-
-
-def _results_entries(key: str, sizes: tuple[int, ...], results: list[_Result]) -> dict[str, State]:
-    return {
-        key: architectures_entry(sizes, [result.architecture for result in results]),
-        f"{key}_log_probabilities": np.array([result.log_probability for result in results], dtype=np.float64),
-        f"{key}_rewards": np.array([result.reward for result in results], dtype=np.float64),
-    }
-
-
-def _read_results(state: Mapping[str, State], key: str, sizes: tuple[int, ...]) -> list[_Result]:
-    architectures = read_architectures(state, key, sizes)
-    log_probabilities = read_floats(state, f"{key}_log_probabilities", len(architectures))
-    rewards = read_floats(state, f"{key}_rewards", len(architectures))
-    return [
-        _Result(*values) for values in zip(architectures, log_probabilities.tolist(), rewards.tolist(), strict=True)
-    ]
+        self._outstanding = outstanding
+        self._floors = {result.architecture: result.reward for result in earlier}
+        self._pending = [
+            _Told(result.architecture, value, result.reward)
+            for result, value in zip(pending, values.tolist(), strict=True)
+        ]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.lstm_policy import Floats, Indices, LstmPolicy
+from controllers.arrays import Floats, Indices
+from controllers.lstm_policy import LstmPolicy
 
 MAX_LOG_RATIO = 10.0
 """Log-ratios of new to old probability are clamped to +-10, for exp of a larger one may overflow."""
@@ -65,8 +66,23 @@ def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tup
     probabilities = np.exp(trace.log_probabilities)
     logit_gradient = slopes[:, None] * (trace.chosen - probabilities)
 
-    own_log, own = trace.log_probabilities[:count], probabilities[:count]
-    entropies = -policy.sum_choices(own * own_log)
-    loss -= terms.entropy_weight * float(entropies.sum(axis=1).mean())
-    logit_gradient[:count] += (terms.entropy_weight / count) * own * (own_log + policy.spread(entropies))
-    return loss, policy.backward(trace, logit_gradient)
+    entropy_loss, entropy_gradient = entropy_term(policy, trace.log_probabilities[:count], terms.entropy_weight)
+    logit_gradient[:count] += entropy_gradient
+    return loss + entropy_loss, policy.backward(trace, logit_gradient)
+
+
+def entropy_term(policy: LstmPolicy, log_probabilities: Floats, weight: float) -> tuple[float, Floats]:
+    """Return -weight * the entropy, summed over decisions and averaged over the batch, and its gradient.
+
+    Args:
+        policy: that gave the probabilities.
+        log_probabilities: of all choices, shape (batch, choices).
+        weight: of the term in the loss.
+
+    Returns:
+        The term, and its gradient with respect to the heads' logits, shape (batch, choices).
+    """
+    probabilities = np.exp(log_probabilities)
+    entropies = -policy.sum_choices(probabilities * log_probabilities)
+    gradient = (weight / len(log_probabilities)) * probabilities * (log_probabilities + policy.spread(entropies))
+    return -weight * float(entropies.sum(axis=1).mean()), gradient

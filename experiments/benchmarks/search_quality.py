@@ -7,8 +7,10 @@ random architectures): 0 is the optimum, 1 a random architecture. The reward is 
 architecture with the best evaluation so far. Only evaluations of new architectures count. The mean over seeds
 is printed with its standard error.
 
-With --workers W, W proposals are always out and come back after random durations of 0.5 to 1.5. Optuna's TPE
-takes part if Optuna is installed; the plot needs Matplotlib. Neither is a dependency of the project.
+With --workers W, W proposals are always out and come back after random durations of 0.5 to 1.5. With
+--failures SHARE, that share of the evaluations fails and is told as 0, as a search does it. Optuna's TPE takes
+part if Optuna is installed; the plot needs Matplotlib. Neither is a dependency of the project. Parts of a
+comparison can be run apart: --reuse FILE.csv adds the rows of an earlier results file to this run's.
 """
 
 from __future__ import annotations
@@ -34,6 +36,21 @@ CHECKPOINTS = (50, 100, 200, 500, 1000)
 PLOT_POINTS = (5, 10, 15, 20, 30, 40, 60, 75, 125, 150, 175, 250, 300, 350, 400, 600, 700, 800, 900)
 MAX_PROPOSALS_PER_EVALUATION = 20
 """A strategy that repeats itself more than this has come to rest."""
+FAILURE_REWARD = 0.0
+"""What a search tells of a child that failed."""
+PANELS_PER_ROW = 3
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which circumstances strategies are compared."""
+
+    evaluations: int
+    """Distinct architectures of a run."""
+    workers: int = 1
+    """Proposals that are out at a time."""
+    failure_share: float = 0.0
+    """Of the evaluations; they count as evaluations but find nothing."""
 
 
 class Contender(Protocol):
@@ -59,6 +76,7 @@ class Gap:
     table: str
     strategy: str
     workers: int
+    failure_share: float
     evaluations: int
     mean: float
     standard_error: float
@@ -83,20 +101,19 @@ def contenders() -> dict[str, Factory]:
     return result
 
 
-def search(
-    contender: Contender, table: Table, evaluations: int, workers: int, generator: np.random.Generator
-) -> Floats:
+def search(contender: Contender, table: Table, conditions: Conditions, generator: np.random.Generator) -> Floats:
     """Return the true reward of the best architecture after each evaluation, shape (evaluations,).
 
-    The best is the one with the highest observed reward. Should the contender come to rest early, its last
-    value is repeated.
+    The best is the one with the highest observed reward; before there is any, the median of random ones stands
+    in for it. Should the contender come to rest early, its last value is repeated.
     """
     observed: dict[Architecture, float] = {}
     running: list[tuple[float, int, Architecture]] = []
     true_best: list[float] = []
-    best, clock, proposals = -np.inf, 0.0, 0
+    best, true, clock, proposals = -np.inf, table.median, 0.0, 0
+    evaluations = conditions.evaluations
     while len(observed) < evaluations and proposals < MAX_PROPOSALS_PER_EVALUATION * evaluations:
-        while len(running) < workers and (asked := contender.ask(1)):
+        while len(running) < conditions.workers and (asked := contender.ask(1)):
             heapq.heappush(running, (clock + generator.uniform(0.5, 1.5), proposals, asked[0]))
             proposals += 1
         if not running:  # The space is used up.
@@ -104,29 +121,39 @@ def search(
         clock, _, architecture = heapq.heappop(running)
         if architecture not in observed:
             observed[architecture] = float(table.observe(np.array([architecture]), generator)[0])
-            if observed[architecture] > best:
+            if conditions.failure_share and generator.random() < conditions.failure_share:
+                observed[architecture] = FAILURE_REWARD
+            elif observed[architecture] > best:
                 best, true = observed[architecture], float(table.rewards(np.array([architecture]))[0])
             true_best.append(true)
         contender.tell([architecture], [observed[architecture]])
     return np.array(true_best + true_best[-1:] * (evaluations - len(true_best)))
 
 
-def compare(
-    names: tuple[str, str], factory: Factory, table: Table, seeds: range, evaluations: int, workers: int
-) -> list[Gap]:
+def compare(names: tuple[str, str], factory: Factory, table: Table, seeds: range, conditions: Conditions) -> list[Gap]:
     """Run one contender on one table with every seed; `names` are those of the table and the contender."""
     started_s = time.process_time()
     runs = []
     for seed in seeds:
         contender = factory(table.decision_sizes, seed)
-        runs.append(search(contender, table, evaluations, workers, np.random.default_rng([1, seed])))
-    cpu_ms = 1e3 * (time.process_time() - started_s) / (len(seeds) * evaluations)
+        runs.append(search(contender, table, conditions, np.random.default_rng([1, seed])))
+    cpu_ms = 1e3 * (time.process_time() - started_s) / (len(seeds) * conditions.evaluations)
     curves = (table.optimum - np.array(runs)) / (table.optimum - table.median)
     means, errors = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(len(seeds))
     return [
-        Gap(*names, workers, count, float(means[count - 1]), float(errors[count - 1]), seeds[0], len(seeds), cpu_ms)
+        Gap(
+            *names,
+            conditions.workers,
+            conditions.failure_share,
+            count,
+            float(means[count - 1]),
+            float(errors[count - 1]),
+            seeds[0],
+            len(seeds),
+            cpu_ms,
+        )
         for count in sorted({*CHECKPOINTS, *PLOT_POINTS})
-        if count <= evaluations
+        if count <= conditions.evaluations
     ]
 
 
@@ -140,14 +167,26 @@ def write_results(path: Path, gaps: Sequence[Gap]) -> None:
             writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
 
 
+def read_results(path: Path) -> list[Gap]:
+    """Read what `write_results` wrote."""
+    types = {"table": str, "strategy": str, "workers": int, "evaluations": int, "first_seed": int, "seeds": int}
+    with open(path, newline="") as file:
+        return [
+            Gap(**{name: types.get(name, float)(value) for name, value in row.items()}) for row in csv.DictReader(file)
+        ]
+
+
 def plot(path: Path, gaps: Sequence[Gap]) -> None:
     """Draw one panel per table: the gap against evaluations, with a band of one standard error."""
     # Imported by name, for type checkers shall not miss what only this function needs.
     canvas = importlib.import_module("matplotlib.figure")
     tables = list(dict.fromkeys(gap.table for gap in gaps))
-    drawing = canvas.Figure(figsize=(4.5 * len(tables), 4), layout="tight")
-    axes = drawing.subplots(1, len(tables), squeeze=False)[0]
-    for axis, table in zip(axes, tables, strict=True):
+    rows, columns = -(-len(tables) // PANELS_PER_ROW), min(len(tables), PANELS_PER_ROW)
+    drawing = canvas.Figure(figsize=(4.5 * columns, 4 * rows), layout="tight")
+    axes = drawing.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes[len(tables) :]:
+        axis.set_axis_off()
+    for axis, table in zip(axes, tables, strict=False):
         for strategy in dict.fromkeys(gap.strategy for gap in gaps):
             curve = [gap for gap in gaps if (gap.table, gap.strategy) == (table, strategy)]
             evaluations = [gap.evaluations for gap in curve]
@@ -156,7 +195,7 @@ def plot(path: Path, gaps: Sequence[Gap]) -> None:
             axis.plot(evaluations, means, label=strategy)
             axis.fill_between(evaluations, means - errors, means + errors, alpha=0.2)
         axis.set(title=table, xlabel="distinct evaluations", ylabel="gap", xscale="log", ylim=(0, 0.7))
-    axes[-1].legend()
+    axes[0].legend(fontsize="small")
     drawing.savefig(path)
 
 
@@ -175,21 +214,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strategy", action="append", help="run this strategy only (may be repeated)")
     parser.add_argument("--evaluations", type=int, default=500, help="distinct architectures per run")
     parser.add_argument("--workers", type=int, default=1, help="proposals that are out at a time")
+    parser.add_argument("--failures", type=float, default=0.0, metavar="SHARE", help="of the evaluations fail")
     parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--results", type=Path, metavar="FILE.csv")
+    parser.add_argument("--reuse", type=Path, action="append", default=[], metavar="FILE.csv")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args(arguments)
 
     tables, factories = load_tables(options.tables), contenders()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    gaps = []
+    conditions = Conditions(options.evaluations, options.workers, options.failures)
+    gaps = [gap for path in options.reuse for gap in read_results(path)]
     for table in _selected(tables, options.table):
         checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
         print(f"\n{table:36}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms':>8}")
         for strategy in _selected(factories, options.strategy):
             names = (table, strategy)
-            found = compare(names, factories[strategy], tables[table], seeds, options.evaluations, options.workers)
+            found = compare(names, factories[strategy], tables[table], seeds, conditions)
             gaps += found
             shown = [gap for gap in found if gap.evaluations in checkpoints]
             cells = [f"{gap.mean:.3f} +- {gap.standard_error:.3f}" for gap in shown]

@@ -20,6 +20,7 @@ MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "local_search-first": ("local_search", {}),
     "local_search-best": ("local_search", {"improvement": "best"}),
     "regularized_evolution": ("regularized_evolution", {"population_size": 4, "sample_size": 2}),
+    "reinforce": ("reinforce", {"batch_size": 4, **SMALL}),
     "ppo-tuned": ("ppo", {"preset": "tuned", "batch_size": 4, **SMALL}),
     "ppo-paper": ("ppo", {"preset": "paper", "batch_size": 4, **SMALL}),
 }

@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from controllers.lstm_policy import Floats, Indices, LstmPolicy
+from controllers.arrays import Floats, Indices
+from controllers.lstm_policy import LstmPolicy
 
 SIZES = (2, 3, 1, 4)
 SPACE = np.array(list(product(*(range(size) for size in SIZES))))

@@ -69,6 +69,7 @@ def test_the_paper_preset_has_the_published_settings() -> None:
         "baseline_decay": 0.95,
         "batch_size": 20,
         "priority_queue_size": 0,
+        "neighbour_rate": 0.0,
         "distinct": False,
     }
     assert {name: state[f"hyperparameter_{name}"] for name in published} == published
@@ -113,18 +114,20 @@ def test_the_log_probability_of_a_foreign_architecture_is_the_present_one() -> N
 
 
 def test_the_priority_queue_keeps_the_best_in_order_and_each_architecture_once() -> None:
-    controller = create("ppo", (9,), seed=0, priority_queue_size=3)
+    controller = create("ppo", (9,), seed=0)
     controller.tell([(0,), (1,), (2,), (3,), (0,), (4,), (4,)], [0.1, 0.5, 0.3, 0.3, 0.4, 0.9, 0.2])
     state = controller.state()
-    elite, rewards = state["elite"], state["elite_rewards"]
+    elite, rewards = state["best"], state["best_rewards"]
     assert isinstance(elite, np.ndarray)
     assert isinstance(rewards, np.ndarray)
-    assert elite.tolist() == [[4], [1], [0]]
-    assert rewards.tolist() == [0.9, 0.5, 0.4]
+    assert elite.tolist() == [[4], [1], [0], [2], [3]]
+    assert rewards.tolist() == [0.9, 0.5, 0.4, 0.3, 0.3]
 
 
 def test_standardised_advantages_ignore_shift_and_scale_of_rewards() -> None:
-    plain, moved = (create("ppo", SIZES, seed=0, batch_size=5, hidden_units=4) for _ in range(2))
+    plain, moved = (
+        create("ppo", SIZES, seed=0, batch_size=5, hidden_units=4, advantage="standardised") for _ in range(2)
+    )
     proposals = plain.ask(5)
     moved.ask(5)
     rewards = [additive_reward(proposal) for proposal in proposals]
@@ -176,3 +179,68 @@ def test_a_converged_policy_proposes_neighbours_of_the_best() -> None:
     proposals = controller.ask(20)
     assert len(set(proposals)) == 20
     assert mean(np.count_nonzero(proposal) for proposal in proposals) < 5  # Uniform draws differ in 8 places.
+
+
+def distance(one: Architecture, other: Architecture) -> int:
+    return int(np.count_nonzero(np.array(one) != np.array(other)))
+
+
+def climber(neighbour_rate: float = 1.0) -> tuple[Controller, Architecture]:
+    """A controller that has been told ten results, and the best of them."""
+    controller = create("ppo", SIZES, seed=0, hidden_units=4, neighbour_rate=neighbour_rate)
+    proposals = controller.ask(10)
+    controller.tell(proposals, [additive_reward(proposal) for proposal in proposals])
+    return controller, max(proposals, key=additive_reward)
+
+
+def test_neighbours_of_the_best_are_proposed_at_their_rate() -> None:
+    always, best = climber(1.0)
+    assert all(distance(proposal, best) == 1 for proposal in always.ask(20))
+    never, best = climber(0.0)
+    assert all(distance(proposal, best) > 1 for proposal in never.ask(20))
+    sometimes, best = climber(0.5)
+    assert 3 <= sum(distance(proposal, best) == 1 for proposal in sometimes.ask(20)) <= 17
+
+
+def test_a_neighbour_has_the_log_probability_of_the_policy_when_it_was_proposed() -> None:
+    controller, _ = climber()
+    controller.ask(1)
+    outstanding = controller.state()["outstanding_log_probabilities"]
+    assert isinstance(outstanding, np.ndarray)
+    assert outstanding == pytest.approx(-12 * np.log(3), rel=0.1)  # After two updates it is still near uniform.
+
+
+def converged() -> tuple[Controller, Architecture, float]:
+    """A controller whose next proposal starts afresh while one is out, that one, and the best reward."""
+    controller, best = climber()
+    (late,) = controller.ask(1)
+    around = [
+        (*best[:decision], choice, *best[decision + 1 :])
+        for decision in range(12)
+        for choice in range(3)
+        if choice != best[decision]
+    ]
+    best_reward = additive_reward(best)
+    controller.tell([neighbour for neighbour in around if neighbour != late], [best_reward - 0.1] * 23)
+    return controller, late, best_reward
+
+
+def test_a_climb_that_has_converged_starts_afresh() -> None:
+    controller, _, _ = converged()
+    controller.ask(1)
+    state = controller.state()
+    assert state["updates"] == state["adam_steps"] == 0
+    assert isinstance(state["best"], np.ndarray)
+    assert isinstance(state["seen"], np.ndarray)
+    assert len(state["best"]) == 0
+    assert len(state["seen"]) == 10 + 24 + 1
+
+
+@pytest.mark.parametrize(("lead", "counted"), [(-0.1, 0), (0.0, 0), (0.1, 1)])
+def test_a_late_result_of_an_earlier_climb_counts_only_if_it_beats_it(lead: float, counted: int) -> None:
+    controller, late, best_reward = converged()
+    controller.ask(1)
+    controller.tell([late], [best_reward + lead])
+    latest = controller.state()["latest"]
+    assert isinstance(latest, np.ndarray)
+    assert len(latest) == counted

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controllers.lstm_policy import Floats, LstmPolicy
+from controllers.arrays import Floats
+from controllers.lstm_policy import LstmPolicy
 from controllers.ppo_loss import MAX_LOG_RATIO, Batch, LossTerms, loss_and_gradient
 
 SIZES = (2, 3, 1, 4)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from controllers import Architecture
-from experiments.benchmarks.search_quality import compare, contenders, search, write_results
+from experiments.benchmarks.search_quality import (
+    Conditions,
+    Gap,
+    compare,
+    contenders,
+    read_results,
+    search,
+    write_results,
+)
 from experiments.benchmarks.search_tables import Floats, Indices, Table
 
 
@@ -47,7 +55,8 @@ class Scripted:
 
 
 def best_after_each(choices: Sequence[int], evaluations: int, table: Table = TABLE, workers: int = 1) -> list[float]:
-    result: list[float] = search(Scripted(choices), table, evaluations, workers, np.random.default_rng(0)).tolist()
+    conditions = Conditions(evaluations, workers)
+    result: list[float] = search(Scripted(choices), table, conditions, np.random.default_rng(0)).tolist()
     return result
 
 
@@ -57,7 +66,7 @@ def test_the_best_reward_so_far_is_kept() -> None:
 
 def test_repeats_are_told_again_but_do_not_count() -> None:
     contender = Scripted([1, 1, 1, 3])
-    assert search(contender, TABLE, 2, 1, np.random.default_rng(0)).tolist() == [2.0, 4.0]
+    assert search(contender, TABLE, Conditions(2), np.random.default_rng(0)).tolist() == [2.0, 4.0]
     assert contender.told == [((1,), 2.0), ((1,), 2.0), ((1,), 2.0), ((3,), 4.0)]
 
 
@@ -75,9 +84,16 @@ def test_a_contender_that_only_repeats_itself_is_stopped() -> None:
 
 def test_workers_hold_as_many_proposals_at_a_time() -> None:
     contender = Scripted([0, 1, 2, 3, 4])
-    search(contender, TABLE, 1, 3, np.random.default_rng(0))
+    search(contender, TABLE, Conditions(1, workers=3), np.random.default_rng(0))
     assert len(contender.left) == 2
     assert len(contender.told) == 1
+
+
+def test_failures_count_as_evaluations_and_find_nothing() -> None:
+    contender = Scripted([4, 3])
+    conditions = Conditions(2, failure_share=1.0)
+    assert search(contender, TABLE, conditions, np.random.default_rng(0)).tolist() == [TABLE.median] * 2
+    assert contender.told == [((4,), 0.0), ((3,), 0.0)]
 
 
 def test_the_gap_is_zero_at_the_optimum_and_one_at_the_median() -> None:
@@ -85,23 +101,29 @@ def test_the_gap_is_zero_at_the_optimum_and_one_at_the_median() -> None:
         return Scripted([2] + [0] * 49 if seed == 0 else [2, 4])
 
     # No architecture after the 5 that there are; the checkpoints below 50 are the plot's.
-    gaps = {gap.evaluations: gap for gap in compare(("t", "s"), factory, TABLE, range(2), 5, 1)}
+    gaps = {gap.evaluations: gap for gap in compare(("t", "s"), factory, TABLE, range(2), Conditions(5))}
     assert gaps[5].mean == pytest.approx(0.5)  # 1 for the first seed and 0 for the second.
     assert gaps[5].standard_error == pytest.approx(0.5)
 
 
 def test_the_results_file_has_a_row_per_gap(tmp_path: Path) -> None:
-    gaps = compare(("a table", "random"), contenders()["random"], TABLE, range(3), 5, 1)
+    gaps = compare(("a table", "random"), contenders()["random"], TABLE, range(3), Conditions(5))
     write_results(tmp_path / "gaps.csv", gaps)
     with open(tmp_path / "gaps.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(gaps)
     assert rows[0]["table"] == "a table"
     assert (rows[0]["evaluations"], rows[0]["seeds"]) == ("5", "3")
-    assert float(rows[0]["mean"]) == 0.0  # All five architectures have been evaluated.
+    assert float(rows[-1]["mean"]) == 0.0  # All five architectures have been evaluated.
+
+
+def test_a_results_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    gap = Gap("a, table", "random", 2, 0.05, 100, 0.25, 0.125, 7, 20, 1.5)
+    write_results(tmp_path / "gaps.csv", [gap])
+    assert read_results(tmp_path / "gaps.csv") == [gap]
 
 
 @pytest.mark.parametrize("name", [name for name in contenders() if name != "Optuna TPE"])
 def test_every_contender_runs(name: str) -> None:
-    gaps = compare(("t", name), contenders()[name], TABLE, range(2), 5, 2)
+    gaps = compare(("t", name), contenders()[name], TABLE, range(2), Conditions(5, workers=2))
     assert 0.0 <= gaps[-1].mean <= 1.0

@@ -1,0 +1,102 @@
+"""The results since the last restart, and the neighbour of a good one that is most worth evaluating."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+import numpy as np
+
+from controllers.controller import Architecture, State
+from controllers.history import History
+from controllers.neighbourhood import neighbours
+from controllers.normal_scores import normal_scores
+from controllers.results import Result, read_results, results_entries
+from controllers.surrogate import Surrogate, expected_improvement
+
+MEMORY_SIZE = 100
+"""As many of the best and as many of the latest results are remembered: a bound on the surrogate's cost."""
+_MIN_RESULTS = 10
+"""Fewer results say too little to fit a surrogate to."""
+
+_CONVERGED_SHARE = 0.9
+"""Of the neighbours of the best architecture, all of which have been proposed: some results may never come."""
+
+
+class Climb:
+    """A climb from neighbour to neighbour, steered by a surrogate of the rewards.
+
+    Attributes:
+        best: the best results, best first; each architecture once. Among equals the earlier one leads.
+        latest: the latest results, oldest first.
+    """
+
+    def __init__(self, decision_sizes: tuple[int, ...]) -> None:
+        self._sizes = decision_sizes
+        self.best: list[Result] = []
+        self.latest: list[Result] = []
+
+    def add(self, result: Result) -> None:
+        """Remember a result."""
+        self.latest = [*self.latest, result][-MEMORY_SIZE:]
+        rivals = [result]
+        for other in self.best:
+            if other.architecture != result.architecture:
+                rivals.append(other)
+            elif other.reward >= result.reward:
+                return
+        rivals.sort(key=lambda member: (-member.reward, member is result))
+        self.best = rivals[:MEMORY_SIZE]
+
+    def propose(self, history: History, outstanding: Container[Architecture]) -> tuple[Architecture | None, bool]:
+        """Return the most promising neighbour of the best architecture, and whether the climb has converged.
+
+        The best architecture is the one with the highest smoothed score, so that a lucky evaluation does not
+        hold the climb. Of its neighbours that have been neither proposed nor told, the one with the highest
+        expected improvement over it is returned (Jones et al., 1998, equation 15). Where none is left, but too
+        few have been told, the next best architecture takes its place: no proposal waits for results.
+
+        Args:
+            history: all architectures proposed or told.
+            outstanding: those proposed and not yet told.
+
+        Returns:
+            The neighbour, None as long as there are few results; and whether the climb has converged, in which
+            case the neighbour is None, too.
+        """
+        if len(self.latest) < _MIN_RESULTS:
+            return None, False
+        known = list(dict.fromkeys(self.best + self.latest))
+        surrogate = Surrogate(
+            np.array([result.architecture for result in known]),
+            normal_scores(np.array([result.reward for result in known])),
+        )
+        for rank, position in enumerate(np.argsort(-surrogate.known_means, kind="stable").tolist()):
+            around = neighbours(known[position].architecture, self._sizes)
+            unseen = [neighbour for neighbour in around if neighbour not in history]
+            if unseen:
+                means, deviations = surrogate.predict(np.array(unseen))
+                promise = expected_improvement(means - surrogate.known_means.max(), deviations)
+                return unseen[int(promise.argmax())], False
+            told = sum(neighbour not in outstanding for neighbour in around)
+            if rank == 0 and told >= _CONVERGED_SHARE * len(around):
+                return None, True
+        return None, False
+
+    def entries(self) -> dict[str, State]:
+        """Return the climb's part of a state."""
+        return {
+            **results_entries("best", self._sizes, self.best),
+            **results_entries("latest", self._sizes, self.latest),
+        }
+
+
+def read_climb(state: Mapping[str, State], decision_sizes: tuple[int, ...]) -> Climb:
+    """Return the climb whose `entries` are in the state.
+
+    Raises:
+        ControllerError: if they are missing or damaged.
+    """
+    climb = Climb(decision_sizes)
+    climb.best = read_results(state, "best", decision_sizes)
+    climb.latest = read_results(state, "latest", decision_sizes)
+    return climb
