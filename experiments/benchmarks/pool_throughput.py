@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.pool_throughput --models 150 --rounds 5 --fault hangs
 
 Each phone is an adb daemon (Debian's) on this machine with a core of its own; with `--phones host`, a core without adb.
-The broken one is a real one, too: its runner is killed (`--fault dies`) or stopped until it is given up (`--fault hangs`)
-in each of its measurements. Rounds alternate between the healthy phone alone and both together, each with a service of
+The broken one is real, too: its runner is killed (`--fault dies`) or stopped until it is given up (`--fault hangs`) in
+each of its measurements. Rounds alternate between the healthy phone alone and both together, each with a service of
 its own as a search has it. Printed are every round's ratio of the two throughputs, and the share of the time in which
 the healthy phone was at work: what the pool costs, whatever else this machine does.
 
