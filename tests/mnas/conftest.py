@@ -15,6 +15,7 @@ from mnas.evaluation import onnxruntime_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.failure import Failure, FailureKind
 from mnas.input_form import conventional_input
+from mnas.mindspore_setup import set_mindspore_environment
 from mnas.run_directory import open_run
 from mnas.store import Outcome, Proposal
 from mnas.training_settings import TrainingSettings
@@ -31,6 +32,12 @@ from search_space import (
 from search_space.lowering import LoweredNetwork
 
 RandomImages = Callable[[LoweredNetwork, int], ImageArrays]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Whatever test imports MindSpore first: it runs in one thread, as the trainings of other tests ask for later."""
+    set_mindspore_environment(threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -76,17 +76,17 @@ def test_the_lease_of_a_process_of_this_host_that_was_killed_is_taken_over(
 
 
 def test_of_many_who_come_at_once_each_has_it_alone(folder: str, adbd: Adbd, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside: list[int] = []
+    devices = [connect(adbd.address) for _ in range(8)]
 
-    def hold(number: int) -> None:
-        with connect(adbd.address) as device:
-            holder, _ = phone_lease._take(device, folder, f"elsewhere/{number}/1", 60, "-")
-            if holder == f"elsewhere/{number}/1":
-                inside.append(number)
+    def take(number: int) -> bool:
+        owner = f"elsewhere/{number}/1"
+        return phone_lease._take(devices[number], folder, owner, 60, "-")[0] == owner
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(hold, range(8)))
-    assert len(inside) == 1
+        got = list(threads.map(take, range(8)))
+    for device in devices:
+        device.close()
+    assert sum(got) == 1
 
 
 def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbDevice, folder: str, adbd: Adbd) -> None:
