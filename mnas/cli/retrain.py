@@ -18,7 +18,7 @@ last checkpoint, whatever stopped it. Standard output gets the accuracy of the t
 """
 _EPILOG = """\
 examples:
-  mnas retrain runs/quickstart/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
+  mnas retrain runs/cifar10/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
   mnas retrain mnasnet-b1 --width 0.75 --recipe experiments/recipes/mnasnet_paper.yaml --data /data/imagenet --cards 8
   msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
 """
