@@ -10,7 +10,8 @@ is printed with its standard error.
 With --workers W, W proposals are always out and come back after random durations of 0.5 to 1.5. With
 --failures SHARE, that share of the evaluations fails and is told as 0, as a search does it. Optuna's TPE takes
 part if Optuna is installed; the plot needs Matplotlib. Neither is a dependency of the project. Parts of a
-comparison can be run apart: --reuse FILE.csv adds the rows of an earlier results file to this run's.
+comparison can be run apart: --reuse FILE.csv puts the rows of an earlier results file before this run's, and with
+--seeds 0 nothing else is run.
 """
 
 from __future__ import annotations
@@ -215,18 +216,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--evaluations", type=int, default=500, help="distinct architectures per run")
     parser.add_argument("--workers", type=int, default=1, help="proposals that are out at a time")
     parser.add_argument("--failures", type=float, default=0.0, metavar="SHARE", help="of the evaluations fail")
-    parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2")
+    parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2, or 0 to run nothing")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--results", type=Path, metavar="FILE.csv")
     parser.add_argument("--reuse", type=Path, action="append", default=[], metavar="FILE.csv")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args(arguments)
 
-    tables, factories = load_tables(options.tables), contenders()
+    if options.seeds == 1 or options.seeds < 0:
+        parser.error("--seeds must be 0 (no runs) or at least 2: a standard error needs two")
+    tables, factories = load_tables(options.tables) if options.seeds else {}, contenders()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     conditions = Conditions(options.evaluations, options.workers, options.failures)
     gaps = [gap for path in options.reuse for gap in read_results(path)]
-    for table in _selected(tables, options.table):
+    for table in _selected(tables, options.table) if options.seeds else []:
         checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
         print(f"\n{table:36}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms':>8}")
         for strategy in _selected(factories, options.strategy):

@@ -13,6 +13,7 @@ from experiments.benchmarks.search_quality import (
     Gap,
     compare,
     contenders,
+    main,
     read_results,
     search,
     write_results,
@@ -127,3 +128,12 @@ def test_a_results_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_every_contender_runs(name: str) -> None:
     gaps = compare(("t", name), contenders()[name], TABLE, range(2), Conditions(5, workers=2))
     assert 0.0 <= gaps[-1].mean <= 1.0
+
+
+def test_results_are_put_together_without_running_anything(tmp_path: Path) -> None:
+    gaps = [Gap("a table", name, 1, 0.0, 100, 0.25, 0.125, 7, 20, 1.5) for name in ("random", "ppo")]
+    for gap in gaps:
+        write_results(tmp_path / f"{gap.strategy}.csv", [gap])
+    parts = [argument for gap in gaps for argument in ("--reuse", str(tmp_path / f"{gap.strategy}.csv"))]
+    main(["--tables", str(tmp_path), "--seeds", "0", "--results", str(tmp_path / "all.csv"), *parts])
+    assert read_results(tmp_path / "all.csv") == gaps
