@@ -9,10 +9,19 @@ direct primitives: of the forms tried this one compiles fastest (`mnas.fusion`).
 
 from __future__ import annotations
 
+from math import inf
+
 import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 from mnas.fusion import ConvolutionGroup, fuse
+from mnas.kernels.operators import (
+    batch_norm,
+    batch_norm_rule,
+    depthwise_convolution,
+    has_depthwise_kernel,
+    squeeze_excite,
+)
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
@@ -36,15 +45,17 @@ def build_network(
     dropout: float = 0.0,
     seed: int = 0,
     norm_momentum: float = BATCH_NORM_MOMENTUM,
+    kernels: bool = False,
 ) -> nn.Cell:
     """Build the network with `weights`: (N, channels, image_size, image_size) float32 in, logits (N, num_classes) out.
 
     In training mode (`set_train()`) batch norms use the batch's statistics, of which the moving ones keep a share
     `norm_momentum` of the old at each step, and a share `dropout` of the classifier's inputs is dropped, drawn from
-    `seed`. Raises WeightsError where `weights` are those of another network.
+    `seed`. `kernels` computes with `mnas.kernels` in training mode what they do faster than MindSpore. Raises
+    WeightsError where `weights` are those of another network.
     """
     check_weights(network, weights)
-    units = [cell for unit in network.units for cell in _unit_cells(unit, weights, norm_momentum)]
+    units = [cell for unit in network.units for cell in _unit_cells(unit, weights, norm_momentum, kernels)]
     if dropout > 0:
         units.insert(len(units) - 1, _Dropout(dropout, seed))
     return _Chain(units)
@@ -55,19 +66,19 @@ def network_weights(cell: nn.Cell) -> dict[str, FloatArray]:
     return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
 
 
-def _unit_cells(unit: Unit, weights: Weights, norm_momentum: float) -> list[nn.Cell]:
-    body = [_cell(layer, weights, norm_momentum) for layer in fuse(unit.body)]
+def _unit_cells(unit: Unit, weights: Weights, norm_momentum: float, kernels: bool) -> list[nn.Cell]:
+    body = [_cell(layer, weights, norm_momentum, kernels) for layer in fuse(unit.body)]
     if unit.shortcut is None:
         return body
-    return [_Residual(body, [_cell(layer, weights, norm_momentum) for layer in fuse(unit.shortcut)])]
+    return [_Residual(body, [_cell(layer, weights, norm_momentum, kernels) for layer in fuse(unit.shortcut)])]
 
 
-def _cell(layer: Layer | ConvolutionGroup, weights: Weights, norm_momentum: float) -> nn.Cell:
+def _cell(layer: Layer | ConvolutionGroup, weights: Weights, norm_momentum: float, kernels: bool) -> nn.Cell:
     match layer:
         case ConvolutionGroup():
-            return _ConvolutionGroup(layer, weights, norm_momentum)
+            return _ConvolutionGroup(layer, weights, norm_momentum, kernels)
         case SqueezeExcite():
-            return _SqueezeExcite(layer, weights)
+            return _SqueezeExcite(layer, weights, kernels)
         case AveragePool(kernel, stride):
             return nn.AvgPool2d(kernel, stride, pad_mode="same")
         case FitChannels(in_channels, out_channels):
@@ -87,6 +98,12 @@ def _parameter(name: str, weights: Weights, *, trainable: bool = True) -> Parame
 
 def _activation(activation: Activation) -> ops.Primitive:
     return {"relu": ops.ReLU, "relu6": ops.ReLU6}[activation.kind]()
+
+
+def _bounds(activation: Activation | None) -> tuple[float, float]:
+    if activation is None:
+        return -inf, inf
+    return {"relu": (0.0, inf), "relu6": (0.0, 6.0)}[activation.kind]
 
 
 class _Chain(nn.Cell):
@@ -116,7 +133,7 @@ class _Residual(nn.Cell):
 
 
 class _ConvolutionGroup(nn.Cell):
-    def __init__(self, group: ConvolutionGroup, weights: Weights, norm_momentum: float) -> None:
+    def __init__(self, group: ConvolutionGroup, weights: Weights, norm_momentum: float, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
         convolution, norm = group.convolution, group.norm.name
         self.weight = _parameter(f"{convolution.name}.weight", weights)
@@ -138,9 +155,18 @@ class _ConvolutionGroup(nn.Cell):
         self.activated = group.activation is not None
         if group.activation is not None:
             self.activate = _activation(group.activation)
+        self.kernels = kernels
+        if kernels:
+            if has_depthwise_kernel(convolution):
+                self.convolve = depthwise_convolution(convolution.stride)
+            self.norm_and_activate = batch_norm()
+            self.rule = batch_norm_rule(BATCH_NORM_EPSILON, norm_momentum, *_bounds(group.activation))
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.convolve(x, self.weight)
+        if self.kernels and self.training:
+            state = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            return self.norm_and_activate(x, *state, self.rule)[0]
         if self.training:
             x = self.train_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
         else:
@@ -152,7 +178,7 @@ class _ConvolutionGroup(nn.Cell):
 
 class _SqueezeExcite(nn.Cell):
     # 1x1 convolutions on a kept (1, 1) plane leave the batch size free; dense layers would bake it in on export.
-    def __init__(self, layer: SqueezeExcite, weights: Weights) -> None:
+    def __init__(self, layer: SqueezeExcite, weights: Weights, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
         self.reduce_weight = _parameter(f"{layer.name}.reduce.weight", weights)
         self.reduce_bias = _parameter(f"{layer.name}.reduce.bias", weights)
@@ -164,8 +190,14 @@ class _SqueezeExcite(nn.Cell):
         self.add_bias = ops.BiasAdd()
         self.relu = ops.ReLU()
         self.sigmoid = ops.Sigmoid()
+        self.kernels = kernels
+        if kernels:
+            self.squeeze_excite = squeeze_excite()
 
     def construct(self, x: Tensor) -> Tensor:
+        if self.kernels and self.training:
+            weights = (self.reduce_weight, self.reduce_bias, self.expand_weight, self.expand_bias)
+            return self.squeeze_excite(x, *weights)[0]
         scale = self.mean(x, (2, 3))
         scale = self.relu(self.add_bias(self.reduce(scale, self.reduce_weight), self.reduce_bias))
         scale = self.sigmoid(self.add_bias(self.expand(scale, self.expand_weight), self.expand_bias))

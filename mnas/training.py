@@ -13,6 +13,7 @@ import numpy as np
 from mnas.data import ImageSource
 from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation import check_source
+from mnas.kernels import usable_kernels
 from mnas.learning_rate import learning_rates
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
 from mnas.phases import PhaseTime, timed
@@ -69,12 +70,14 @@ def train(
     device: Device = "CPU",
     threads: int | None = None,
     weights: Weights | None = None,
+    kernels: bool | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
 ) -> TrainingResult:
     """Train a network on `source` and return its weights.
 
     `seed` decides the initial weights (unless `weights` are given), the order of the images and the dropout. `on_epoch`
-    is called after every epoch; what it raises ends the training. Written for Ascend as for the CPU, tested on the CPU.
+    is called after every epoch; what it raises ends the training. `kernels` None takes `mnas.kernels` where they can be
+    used. Written for Ascend as for the CPU, tested on the CPU.
 
     Raises DataError where the images do not fit the network or fill no batch, TrainingDivergedError where the loss is
     not finite, OutOfMemoryError, and TrainingError for any other failure of MindSpore.
@@ -94,12 +97,19 @@ def train(
 
     steps_per_epoch = len(source) // settings.batch_size
     rates = learning_rates(settings, steps_per_epoch)
+    if kernels is None:
+        kernels = usable_kernels(device, threads)
     with timed(phases, "build"):
         initial = initial_weights(network, seed) if weights is None else weights
         cell = build_network(
-            network, initial, dropout=settings.dropout, seed=seed, norm_momentum=settings.norm_momentum
+            network,
+            initial,
+            dropout=settings.dropout,
+            seed=seed,
+            norm_momentum=settings.norm_momentum,
+            kernels=kernels,
         )
-        step = TrainingStep(cell, network.num_classes, settings)
+        step = TrainingStep(cell, network.num_classes, settings, kernels=kernels)
     # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would compile
     # this one again at its first step. Collect the cells of earlier trainings first.
     gc.collect()

@@ -9,27 +9,35 @@ from __future__ import annotations
 import mindspore
 from mindspore import ParameterTuple, Tensor, nn, ops
 
+from mnas.kernels.optimizer import FusedRmsProp
 from mnas.optimizers import create_optimizer
-from mnas.training_settings import TrainingSettings
+from mnas.training_settings import RmsProp, TrainingSettings
 
 
 class TrainingStep(nn.Cell):
     """Takes images (N, C, H, W), int32 labels (N,) and the learning rate (); returns the mean loss before the update.
 
-    The loss is the cross entropy with smoothed labels; weight decay is in the gradients only.
+    The loss is the cross entropy with smoothed labels; weight decay is in the gradients only. `kernels` lets
+    `mnas.kernels` take the optimizer's step where they have it.
     """
 
-    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings) -> None:
+    def __init__(
+        self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool = False
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing)
         self.weights = ParameterTuple(network.trainable_params())
-        self.optimizer = create_optimizer(settings.optimizer, self.weights)
         self.decays = tuple(
             settings.weight_decay if settings.weight_decay_on == "all" or parameter.ndim > 1 else 0.0
             for parameter in self.weights
         )
         self.decayed = any(self.decays)
+        if kernels and isinstance(settings.optimizer, RmsProp):
+            self.optimizer = FusedRmsProp(settings.optimizer, self.weights, self.decays)
+            self.decayed = False  # again: the fused step has done it
+        else:
+            self.optimizer = create_optimizer(settings.optimizer, self.weights)
         self.clip_norm = settings.clip_norm
         self.map = ops.HyperMap()
         self.loss_and_gradients = ops.value_and_grad(self._loss_of, None, self.weights)
