@@ -11,6 +11,7 @@ import pytest
 from mnas.batch_plan import BatchPlan
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import WeightsError
+from mnas.kernels.library import machine_has_kernels
 from mnas.trainer import Trainer, TrainerState
 from mnas.training_settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
 from search_space import Architecture, lower, parse_block
@@ -36,6 +37,8 @@ SETTINGS = TrainingSettings(
     ema=Ema(decay=0.9),
 )
 MakeTrainer = Callable[..., Trainer]
+
+needs_kernels = pytest.mark.skipif(not machine_has_kernels(), reason="the kernels are not compiled for this machine")
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +68,12 @@ def assert_equal(found: TrainerState, expected: TrainerState, rtol: float = 0.0)
     assert (found.loss_scale, found.good_steps) == (expected.loss_scale, expected.good_steps)
 
 
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=needs_kernels)], ids=["mindspore", "kernels"])
 @pytest.mark.parametrize("plan", [None, BatchPlan(32, 16)], ids=["whole batches", "accumulated"])
 def test_a_resumed_training_takes_the_steps_that_would_have_come(
-    make_trainer: MakeTrainer, plan: BatchPlan | None
+    make_trainer: MakeTrainer, plan: BatchPlan | None, kernels: bool
 ) -> None:
-    first = make_trainer(plan=plan)
+    first = make_trainer(plan=plan, kernels=kernels)
     start = first.state()
     list(first.steps(1, range(4)))
     middle = first.state()
@@ -80,7 +84,7 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     assert middle.ema is not None
     assert not np.array_equal(middle.ema["stem.norm.moving_mean"], middle.weights["stem.norm.moving_mean"])
 
-    second = make_trainer(plan=plan, state=middle)
+    second = make_trainer(plan=plan, state=middle, kernels=kernels)
     assert_equal(second.state(), middle)
     resumed = list(second.steps(1, range(4, 9)))
     assert [(report.step, report.learning_rate) for report in resumed] == [
@@ -88,6 +92,16 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     ]
     assert [report.loss for report in resumed] == pytest.approx([report.loss for report in uninterrupted], abs=1e-5)
     assert_equal(second.state(), end, rtol=1e-4)
+
+
+@needs_kernels
+def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer) -> None:
+    own = make_trainer(kernels=True)
+    list(own.steps(0, range(3)))
+    plain = make_trainer(kernels=False, state=own.state())
+    assert_equal(plain.state(), own.state())
+    own_losses, plain_losses = ([report.loss for report in each.steps(0, range(3, 6))] for each in (own, plain))
+    assert plain_losses == pytest.approx(own_losses, rel=1e-4)
 
 
 def test_reports_count_their_steps_over_the_whole_training(trainer: Trainer) -> None:
