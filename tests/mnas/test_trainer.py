@@ -48,8 +48,8 @@ def source() -> ImageSource:
 
 @pytest.fixture(scope="module")
 def make_trainer(source: ImageSource) -> MakeTrainer:
-    def make(settings: TrainingSettings = SETTINGS, **options: Any) -> Trainer:
-        return Trainer(NETWORK, settings, source, seed=3, threads=1, **options)
+    def make(settings: TrainingSettings = SETTINGS, *, kernels: bool | None = False, **options: Any) -> Trainer:
+        return Trainer(NETWORK, settings, source, seed=3, threads=1, kernels=kernels, **options)
 
     return make
 
@@ -94,9 +94,21 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     assert_equal(second.state(), end, rtol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def trainer_as_it_comes(make_trainer: MakeTrainer) -> Trainer:
+    return make_trainer(kernels=None)
+
+
 @needs_kernels
-def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer) -> None:
-    own = make_trainer(kernels=True)
+def test_a_float32_training_in_one_thread_takes_the_kernels(trainer_as_it_comes: Trainer) -> None:
+    step = trainer_as_it_comes.whole_step()
+    assert step.gradients.network.features[0].kernels
+    assert step.update.subtract.kernels
+
+
+@needs_kernels
+def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer, trainer_as_it_comes: Trainer) -> None:
+    own = trainer_as_it_comes
     list(own.steps(0, range(3)))
     plain = make_trainer(kernels=False, state=own.state())
     assert_equal(plain.state(), own.state())
