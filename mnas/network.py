@@ -10,11 +10,20 @@ direct primitives: of the forms tried this one compiles fastest (`mnas.fusion`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
+from mnas.errors import ConfigurationError
 from mnas.fusion import ConvolutionGroup, fuse
+from mnas.kernels.operators import (
+    batch_norm,
+    batch_norm_rule,
+    depthwise_convolution,
+    has_depthwise_kernel,
+    squeeze_excite,
+)
 from mnas.training_settings import Precision
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space.lowering import (
@@ -38,16 +47,21 @@ def build_network(
     *,
     norm_momentum: float = BATCH_NORM_MOMENTUM,
     precision: Precision = "O0",
+    kernels: bool = False,
 ) -> nn.Cell:
     """Build the network with `weights`: (N, channels, image_size, image_size) float32 in, logits (N, num_classes) out.
 
     In training mode (`set_train()`) batch norms use the batch's statistics, of which the moving ones keep a share
     `norm_momentum` of the old at each step. A second input, (N, features of the classifier), is multiplied with what
-    the classifier sees: a dropout mask. `precision` is that of `TrainingSettings`; logits are float32 with each. Raises
-    WeightsError where `weights` are those of another network.
+    the classifier sees: a dropout mask. `precision` is that of `TrainingSettings`; logits are float32 with each.
+    `kernels` has `mnas.kernels` compute in training mode what they do faster than MindSpore. Raises WeightsError where
+    `weights` are those of another network, ConfigurationError where kernels are to compute in another precision than
+    O0.
     """
     check_weights(network, weights)
-    options = _Options(norm_momentum, *_TYPES[precision])
+    if kernels and precision != "O0":
+        raise ConfigurationError(f"the kernels compute in float32, not in precision {precision}; use O0 or no kernels")
+    options = _Options(norm_momentum, kernels, *_TYPES[precision])
     *features, classifier = [cell for unit in network.units for cell in _unit_cells(unit, weights, options)]
     return _Classifier(features, classifier)
 
@@ -57,6 +71,7 @@ class _Options:
     """Share of the old statistics that batch norms keep; types of convolutions and matrices, norms, and the rest."""
 
     norm_momentum: float
+    kernels: bool
     multiply: mindspore.Type
     norm: mindspore.Type
     between: mindspore.Type
@@ -107,6 +122,12 @@ def _parameter(name: str, weights: Weights, *, trainable: bool = True) -> Parame
 
 def _activation(activation: Activation) -> ops.Primitive:
     return {"relu": ops.ReLU, "relu6": ops.ReLU6}[activation.kind]()
+
+
+def _bounds(activation: Activation | None) -> tuple[float, float]:
+    if activation is None:
+        return -inf, inf
+    return {"relu": (0.0, inf), "relu6": (0.0, 6.0)}[activation.kind]
 
 
 class _Classifier(nn.Cell):
@@ -164,9 +185,18 @@ class _ConvolutionGroup(nn.Cell):
         self.activated = group.activation is not None
         if group.activation is not None:
             self.activate = _activation(group.activation)
+        self.kernels = options.kernels
+        if options.kernels:
+            if has_depthwise_kernel(convolution):
+                self.convolve = depthwise_convolution(convolution.stride)
+            self.norm_and_activate = batch_norm()
+            self.rule = batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *_bounds(group.activation))
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.convolve(x.astype(self.multiply), self.weight.astype(self.multiply)).astype(self.norm)
+        if self.kernels and self.training:
+            state = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            return self.norm_and_activate(x, *state, self.rule)[0]
         if self.training:
             x = self.train_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
         else:
@@ -190,8 +220,14 @@ class _SqueezeExcite(nn.Cell):
         self.add_bias = ops.BiasAdd()
         self.relu = ops.ReLU()
         self.sigmoid = ops.Sigmoid()
+        self.kernels = options.kernels
+        if options.kernels:
+            self.squeeze_excite = squeeze_excite()
 
     def construct(self, x: Tensor) -> Tensor:
+        if self.kernels and self.training:
+            weights = (self.reduce_weight, self.reduce_bias, self.expand_weight, self.expand_bias)
+            return self.squeeze_excite(x, *weights)[0]
         kind = self.multiply
         scale = self.mean(x, (2, 3)).astype(kind)
         scale = self.add_bias(self.reduce(scale, self.reduce_weight.astype(kind)), self.reduce_bias.astype(kind))

@@ -16,6 +16,7 @@ from mnas.batch_plan import BatchPlan
 from mnas.data import Batch, ImageSource
 from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
 from mnas.evaluation import check_source
+from mnas.kernels import usable_kernels
 from mnas.learning_rate import learning_rates
 from mnas.loss_scale import LossScaler
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
@@ -80,12 +81,16 @@ class Trainer:
         threads: int | None = None,
         weights: Weights | None = None,
         state: TrainerState | None = None,
+        kernels: bool | None = None,
     ) -> None:
         """Build and compile; start from `state`, or from `weights`, or else from weights drawn from `seed`.
 
         `seed` also decides the order of the images, their augmentation and the dropout. `plan` None takes whole batches
-        in this process. Raises DataError where the images do not fit the network or fill no batch, WeightsError where
-        weights or state are those of another network or training, and what `mindspore_errors` raises.
+        in this process. `kernels` None takes `mnas.kernels` where they can be used; a state does not depend on it, but
+        only with the same kernels and threads are a resumed training's steps those that would have come.
+
+        Raises DataError where the images do not fit the network or fill no batch, WeightsError where weights or state
+        are those of another network or training, and what `mindspore_errors` raises.
         """
         check_source(network, source)
         if len(source) < settings.batch_size:
@@ -99,6 +104,8 @@ class Trainer:
         self._loss_scale = LossScaler(settings.loss_scale)
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
+        if kernels is None:
+            kernels = usable_kernels(device, threads, settings.precision)
         self.phases: dict[str, PhaseTime] = {}
         with timed(self.phases, "import"):
             prepare_mindspore(device, threads)
@@ -111,9 +118,10 @@ class Trainer:
                 initial_weights(network, seed) if start is None else start,
                 norm_momentum=settings.norm_momentum,
                 precision=settings.precision,
+                kernels=kernels,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
-            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks)
+            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels)
             if state is not None:
                 self._restore(state)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would

@@ -60,17 +60,21 @@ def train(
     device: Device = "CPU",
     threads: int | None = None,
     weights: Weights | None = None,
+    kernels: bool | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
 ) -> TrainingResult:
     """Train a network on `source` and return its weights.
 
     `seed` decides the initial weights (unless `weights` are given), the order of the images and the dropout. `on_epoch`
-    is called after every epoch; what it raises ends the training. Written for Ascend as for the CPU, tested on the CPU.
+    is called after every epoch; what it raises ends the training. `kernels` None takes `mnas.kernels` where they can be
+    used. Written for Ascend as for the CPU, tested on the CPU.
 
     Raises DataError where the images do not fit the network or fill no batch, TrainingDivergedError where the loss is
     not finite, OutOfMemoryError, and TrainingError for any other failure of MindSpore.
     """
-    trainer = Trainer(network, settings, source, seed=seed, device=device, threads=threads, weights=weights)
+    trainer = Trainer(
+        network, settings, source, seed=seed, device=device, threads=threads, weights=weights, kernels=kernels
+    )
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
     loss = float("nan")

@@ -14,6 +14,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from mnas.optimizers import create_optimizer
+from mnas.parameter_vector import Concatenate, SubtractFrom
 from mnas.training_settings import FixedLossScale, TrainingSettings
 
 
@@ -22,13 +23,22 @@ class TrainingStep(nn.Cell):
 
     The inputs are images (N, C, H, W), int32 labels (N,), the learning rate, the loss scale and the decay of the moving
     average, each of shape (), and a mask of the classifier's inputs (N, features) or nothing. The loss is the cross
-    entropy with smoothed labels; weight decay is in the gradients only.
+    entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
+    `mnas.parameter_vector`.
     """
 
-    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, processes: int = 1) -> None:
+    def __init__(
+        self,
+        network: nn.Cell,
+        num_classes: int,
+        settings: TrainingSettings,
+        processes: int = 1,
+        *,
+        kernels: bool = False,
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings)
-        self.update = Update(network, settings, processes)
+        self.gradients = Gradients(network, num_classes, settings, kernels=kernels)
+        self.update = Update(network, settings, processes, kernels=kernels)
         self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # else the graph is spared a division
         self.set_train()
 
@@ -54,10 +64,18 @@ class AccumulatingStep(nn.Cell):
     and whether all its gradients are finite, in every process.
     """
 
-    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, processes: int = 1) -> None:
+    def __init__(
+        self,
+        network: nn.Cell,
+        num_classes: int,
+        settings: TrainingSettings,
+        processes: int = 1,
+        *,
+        kernels: bool = False,
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings)
-        self.update = Update(network, settings, processes)
+        self.gradients = Gradients(network, num_classes, settings, kernels=kernels)
+        self.update = Update(network, settings, processes, kernels=kernels)
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
         self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
@@ -94,13 +112,13 @@ class _UpdateFromTotal(nn.Cell):
 class Gradients(nn.Cell):
     """Returns the mean loss of some images, and its gradient times the loss scale as one vector of all weights."""
 
-    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings) -> None:
+    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing)
         self.weights = ParameterTuple(network.trainable_params())
         self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
-        self.map = ops.HyperMap()
+        self.concatenate = Concatenate(kernels=kernels)
 
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
@@ -112,18 +130,17 @@ class Gradients(nn.Cell):
     ) -> tuple[Tensor, Tensor]:
         """Go forward and back."""
         (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
-        return loss, _concatenate(self.map(_flat, gradients))
+        return loss, self.concatenate(gradients)
 
 
 class Update(nn.Cell):
     """Takes a gradient and changes the weights: mean over processes, clipping, decay, optimizer, moving average."""
 
-    def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int) -> None:
+    def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
         self.weights = ParameterTuple(network.trainable_params())
         sizes = [weight.size for weight in self.weights]
         self.size = sum(sizes)
-        self.starts = tuple(sum(sizes[:index]) for index in range(len(sizes)))
         self.optimizer = create_optimizer(settings.optimizer, self.size)
         decays = [
             settings.weight_decay if settings.weight_decay_on == "all" or weight.ndim > 1 else 0.0
@@ -131,6 +148,8 @@ class Update(nn.Cell):
         ]
         self.decayed = any(decays)
         self.decays = Tensor(np.repeat(decays, sizes), mindspore.float32)
+        self.concatenate = Concatenate(kernels=kernels)
+        self.subtract = SubtractFrom(self.weights, kernels=kernels)
         self.clip_norm = settings.clip_norm
         self.processes = processes
         if processes > 1:
@@ -138,7 +157,6 @@ class Update(nn.Cell):
         self.averaged = settings.ema is not None
         if settings.ema is not None:
             self.average = MovingAverage(network)
-        self.map = ops.HyperMap()
 
     def construct(self, gradient: Tensor, factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor) -> Tensor:
         """Update with the gradient, times `factor` if there is one."""
@@ -150,9 +168,8 @@ class Update(nn.Cell):
             norm = ops.sqrt(ops.sum(gradient * gradient))
             gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))
         if self.decayed:
-            gradient = gradient + self.decays * _concatenate(self.map(_flat, self.weights))
-        step = self.optimizer(learning_rate, gradient)
-        updated = self.map(ops.partial(_subtract, step), self.starts, self.weights)
+            gradient = gradient + self.decays * self.concatenate(self.weights)
+        updated = self.subtract(self.optimizer(learning_rate, gradient))
         if self.averaged:
             return self.average(ops.depend(ema_decay, updated))
         return updated
@@ -193,17 +210,7 @@ class SmoothedCrossEntropy(nn.Cell):
         return self.mean(self.cross_entropy(logits, targets)[0])
 
 
-# Primitives compile faster than the functions of the same names.
-_reshape, _concatenate, _slice = ops.Reshape(), ops.Concat(), ops.Slice()
-_assign_add, _assign_sub = ops.AssignAdd(), ops.AssignSub()
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return _reshape(tensor, (-1,))
-
-
-def _subtract(step: Tensor, start: int, weight: Tensor) -> Tensor:
-    return _assign_sub(weight, _reshape(_slice(step, (start,), (weight.size,)), weight.shape))
+_assign_add = ops.AssignAdd()  # the primitive compiles faster than the function of the same name
 
 
 def _move(decay: Tensor, average: Tensor, parameter: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_every_steps: steps that one line of `steps.csv` sums up.
     sink_steps: steps that an Ascend device takes between two looks at their loss, their data sent ahead (MindSpore's
         data sinking); must divide the steps between checkpoints. Absent: no sinking.
-    threads: of the CPU, for each process; absent: MindSpore's default.
+    threads: of the CPU, for each process; absent: MindSpore's default. With 1, `mnas.kernels` train where they can; a
+        resume with another number goes on from the same state, but its steps differ by rounding.
     """
 
     training: TrainingSettings

@@ -11,6 +11,7 @@ import pytest
 from mnas.batch_plan import BatchPlan
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import WeightsError
+from mnas.kernels.library import machine_has_kernels
 from mnas.trainer import Trainer, TrainerState
 from mnas.training_settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
 from search_space import Architecture, lower, parse_block
@@ -37,6 +38,8 @@ SETTINGS = TrainingSettings(
 )
 MakeTrainer = Callable[..., Trainer]
 
+needs_kernels = pytest.mark.skipif(not machine_has_kernels(), reason="the kernels are not compiled for this machine")
+
 
 @pytest.fixture(scope="module")
 def source() -> ImageSource:
@@ -45,8 +48,8 @@ def source() -> ImageSource:
 
 @pytest.fixture(scope="module")
 def make_trainer(source: ImageSource) -> MakeTrainer:
-    def make(settings: TrainingSettings = SETTINGS, **options: Any) -> Trainer:
-        return Trainer(NETWORK, settings, source, seed=3, threads=1, **options)
+    def make(settings: TrainingSettings = SETTINGS, *, kernels: bool | None = False, **options: Any) -> Trainer:
+        return Trainer(NETWORK, settings, source, seed=3, threads=1, kernels=kernels, **options)
 
     return make
 
@@ -65,11 +68,12 @@ def assert_equal(found: TrainerState, expected: TrainerState, rtol: float = 0.0)
     assert (found.loss_scale, found.good_steps) == (expected.loss_scale, expected.good_steps)
 
 
+@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=needs_kernels)], ids=["mindspore", "kernels"])
 @pytest.mark.parametrize("plan", [None, BatchPlan(32, 16)], ids=["whole batches", "accumulated"])
 def test_a_resumed_training_takes_the_steps_that_would_have_come(
-    make_trainer: MakeTrainer, plan: BatchPlan | None
+    make_trainer: MakeTrainer, plan: BatchPlan | None, kernels: bool
 ) -> None:
-    first = make_trainer(plan=plan)
+    first = make_trainer(plan=plan, kernels=kernels)
     start = first.state()
     list(first.steps(1, range(4)))
     middle = first.state()
@@ -80,7 +84,7 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     assert middle.ema is not None
     assert not np.array_equal(middle.ema["stem.norm.moving_mean"], middle.weights["stem.norm.moving_mean"])
 
-    second = make_trainer(plan=plan, state=middle)
+    second = make_trainer(plan=plan, state=middle, kernels=kernels)
     assert_equal(second.state(), middle)
     resumed = list(second.steps(1, range(4, 9)))
     assert [(report.step, report.learning_rate) for report in resumed] == [
@@ -88,6 +92,28 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     ]
     assert [report.loss for report in resumed] == pytest.approx([report.loss for report in uninterrupted], abs=1e-5)
     assert_equal(second.state(), end, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trainer_as_it_comes(make_trainer: MakeTrainer) -> Trainer:
+    return make_trainer(kernels=None)
+
+
+@needs_kernels
+def test_a_float32_training_in_one_thread_takes_the_kernels(trainer_as_it_comes: Trainer) -> None:
+    step = trainer_as_it_comes.whole_step()
+    assert step.gradients.network.features[0].kernels
+    assert step.update.subtract.kernels
+
+
+@needs_kernels
+def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer, trainer_as_it_comes: Trainer) -> None:
+    own = trainer_as_it_comes
+    list(own.steps(0, range(3)))
+    plain = make_trainer(kernels=False, state=own.state())
+    assert_equal(plain.state(), own.state())
+    own_losses, plain_losses = ([report.loss for report in each.steps(0, range(3, 6))] for each in (own, plain))
+    assert plain_losses == pytest.approx(own_losses, rel=1e-4)
 
 
 def test_reports_count_their_steps_over_the_whole_training(trainer: Trainer) -> None:

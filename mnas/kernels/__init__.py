@@ -1,0 +1,9 @@
+"""Own CPU kernels for what takes MindSpore most of a training step: depthwise convolutions, batch norms and more.
+
+The C files are the kernels, `build.py` compiles them into the library in `prebuilt/`, `library.py` finds it,
+`operators.py` gives it to MindSpore. They compute what MindSpore's operators compute, to rounding.
+"""
+
+from mnas.kernels.library import usable_kernels
+
+__all__ = ["usable_kernels"]

@@ -1,0 +1,79 @@
+"""Compile the kernels: `python -m mnas.kernels.build [--check]`.
+
+The library in `prebuilt/` is committed, so that nobody needs a compiler. This makes it anew, the same to the byte on
+every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings the headers and libraries of its
+targets.
+`--check` compares with `prebuilt/` and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from mnas.errors import MnasError
+from mnas.kernels.library import LIBRARY
+
+ZIGLANG_VERSION = "0.15.2"
+TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
+"""haswell is AVX2 and FMA; glibc 2.17 is what MindSpore asks for."""
+
+# No -ffast-math: a loss that is not a number has to stay one.
+_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math")
+_FORM = ("-fno-math-errno", "-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
+
+
+class BuildError(MnasError):
+    """The kernels cannot be compiled."""
+
+
+def build(target: Path) -> None:
+    """Compile the library into `target`. Raises BuildError."""
+    try:
+        version = metadata.version("ziglang")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    if version != ZIGLANG_VERSION:
+        raise BuildError(
+            f"the kernels are compiled by ziglang {ZIGLANG_VERSION}, and ziglang is {version}; "
+            f"pip install ziglang=={ZIGLANG_VERSION}"
+        )
+    folder = Path(__file__).parent
+    sources = sorted(path.name for path in folder.glob("*.c"))
+    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *_FLAGS, *_FORM, *sources, "-lm", "-o", str(target)]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "ZIG_LOCAL_CACHE_DIR": cache}
+        # In their folder, under relative names, so that no path of this machine gets into the library.
+        built = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise BuildError(f"the kernels do not compile:\n{built.stderr}")
+
+
+def main() -> int:
+    """Build, or check; the exit status is 1 where the library differs, 2 where it cannot be built."""
+    parser = argparse.ArgumentParser(prog="python -m mnas.kernels.build", description="Compile the kernels.")
+    parser.add_argument("--check", action="store_true", help="compare with the committed library, change nothing")
+    arguments = parser.parse_args()
+    try:
+        if not arguments.check:
+            build(LIBRARY)
+            return 0
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = Path(folder) / LIBRARY.name
+            build(fresh)
+            same = fresh.read_bytes() == LIBRARY.read_bytes()
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not same:
+        print(f"{LIBRARY.name} is not what the sources give; run without --check", file=sys.stderr)
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

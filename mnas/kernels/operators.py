@@ -1,0 +1,128 @@
+# mypy: allow-subclassing-any
+"""The kernels as MindSpore operators with their gradients; all tensors are float32.
+
+They exist only where `mnas.kernels.usable_kernels` says so. Importing this module imports MindSpore: call
+`mnas.mindspore_setup.prepare_mindspore` before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import mindspore
+import numpy as np
+from mindspore import Tensor, ops
+from mindspore.ops import signature
+
+from mnas.kernels.library import LIBRARY
+from search_space.lowering import Convolution
+
+Shape: TypeAlias = tuple[int, ...]
+Tensors: TypeAlias = Any  # a tuple of tensors; MindSpore has no types
+
+
+def depthwise_convolution(stride: int) -> ops.Custom:
+    """Return (x, weight) -> y for x (N, C, H, W) and weight (C, 1, k, k), padded by k // 2; k <= 7, stride 1 or 2."""
+    gradients = _operator(f"depthwise_gradients_stride_{stride}", lambda x, weight, dy: (x, weight), outputs=2)
+
+    def output(x: Shape, weight: Shape) -> Shape:
+        return (x[0], x[1], -(-x[2] // stride), -(-x[3] // stride))
+
+    def bprop(x: Tensor, weight: Tensor, y: Tensor, dy: Tensor) -> Tensors:
+        return gradients(x, weight, dy)
+
+    return _operator(f"depthwise_stride_{stride}", output, bprop=bprop)
+
+
+def has_depthwise_kernel(convolution: Convolution) -> bool:
+    """Return whether `depthwise_convolution` can stand for this convolution."""
+    depthwise = convolution.groups == convolution.in_channels == convolution.out_channels
+    return depthwise and convolution.kernel <= 7 and convolution.stride <= 2
+
+
+def batch_norm() -> ops.Custom:
+    """Return (x, gamma, beta, moving_mean, moving_variance, rule) -> (y, ...): a batch norm in training.
+
+    x and y are (N, C, H, W); `rule` is that of `batch_norm_rule`. The moving statistics are updated in place, as by
+    MindSpore's own.
+    """
+    gradients = _operator("batch_norm_gradients", lambda x, gamma, beta, *_: (x, gamma, beta), outputs=3)
+
+    def bprop(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        moving_mean: Tensor,
+        moving_variance: Tensor,
+        rule: Tensor,
+        outputs: tuple[Tensor, ...],
+        d_outputs: tuple[Tensor, ...],
+    ) -> Tensors:
+        dx, dgamma, dbeta = gradients(x, gamma, beta, rule, outputs[1], outputs[2], d_outputs[0])
+        return dx, dgamma, dbeta, ops.zeros_like(moving_mean), ops.zeros_like(moving_variance), ops.zeros_like(rule)
+
+    written = (False, False, False, True, True, False)
+    return _operator("batch_norm", lambda x, gamma, beta, *_: (x, gamma, beta), outputs=3, bprop=bprop, written=written)
+
+
+def batch_norm_rule(epsilon: float, momentum: float, low: float, high: float) -> Tensor:
+    """Return the rule of a batch norm: the moving statistics keep a share `momentum`, y is clamped to [low, high]."""
+    return Tensor(np.array([epsilon, 1 - momentum, low, high], np.float32))
+
+
+def squeeze_excite() -> ops.Custom:
+    """Return (x, W1, b1, W2, b2) -> (y, ...) for x (N, C, H, W), W1 (R, C, 1, 1), W2 (C, R, 1, 1); see the C file."""
+    gradients = _operator("squeeze_excite_gradients", lambda x, w1, w2, *_: (x, w1, w1[:1], w2, w2[:1]), outputs=5)
+
+    def output(x: Shape, w1: Shape, b1: Shape, w2: Shape, b2: Shape) -> tuple[Shape, ...]:
+        return (x, x[:2], (x[0], b1[0]), x[:2])
+
+    def bprop(
+        x: Tensor,
+        w1: Tensor,
+        b1: Tensor,
+        w2: Tensor,
+        b2: Tensor,
+        outputs: tuple[Tensor, ...],
+        d_outputs: tuple[Tensor, ...],
+    ) -> Tensors:
+        return gradients(x, w1, w2, outputs[1], outputs[2], outputs[3], d_outputs[0])
+
+    return _operator("squeeze_excite", output, outputs=4, bprop=bprop)
+
+
+def concatenate() -> ops.Custom:
+    """Return (*tensors) -> vector: the tensors one after the other; it has no gradient."""
+    return _operator("concatenate", lambda *tensors: (sum(map(prod, tensors)),))
+
+
+def subtract_vector(tensors: int) -> ops.Custom:
+    """Return (vector, *tensors) -> 0: subtracts, in place, from that many tensors their parts of the vector."""
+    return _operator("subtract_vector", lambda *_: (1,), written=(False,) + (True,) * tensors)
+
+
+def _operator(
+    name: str,
+    output: Callable[..., Any],
+    *,
+    outputs: int = 1,
+    bprop: Callable[..., Any] | None = None,
+    written: Sequence[bool] = (),
+) -> ops.Custom:
+    """Return a function of the library: `output` makes the outputs' shapes of the inputs', `written` inputs change."""
+    kind = mindspore.float32 if outputs == 1 else (mindspore.float32,) * outputs
+    arguments = (f"{LIBRARY}:{name}", output, kind)
+    if not any(written):
+        return ops.Custom(*arguments, func_type="aot", bprop=bprop)
+
+    class InPlace(ops.Custom):
+        __mindspore_signature__ = tuple(
+            signature.make_sig(f"input_{i}", signature.sig_rw.RW_WRITE if writes else signature.sig_rw.RW_READ)
+            for i, writes in enumerate(written)
+        )
+
+    operator = InPlace(*arguments, func_type="aot", bprop=bprop)
+    operator.add_prim_attr("side_effect_mem", True)
+    return operator

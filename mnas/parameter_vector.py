@@ -1,0 +1,62 @@
+# mypy: allow-subclassing-any
+"""The parameters of a network, or their gradients, as one vector: all in their order, one after the other.
+
+`kernels` does it with `mnas.kernels`: one operator instead of up to three for each parameter.
+
+Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
+"""
+
+from __future__ import annotations
+
+from mindspore import ParameterTuple, Tensor, nn, ops
+
+from mnas.kernels.operators import concatenate, subtract_vector
+
+
+class Concatenate(nn.Cell):
+    """Returns a tuple of tensors as one vector."""
+
+    def __init__(self, *, kernels: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.kernels = kernels
+        if kernels:
+            self.concatenate = concatenate()
+        self.map = ops.HyperMap()
+
+    def construct(self, tensors: tuple[Tensor, ...]) -> Tensor:
+        """Concatenate them."""
+        if self.kernels:
+            return self.concatenate(*tensors)
+        return _concatenate(self.map(_flat, tensors))
+
+
+class SubtractFrom(nn.Cell):
+    """Subtracts a vector from parameters, each of which has its part of it; what it returns is for `ops.depend`."""
+
+    def __init__(self, parameters: ParameterTuple, *, kernels: bool) -> None:
+        super().__init__(auto_prefix=False)
+        self.parameters = parameters
+        self.kernels = kernels
+        if kernels:
+            self.subtract = subtract_vector(len(parameters))
+        sizes = [parameter.size for parameter in parameters]
+        self.starts = tuple(sum(sizes[:index]) for index in range(len(sizes)))
+        self.map = ops.HyperMap()
+
+    def construct(self, vector: Tensor) -> Tensor:
+        """Subtract it."""
+        if self.kernels:
+            return self.subtract(vector, *self.parameters)
+        return self.map(ops.partial(_subtract, vector), self.starts, self.parameters)
+
+
+# Primitives compile faster than the functions of the same names.
+_reshape, _concatenate, _slice, _assign_sub = ops.Reshape(), ops.Concat(), ops.Slice(), ops.AssignSub()
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return _reshape(tensor, (-1,))
+
+
+def _subtract(vector: Tensor, start: int, parameter: Tensor) -> Tensor:
+    return _assign_sub(parameter, _reshape(_slice(vector, (start,), (parameter.size,)), parameter.shape))

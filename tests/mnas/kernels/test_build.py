@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+
+from mnas.kernels import build
+from mnas.kernels.library import LIBRARY
+
+
+def test_the_committed_library_is_what_the_sources_give(tmp_path: Path) -> None:
+    pytest.importorskip("ziglang", reason="needs the pinned compiler")
+    build.build(tmp_path / "kernels.so")
+    assert (tmp_path / "kernels.so").read_bytes() == LIBRARY.read_bytes()
+
+
+def test_another_compiler_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1.0")
+    with pytest.raises(build.BuildError, match=f"pip install ziglang=={build.ZIGLANG_VERSION}"):
+        build.build(tmp_path / "kernels.so")
