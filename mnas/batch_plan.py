@@ -13,7 +13,7 @@ class BatchPlan:
 
     The batch is `batch_size / micro_batch_size` micro-batches; the processes take them in turn, and each adds up the
     gradients of its own. Batch norms see micro-batches. So neither the images of a step nor those of a batch norm
-    depend on the number of processes.
+    depend on the number of processes. Only the moving statistics do: kept are those of the first process, as in MindCV.
 
     Raises ConfigurationError where the batch cannot be divided so.
     """

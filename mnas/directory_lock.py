@@ -23,13 +23,18 @@ def locked_directory(directory: Path, work: str) -> Iterator[None]:
 
     Raises RunDirectoryError where the directory cannot be made or written, or another process works on it.
     """
-    # The lock belongs to the open file, so it goes with the process however that ends.
     try:
         directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{directory}: cannot make the run directory ({error.strerror}); choose another with --run-dir"
+        ) from error
+    # The lock belongs to the open file, so it goes with the process however that ends.
+    try:
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise RunDirectoryError(
-            f"{directory}: cannot make or write the run directory ({error.strerror}); choose another with --run-dir"
+            f"{directory}: cannot write there ({error.strerror}); make it writable or choose another with --run-dir"
         ) from error
     try:
         try:

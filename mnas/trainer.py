@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mnas.batch_plan import BatchPlan
 from mnas.data import Batch, ImageSource
-from mnas.errors import DataError, TrainingDivergedError, WeightsError
+from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
 from mnas.evaluation import check_source
 from mnas.learning_rate import learning_rates
 from mnas.loss_scale import LossScaler
@@ -27,6 +27,7 @@ from search_space.lowering import Dense, LoweredNetwork
 
 if TYPE_CHECKING:
     from mindspore import Parameter, Tensor
+    from mindspore.nn import Cell
 
 # Reading a loss waits for the device; these bound both the waiting and the steps that a diverged training wastes.
 STEPS_BETWEEN_READS = 20
@@ -142,6 +143,25 @@ class Trainer:
                     reports = []
             yield from reports
 
+    def whole_step(self) -> Cell:
+        """Return the cell that takes a step by itself; `inputs` gives what it is called with.
+
+        Raises ConfigurationError where a step is not one graph: gradients are accumulated, or steps may be skipped.
+        """
+        if self._accumulates:
+            raise ConfigurationError(
+                "steps cannot be sunk where gradients are accumulated or the loss scale is dynamic; leave `sink_steps` "
+                "out, or train on more devices and with a fixed scale"
+            )
+        return self._step
+
+    def inputs(self, epoch: int, steps: range) -> Iterator[tuple[npt.NDArray[np.generic], ...]]:
+        """Yield the inputs of `whole_step` for these steps: images, labels, the three numbers and the dropout mask."""
+        for step, (batch, mask) in zip(steps, self._micro_batches(epoch, steps), strict=True):
+            position = epoch * self.steps_per_epoch + step
+            numbers = (self.learning_rates[position], self._loss_scale.value, ema_decay(self._settings.ema, position))
+            yield *batch, *(np.asarray(number, np.float32) for number in numbers), *(() if mask is None else (mask,))
+
     def state(self) -> TrainerState:
         """Return a copy of everything that the next step depends on beside the seed."""
         with mindspore_errors():
@@ -152,6 +172,11 @@ class Trainer:
                 loss_scale=self._loss_scale.value,
                 good_steps=self._loss_scale.good_steps,
             )
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether a step takes a dropout mask."""
+        return self._settings.dropout > 0
 
     @property
     def loss_scale(self) -> float:

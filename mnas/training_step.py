@@ -29,7 +29,7 @@ class TrainingStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.gradients = Gradients(network, num_classes, settings)
         self.update = Update(network, settings, processes)
-        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)
+        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # else the graph is spared a division
         self.set_train()
 
     def construct(

@@ -18,7 +18,7 @@ last checkpoint, whatever stopped it. Standard output gets the accuracy of the t
 """
 _EPILOG = """\
 examples:
-  mnas retrain runs/quickstart/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
+  mnas retrain runs/cifar10/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
   mnas retrain mnasnet-b1 --width 0.75 --recipe experiments/recipes/mnasnet_paper.yaml --data /data/imagenet --cards 8
   msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
 """
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--recipe", type=Path, required=True, help="how to train: a recipe of mnas or a file of MindCV")
     parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
     parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
-    parser.add_argument("--cards", type=int, default=1, help="devices of this machine to train on (default: 1)")
+    parser.add_argument("--cards", type=_positive, default=1, help="devices of this machine to train on (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -142,3 +142,10 @@ def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> N
     for path in result.best[:1]:
         print(f"best epoch     {path}")
     print(f"run directory  {directory}")
+
+
+def _positive(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count

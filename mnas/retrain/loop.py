@@ -11,6 +11,7 @@ from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow, StepRow
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.writer import MeanLoss, Writer
+from mnas.sinking import SunkSteps
 from mnas.trainer import StepReport, Trainer
 
 
@@ -35,6 +36,7 @@ class Loop:
 
     def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: Observer) -> None:
         self._recipe, self._trainer, self._writer, self._observer = recipe, trainer, writer, observer
+        self._take_steps = trainer.steps
 
     def run_from(self, last: Checkpoint | None) -> None:
         """Go on after this checkpoint, in which the trainer already is."""
@@ -42,15 +44,23 @@ class Loop:
         if last is not None:
             position = last.position
             loss = MeanLoss(last.counters["loss_sum"], round(last.counters["loss_steps"]))
-        for epoch in range(position.epoch, self._recipe.training.epochs):
-            first = max(0, position.step - epoch * self._trainer.steps_per_epoch)
-            self._epoch(epoch, first, loss)
+        epochs = {
+            epoch: self._segments(epoch, position) for epoch in range(position.epoch, self._recipe.training.epochs)
+        }
+        if self._recipe.sink_steps is not None:
+            remaining = [(epoch, steps) for epoch, parts in epochs.items() for steps in parts]
+            self._take_steps = SunkSteps(self._trainer, remaining, self._recipe.sink_steps).steps
+        for epoch, parts in epochs.items():
+            self._epoch(epoch, parts, loss)
             loss = MeanLoss()
 
-    def _epoch(self, epoch: int, first: int, loss: MeanLoss) -> None:
+    def _segments(self, epoch: int, position: Position) -> list[range]:
+        first = max(0, position.step - epoch * self._trainer.steps_per_epoch)
+        return list(segments(first, self._trainer.steps_per_epoch, self._recipe.checkpoint_every_steps))
+
+    def _epoch(self, epoch: int, parts: list[range], loss: MeanLoss) -> None:
         trainer, recipe = self._trainer, self._recipe
         speed = _Speed(recipe.training.batch_size)
-        parts = list(segments(first, trainer.steps_per_epoch, recipe.checkpoint_every_steps))
         for steps in parts:
             self._steps(epoch, steps, loss, speed)
             if self._writer is not None and steps is not parts[-1]:
@@ -62,8 +72,10 @@ class Loop:
     def _steps(self, epoch: int, steps: range, loss: MeanLoss, speed: _Speed) -> None:
         window, skipped = MeanLoss(), 0
         speed.restart()
-        for report in self._trainer.steps(epoch, steps):
-            speed.step()
+        before = epoch * self._trainer.steps_per_epoch + steps.start
+        for report in self._take_steps(epoch, steps):
+            speed.add(report.step + 1 - before)
+            before = report.step + 1
             loss.add(report)
             window.add(report)
             skipped += report.skipped
@@ -134,9 +146,9 @@ class _Speed:
     def restart(self) -> None:
         self._at = time.perf_counter()
 
-    def step(self) -> None:
+    def add(self, steps: int) -> None:
         now = time.perf_counter()
-        self.steps, self.seconds, self._at = self.steps + 1, self.seconds + now - self._at, now
+        self.steps, self.seconds, self._at = self.steps + steps, self.seconds + now - self._at, now
 
     def images_per_s(self) -> float:
         return self.steps * self._batch_size / self.seconds

@@ -34,6 +34,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         training is stopped.
     keep_best: how many of the checkpoints with the best top-1 are kept, beside the last.
     log_every_steps: steps that one line of `steps.csv` sums up.
+    sink_steps: steps that an Ascend device takes between two looks at their loss, their data sent ahead (MindSpore's
+        data sinking); must divide the steps between checkpoints. Absent: no sinking.
     threads: of the CPU, for each process; absent: MindSpore's default.
     """
 
@@ -47,9 +49,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoint_every_steps: Count | None = None
     keep_best: Annotated[int, Meta(ge=0)] = 3
     log_every_steps: Count = 50
+    sink_steps: Count | None = None
     threads: Count | None = None
     device: Device = "CPU"
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for data sinking where MindSpore has none."""
+        if self.sink_steps is not None and self.device != "Ascend":
+            raise ValueError("`sink_steps` is for `device: Ascend`; MindSpore sinks no data on a CPU")
 
     def with_data_directory(self, directory: str) -> Recipe:
         """Return the recipe for data in another place. Raises ConfigurationError where its data is in no directory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnas.data import ImageSource
-from mnas.evaluation import Classify, Evaluation, check_source, onnxruntime_classifier, score
+from mnas.evaluation import Classify, Engine, Evaluation, check_source, onnxruntime_classifier, score
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
 from mnas.weights import FloatArray, Weights
 from search_space.lowering import LoweredNetwork
@@ -16,16 +16,22 @@ BATCH_SIZE = 64
 class Validator:
     """Evaluates weights after weights on one test set.
 
-    On the CPU by onnxruntime, many times faster there and without compilation; on Ascend by one MindSpore graph that is
-    compiled once and given new weights.
+    `engine` None takes onnxruntime on the CPU, many times faster there and without compilation, and on Ascend one
+    MindSpore graph that is compiled once and given new weights.
     """
 
     def __init__(
-        self, network: LoweredNetwork, source: ImageSource, device: Device = "CPU", threads: int | None = None
+        self,
+        network: LoweredNetwork,
+        source: ImageSource,
+        device: Device = "CPU",
+        threads: int | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """Raise DataError where the images do not fit the network or are none."""
         check_source(network, source)
         self._network, self._source, self._device, self._threads = network, source, device, threads
+        self._engine = engine or ("onnxruntime" if device == "CPU" else "mindspore")
         self._graph: _MindSporeGraph | None = None
 
     def evaluate(self, weights: Weights) -> Evaluation:
@@ -33,7 +39,7 @@ class Validator:
         return score(self._classifier(weights), self._source, BATCH_SIZE)
 
     def _classifier(self, weights: Weights) -> Classify:
-        if self._device == "CPU":
+        if self._engine == "onnxruntime":
             return onnxruntime_classifier(self._network, weights, self._threads)
         if self._graph is None:
             self._graph = _MindSporeGraph(self._network, weights, self._device, self._threads)

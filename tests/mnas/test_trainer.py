@@ -106,22 +106,26 @@ def test_the_state_of_another_training_is_refused(trainer: Trainer, make_trainer
         make_trainer(state=dataclasses.replace(state, slots={**state.slots, "rmsprop.square": short}))
 
 
+@pytest.fixture(scope="module")
+def first_losses(make_trainer: MakeTrainer) -> list[float]:
+    return [report.loss for report in make_trainer().steps(0, range(5))]
+
+
 @pytest.mark.parametrize("precision", ["O1", "O2", "O3"])
-def test_float16_trains_nearly_as_float32_does(make_trainer: MakeTrainer, precision: str) -> None:
-    exact = [report.loss for report in make_trainer().steps(0, range(5))]
+def test_float16_trains_nearly_as_float32_does(
+    make_trainer: MakeTrainer, first_losses: list[float], precision: str
+) -> None:
     settings = msgspec.structs.replace(SETTINGS, precision=precision, loss_scale=FixedLossScale(scale=128))
     halved = [report.loss for report in make_trainer(settings).steps(0, range(5))]
-    assert halved == pytest.approx(exact, abs=0.02)
-    assert halved != exact
+    assert halved == pytest.approx(first_losses, abs=0.02)
+    assert halved != first_losses
 
 
-def test_a_loss_scale_of_a_power_of_two_changes_nothing_in_float32(make_trainer: MakeTrainer) -> None:
-    plain = make_trainer()
+def test_a_loss_scale_of_a_power_of_two_changes_nothing_in_float32(
+    make_trainer: MakeTrainer, first_losses: list[float]
+) -> None:
     scaled = make_trainer(msgspec.structs.replace(SETTINGS, loss_scale=FixedLossScale(scale=256)))
-    for each in (plain, scaled):
-        list(each.steps(0, range(3)))
-    for name, value in plain.weights().items():
-        np.testing.assert_allclose(scaled.weights()[name], value, rtol=1e-5, atol=1e-6)
+    assert [report.loss for report in scaled.steps(0, range(5))] == pytest.approx(first_losses, abs=1e-5)
 
 
 def test_a_step_with_infinite_gradients_is_skipped_and_lowers_the_scale(make_trainer: MakeTrainer) -> None:

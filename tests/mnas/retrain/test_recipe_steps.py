@@ -39,11 +39,9 @@ class Reference:
     """The recipe in float64: matrix, batch norm, ReLU, dropout mask, classifier."""
 
     decay_norms: bool
-    average: bool
     values: dict[str, Array] = field(default_factory=lambda: {name: value.copy() for name, value in START.items()})
     mean: Array = field(default_factory=lambda: np.zeros(HIDDEN))
     variance: Array = field(default_factory=lambda: np.ones(HIDDEN))
-    averages: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.squares = {name: np.ones_like(value) for name, value in self.values.items()}
@@ -133,7 +131,7 @@ def test_ten_steps_of_a_recipe_are_those_of_its_statement(name: str, first_step:
     rates = learning_rates(settings, 625)
     network = small_network()
     step = TrainingStep(network, CLASSES, settings)
-    reference = Reference(decay_norms=name == "mnasnet_0.75_ascend.yaml", average=settings.ema is not None)
+    reference = Reference(decay_norms=name == "mnasnet_0.75_ascend.yaml")
     scale = 256.0 if name == "mnasnet_0.75_ascend.yaml" else 1.0
     for index, ((inputs, labels), mask) in enumerate(zip(BATCHES, MASKS, strict=True)):
         position = first_step + index

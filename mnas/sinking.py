@@ -1,0 +1,76 @@
+"""Steps whose data is sent to the device ahead of them, by MindSpore's data sinking.
+
+MindSpore sinks data on Ascend only, and we have had none: what is tested is what this module does, on the CPU and with
+a stand-in for `mindspore.data_sink`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mnas.errors import ConfigurationError, TrainingDivergedError
+from mnas.mindspore_setup import mindspore_errors
+from mnas.trainer import StepReport, Trainer
+
+COLUMNS = ("images", "labels", "learning_rate", "loss_scale", "ema_decay", "mask")
+Segment = tuple[int, range]
+
+
+class SunkSteps:
+    """The steps of a trainer, `steps_per_call` between two looks at the loss; all that are to come, in their order."""
+
+    def __init__(self, trainer: Trainer, segments: Sequence[Segment], steps_per_call: int) -> None:
+        """Send the data of these (epoch, steps) to the device, as far as its queue takes it.
+
+        Raises ConfigurationError where `steps_per_call` does not divide each of them.
+        """
+        for epoch, steps in segments:
+            if len(steps) % steps_per_call:
+                raise ConfigurationError(
+                    f"`sink_steps: {steps_per_call}` does not divide the {len(steps)} steps of epoch {epoch + 1} that "
+                    "lie between two checkpoints; change it or `checkpoint_every_steps`"
+                )
+        import mindspore
+        from mindspore.dataset import GeneratorDataset
+
+        self._trainer, self._steps_per_call = trainer, steps_per_call
+        rows = _Rows(trainer, segments)
+        columns = COLUMNS[: rows.columns()]
+        dataset = GeneratorDataset(
+            rows, list(columns), shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+        )
+        with mindspore_errors():
+            self._take = mindspore.data_sink(
+                trainer.whole_step(), dataset, sink_size=steps_per_call, jit_config=mindspore.JitConfig(jit_level="O0")
+            )
+
+    def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
+        """Take these steps, which must be the next ones; each report is that of the last step of a call."""
+        first = epoch * self._trainer.steps_per_epoch
+        for last in steps[self._steps_per_call - 1 :: self._steps_per_call]:
+            with mindspore_errors():
+                loss = float(self._take().asnumpy())
+            if not np.isfinite(loss):
+                raise TrainingDivergedError(first + last, loss)
+            rate = float(self._trainer.learning_rates[first + last])
+            yield StepReport(first + last, loss, rate, skipped=False)
+
+
+class _Rows:
+    """The inputs of all steps, for GeneratorDataset."""
+
+    def __init__(self, trainer: Trainer, segments: Sequence[Segment]) -> None:
+        self._trainer, self._segments = trainer, segments
+
+    def __len__(self) -> int:
+        return sum(len(steps) for _, steps in self._segments)
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.generic], ...]]:
+        for epoch, steps in self._segments:
+            yield from self._trainer.inputs(epoch, steps)
+
+    def columns(self) -> int:
+        return 6 if self._trainer.has_dropout else 5
