@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -47,13 +47,17 @@ class Climb:
         rivals.sort(key=lambda member: (-member.reward, member is result))
         self.best = rivals[:MEMORY_SIZE]
 
-    def propose(self, history: History, outstanding: Container[Architecture]) -> tuple[Architecture | None, bool]:
+    def propose(self, history: History, outstanding: Collection[Architecture]) -> tuple[Architecture | None, bool]:
         """Return the most promising neighbour of the best architecture, and whether the climb has converged.
 
         The best architecture is the one with the highest smoothed score, so that a lucky evaluation does not
         hold the climb. Of its neighbours that have been neither proposed nor told, the one with the highest
         expected improvement over it is returned (Jones et al., 1998, equation 15). Where none is left, but too
         few have been told, the next best architecture takes its place: no proposal waits for results.
+
+        Proposals that are out count as if their results were what the surrogate predicts (the kriging believer
+        of Ginsbourger et al., 2010). So many workers at a time do not only try the neighbours of what is known,
+        but also take the steps after the next one.
 
         Args:
             history: all architectures proposed or told.
@@ -65,20 +69,24 @@ class Climb:
         """
         if len(self.latest) < _MIN_RESULTS:
             return None, False
-        known = list(dict.fromkeys(self.best + self.latest))
-        surrogate = Surrogate(
-            np.array([result.architecture for result in known]),
-            normal_scores(np.array([result.reward for result in known])),
-        )
+        results = list(dict.fromkeys(self.best + self.latest))
+        scores = normal_scores(np.array([result.reward for result in results]))
+        known = [result.architecture for result in results]
+        surrogate = Surrogate(np.array(known), scores)
+        believed = list(outstanding)[-MEMORY_SIZE:]
+        if believed:
+            means, _ = surrogate.predict(np.array(believed))
+            known += believed
+            surrogate = Surrogate(np.array(known), np.concatenate([scores, means]))
         for rank, position in enumerate(np.argsort(-surrogate.known_means, kind="stable").tolist()):
-            around = neighbours(known[position].architecture, self._sizes)
+            around = neighbours(known[position], self._sizes)
             unseen = [neighbour for neighbour in around if neighbour not in history]
             if unseen:
                 means, deviations = surrogate.predict(np.array(unseen))
                 promise = expected_improvement(means - surrogate.known_means.max(), deviations)
                 return unseen[int(promise.argmax())], False
             told = sum(neighbour not in outstanding for neighbour in around)
-            if rank == 0 and told >= _CONVERGED_SHARE * len(around):
+            if rank == 0 and position < len(results) and told >= _CONVERGED_SHARE * len(around):
                 return None, True
         return None, False
 

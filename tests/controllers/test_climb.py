@@ -84,6 +84,19 @@ def test_a_climb_goes_on_at_the_next_best_while_results_are_out() -> None:
     assert not converged
 
 
+def test_a_promising_proposal_that_is_out_is_built_upon() -> None:
+    base = (1, 1, 1, 1, 1, 1, 1, 1)
+    steps = [(2, *base[1:]), (1, 2, *base[2:]), (1, 1, 2, *base[3:])]
+    climb, history = climb_with(ELSEWHERE)
+    for told, value in [(base, 20.0), *((step, 21.0) for step in steps)]:  # All better than those elsewhere.
+        climb.add(Result(told, value))
+    for seen in [neighbour for told in (base, *steps) for neighbour in neighbours(told, SIZES)]:
+        history.add(seen)
+    both = (2, 2, *base[2:])
+    assert climb.propose(history, ())[0] not in neighbours(both, SIZES)
+    assert climb.propose(history, (both,))[0] in neighbours(both, SIZES)
+
+
 def test_one_result_that_never_comes_does_not_hold_the_climb() -> None:
     around = neighbours(SUMMIT, SIZES)
     climb, history = climb_with([*ELSEWHERE, *around, SUMMIT])
