@@ -172,5 +172,5 @@ def test_a_damaged_checkpoint_stops_the_resume(tmp_path: Path, capsys: pytest.Ca
     kill_in_mid_epoch(command, tmp_path / "run")
     last = tmp_path / "run" / "last.safetensors"
     last.write_bytes(last.read_bytes()[:-10])
-    assert main(command) == 1
+    assert main(command) == 2
     assert "last.safetensors: truncated, damaged" in capsys.readouterr().err
