@@ -55,7 +55,7 @@ class Run:
 def children(experiment: Experiment, count: int, seed: int) -> dict[str, Architecture]:
     """Return the A1-like child and `count` random ones of the space, by name."""
     space, generator = experiment.load_space(), np.random.default_rng(seed)
-    random = {f"random {number}": space.decode(space.sample(generator)) for number in range(count)}
+    random = {f"random {seed}.{number}": space.decode(space.sample(generator)) for number in range(count)}
     return {"A1-like": A1_LIKE, **random}
 
 

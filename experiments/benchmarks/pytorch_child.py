@@ -43,7 +43,7 @@ def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData,
     torch.set_num_threads(threads)
     phases: dict[str, PhaseTime] = {}
     with timed(phases, "build"):
-        module = nn.Sequential(*(_Unit(unit, settings.norm_momentum) for unit in network.units))
+        module = build_module(network, settings.norm_momentum)
         optimizer = torch.optim.RMSprop(
             module.parameters(),
             alpha=settings.optimizer.decay,
@@ -68,6 +68,11 @@ def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData,
         for images, labels in data.reward.evaluation_batches(settings.batch_size):
             right += int(np.count_nonzero(module(torch.from_numpy(images)).numpy().argmax(axis=1) == labels))
     return phases
+
+
+def build_module(network: LoweredNetwork, norm_momentum: float) -> Any:
+    """Return the network as a PyTorch module."""
+    return nn.Sequential(*(_Unit(unit, norm_momentum) for unit in network.units))
 
 
 def _layer(layer: Layer, norm_momentum: float) -> Any:
