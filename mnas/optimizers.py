@@ -76,7 +76,7 @@ class _Adam(nn.Cell):
         return self.map(update, self.weights, self.means, self.squares, gradients)
 
 
-_apply_rmsprop, _apply_momentum, _apply_adam = ops.ApplyRMSProp(), ops.ApplyMomentum(), ops.Adam()
+_apply_momentum, _apply_adam = ops.ApplyMomentum(), ops.Adam()
 
 
 def _update_by_rmsprop(
@@ -87,8 +87,11 @@ def _update_by_rmsprop(
     velocity: Tensor,
     gradient: Tensor,
 ) -> Tensor:
+    # Not ops.ApplyRMSProp: on the CPU its epsilon stands beside the root, whatever its documentation says.
     decay, momentum, epsilon = constants
-    return _apply_rmsprop(weight, square, velocity, learning_rate, gradient, decay, momentum, epsilon)
+    new_square = ops.assign(square, decay * square + (1 - decay) * gradient * gradient)
+    step = momentum * velocity + learning_rate * gradient * ops.rsqrt(new_square + epsilon)
+    return ops.assign(weight, weight - ops.assign(velocity, step))
 
 
 def _update_by_sgd(

@@ -16,10 +16,11 @@ RATES = [0.1, 0.05, 0.2]
 
 
 def rmsprop(weight: Array, gradients: list[Array], rates: list[float]) -> Array:
+    # An epsilon so large that it matters whether it stands under the root.
     square, velocity = np.ones_like(weight), np.zeros_like(weight)
     for gradient, rate in zip(gradients, rates, strict=True):
         square = 0.8 * square + 0.2 * gradient**2
-        velocity = 0.7 * velocity + rate * gradient / np.sqrt(square + 0.01)
+        velocity = 0.7 * velocity + rate * gradient / np.sqrt(square + 0.5)
         weight = weight - velocity
     return weight
 
@@ -45,7 +46,7 @@ def adam(weight: Array, gradients: list[Array], rates: list[float]) -> Array:
 @pytest.mark.parametrize(
     ("settings", "formula"),
     [
-        (RmsProp(decay=0.8, momentum=0.7, epsilon=0.01), rmsprop),
+        (RmsProp(decay=0.8, momentum=0.7, epsilon=0.5), rmsprop),
         (Sgd(momentum=0.7), sgd),
         (Adam(beta1=0.8, beta2=0.95, epsilon=0.01), adam),
     ],
