@@ -1,0 +1,189 @@
+"""How children behave: with and without the kernels, one after the other, in two workers, and as they grow.
+
+python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
+python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
+python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 16
+python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml
+
+equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
+endurance  memory and CPU seconds of one worker, child after child
+workers    children per hour of two workers beside twice those of one
+growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+
+from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
+from mnas.children import ChildPool, ray_cluster
+from mnas.data import ImageArrays, SearchData, load_search_data
+from mnas.evaluation import evaluate
+from mnas.experiment import Experiment, load_experiment
+from mnas.training import train
+from mnas.training_settings import Constant, TrainingSettings
+from search_space import Architecture, reference
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One child in this process: its phases' CPU seconds, evaluation included, and the memory after it."""
+
+    accuracy: float
+    cpu_s: dict[str, float]
+    resident_mb: float
+
+
+def run_child(
+    architecture: Architecture, training: TrainingSettings, data: SearchData, seed: int, kernels: bool = True
+) -> Outcome:
+    """Train a child in this process as a worker does, in one thread."""
+    network = lowered(architecture, data)
+    result = train(network, training, data.train, seed=seed, threads=1, kernels=kernels)
+    start = time.process_time()
+    evaluation = evaluate(network, result.weights, data.reward, threads=1)
+    cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
+    resident_mb = psutil.Process().memory_info().rss / 1e6
+    return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)
+
+
+def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[Outcome]]:
+    """Train one random child with every seed, with the kernels and without in turn."""
+    architecture = children(experiment, 1, seed=experiment.seed)[f"random {experiment.seed}.0"]
+    outcomes: dict[str, list[Outcome]] = {"kernels": [], "mindspore": []}
+    for seed in range(seeds):
+        for way, own in outcomes.items():
+            own.append(run_child(architecture, experiment.training, data, seed, kernels=way == "kernels"))
+    for way, own in outcomes.items():
+        accuracies = [outcome.accuracy for outcome in own]
+        spread = f"{statistics.mean(accuracies):.4f} (deviation of one run {statistics.stdev(accuracies):.4f})"
+        train_s, compile_s = (statistics.median(outcome.cpu_s[key] for outcome in own) for key in ("train", "compile"))
+        print(f"{way:10} accuracy {spread}; CPU s: training {train_s:.2f}, compilation {compile_s:.2f}")
+        print(f"{'':10} {' '.join(f'{accuracy:.4f}' for accuracy in sorted(accuracies))}")
+    return outcomes
+
+
+def endurance(experiment: Experiment, data: SearchData, count: int) -> list[Outcome]:
+    """Train random children one after the other in this process; the A1-like one first and last, to see a slowdown."""
+    random = list(children(experiment, count - 2, seed=experiment.seed).values())[1:]
+    outcomes = []
+    for number, architecture in enumerate([A1_LIKE, *random, A1_LIKE], 1):
+        outcomes.append(run_child(architecture, experiment.training, data, seed=number))
+        outcome = outcomes[-1]
+        cpu_s = ", ".join(f"{name} {seconds:.2f}" for name, seconds in outcome.cpu_s.items() if name != "import")
+        print(f"child {number}: {outcome.resident_mb:.0f} MB; CPU s: {cpu_s}", flush=True)
+    tenth = max(1, (count - 2) // 10)
+    for name, part in (("first", outcomes[1 : 1 + tenth]), ("last", outcomes[-1 - tenth : -1])):
+        seconds = statistics.mean(sum(outcome.cpu_s.values()) - outcome.cpu_s["import"] for outcome in part)
+        print(f"the {name} {tenth} random children: {seconds:.2f} CPU s on average")
+    return outcomes
+
+
+def workers(experiment: Experiment, data: SearchData, count: int) -> dict[str, float]:
+    """Train the same random children with one worker and with two, and with one again."""
+    architectures = list(children(experiment, count, seed=experiment.seed).values())[1:]
+    search = msgspec.structs.replace(experiment.search, workers=2)
+    hourly: dict[str, float] = {}
+    with ray_cluster(search):
+        for name, number in (("one", 1), ("two", 2), ("one again", 1)):
+            pool = ChildPool(data, experiment.training, search, experiment.device, number)
+            try:
+                for future in [pool.submit(architectures[0], seed=0) for _ in range(number)]:
+                    future.result()  # The workers have started.
+                start = time.perf_counter()
+                for future in [pool.submit(architecture, seed=0) for architecture in architectures]:
+                    future.result()
+                hourly[name] = count * 3600 / (time.perf_counter() - start)
+            finally:
+                pool.close()
+            print(f"{name:10} {hourly[name]:.0f} children an hour", flush=True)
+    share = hourly["two"] / (hourly["one"] + hourly["one again"])
+    print(f"two workers reach {share:.0%} of twice one worker")
+    return hourly
+
+
+def growth(experiment: Experiment, data: SearchData) -> list[dict[str, float | str]]:
+    """Train A1-like children for one epoch each, one of them varied at a time: width, resolution, depth, images."""
+    base = {"width": 0.25, "size": 32, "extra_layers": 0, "images": 512}
+    changes: list[dict[str, float]] = [
+        {},
+        {"width": 0.5},
+        {"width": 1.0},
+        {"size": 64},
+        {"size": 96},
+        {"extra_layers": 1},
+        {"images": 1024},
+    ]
+    training = msgspec.structs.replace(experiment.training, epochs=1, schedule=Constant())
+    rows: list[dict[str, float | str]] = []
+    for change in changes:
+        variant = {**base, **change}
+        shaped = _shaped(data, int(variant["size"]), int(variant["images"]))
+        outcome = run_child(_a1_like(variant["width"], int(variant["extra_layers"])), training, shaped, seed=0)
+        trained = variant["images"] // training.batch_size * training.batch_size
+        row: dict[str, float | str] = {
+            "variant": ", ".join(f"{key} {value:g}" for key, value in change.items()) or "A1-like",
+            "fixed_cpu_s": outcome.cpu_s["build"] + outcome.cpu_s["compile"],
+            "train_cpu_ms_per_image": 1e3 * outcome.cpu_s["train"] / trained,
+            "evaluate_cpu_ms_per_image": 1e3 * outcome.cpu_s["evaluate"] / len(shaped.reward),
+        }
+        rows.append(row)
+        print(
+            "  ".join(
+                f"{key} {value:.2f}" if isinstance(value, float) else f"{value:16}" for key, value in row.items()
+            ),
+            flush=True,
+        )
+    return rows
+
+
+def _a1_like(width: float, extra_layers: int) -> Architecture:
+    scaled = replace(reference("mnasnet-a1").architecture.scaled(width), stem_stride=1)
+    return replace(scaled, blocks=tuple(replace(block, layers=block.layers + extra_layers) for block in scaled.blocks))
+
+
+def _shaped(data: SearchData, size: int, images: int) -> SearchData:
+    """Return the data with so many training images, drawn with repeats, and all images of that size."""
+    if not (isinstance(data.train, ImageArrays) and isinstance(data.reward, ImageArrays)):
+        raise SystemExit("growth needs images that are held in memory")
+    chosen = np.random.default_rng(0).integers(len(data.train), size=images)
+    return SearchData(data.train.select(chosen).resized(size), data.reward.resized(size))
+
+
+def main() -> None:
+    """Run one study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=("equal", "endurance", "workers", "growth"))
+    parser.add_argument("experiment", type=Path, help="its space, data and training are used")
+    parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
+    parser.add_argument("--children", type=int, default=100, help="of `endurance` and `workers`")
+    parser.add_argument("--results", type=Path, metavar="FILE.json")
+    arguments = parser.parse_args()
+    experiment = load_experiment(arguments.experiment)
+    data = load_search_data(experiment.data)
+    found: object
+    match arguments.study:
+        case "equal":
+            found = equal(experiment, data, arguments.seeds)
+        case "endurance":
+            found = endurance(experiment, data, arguments.children)
+        case "workers":
+            found = workers(experiment, data, arguments.children)
+        case _:
+            found = growth(experiment, data)
+    if arguments.results:
+        arguments.results.parent.mkdir(parents=True, exist_ok=True)
+        arguments.results.write_text(json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
