@@ -122,6 +122,8 @@ def test_an_interrupted_measurement_leaves_no_answer_for_the_next(
     tiny_model: bytes, slow_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     phone = HostPhone()
+    # A test run in the background of a shell script ignores Ctrl-C, and so would this test.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         expected = phone.measure(tiny_model, tolerant).output_checksum
         threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
@@ -129,6 +131,7 @@ def test_an_interrupted_measurement_leaves_no_answer_for_the_next(
             phone.measure(slow_model, replace(tolerant, warmup_min_ms=20_000.0))
         assert phone.measure(tiny_model, tolerant).output_checksum == expected
     finally:
+        signal.signal(signal.SIGINT, handler)
         phone.close()
 
 

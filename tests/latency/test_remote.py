@@ -23,6 +23,7 @@ from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord
 from latency.remote import local_phones, phones_in_cluster
 from latency.service import LatencyService
+from tests.ray_processes import actor_processes
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -78,7 +79,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def actors() -> list[psutil.Process]:
     """The processes of all phone hosts."""
-    return [child for child in psutil.Process().children(recursive=True) if "PhoneHost" in child.name()]
+    return actor_processes("PhoneHost")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -16,6 +15,7 @@ from latency.remote import RemotePhone
 from mnas.experiment import LatencySettings, OtherPhone
 from mnas.latency_services import find_phones, open_latency_meter
 from search_space import Architecture, parse_block
+from tests.ray_processes import actor_processes
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -79,6 +79,6 @@ def test_the_meter_has_every_phone_model_and_leaves_nothing_behind() -> None:
         result = meter.submit(architecture).result(120)
     assert (result["phone"]["name"], list(result["others"])) == ("host", [other])
     deadline = time.monotonic() + 30
-    while left := [child for child in psutil.Process().children(recursive=True) if "PhoneHost" in child.name()]:
+    while left := actor_processes("PhoneHost"):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
