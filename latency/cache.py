@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from latency.downloads import cache_folder
 from latency.errors import ToolError
 from latency.protocol import MeasurementSettings
 from latency.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
@@ -111,5 +112,4 @@ def user_cache() -> LatencyCache | None:
     chosen = os.environ.get("MNAS_LATENCY_CACHE")
     if chosen == "off":
         return None
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return LatencyCache(Path(chosen) if chosen else cache_home / "mnas" / "latency.sqlite3")
+    return LatencyCache(Path(chosen) if chosen else cache_folder() / "latency.sqlite3")

@@ -15,8 +15,8 @@ from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, LoadReport, PhoneIdentity, Session
 from latency.reference import reference_model
 from latency.runner_process import RunnerProcess
-from latency.sessions import back_off, better_reference, measure_sessions
-from latency.window import TimedWindow, percentile
+from latency.sessions import best_reference, better_reference, measure_sessions
+from latency.window import TimedWindow
 
 REFERENCE_TIMEOUT_S = 60.0
 
@@ -84,23 +84,14 @@ class HostPhone:
     def _calibrate(self, runner: RunnerProcess, settings: MeasurementSettings) -> float:
         """Return the best that the reference network shows on the core while nothing else is busy."""
         request = {"op": "time_reference", "seconds": settings.calibration_s, "runs": settings.reference_runs}
-        for attempt in range(settings.max_attempts):
+
+        def time_reference() -> tuple[list[float], list[float]]:
             with self._quiet():
                 timed = runner.ask(request, settings.window_timeout_s)
-            calm_ms = [
-                reference_ms
-                for reference_ms, busy in zip(timed["reference_ms"], timed["others_busy"], strict=True)
-                if busy <= settings.others_busy_limit
-            ]
-            if calm_ms:
-                # Not the minimum, which is luck; the core may be slow for most of the time, hardly for nine tenths.
-                return percentile(calm_ms, 10)
-            back_off(attempt, settings)
-        raise PhoneError(
-            "phone_unstable",
-            f"phone {self.name!r}: other work kept the machine busy during {settings.max_attempts} calibrations; "
-            "stop it, or pass a quiet context that pauses it",
-        )
+            return timed["reference_ms"], timed["others_busy"]
+
+        advice = "stop it, or pass a quiet context that pauses it"
+        return best_reference(time_reference, settings, name=f"phone {self.name!r}", advice=advice)
 
     def _identity(self, runner: RunnerProcess) -> PhoneIdentity:
         return PhoneIdentity(

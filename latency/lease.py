@@ -48,10 +48,11 @@ class _Claim:
         if self.expires_at_s < time.time():
             return False
         # From another container or boot nothing can be said of the process; its claim will expire.
-        return self.place != _place() or _runs(self.pid, self.started)
+        return self.place != _place() or process_runs(self.pid, self.started)
 
 
-def _runs(pid: int, started: int) -> bool:
+def process_runs(pid: int, started: int) -> bool:
+    """Whether the process with that id, started at that clock tick, is still there."""
     fields = process_stat(f"/proc/{pid}/stat")
     # A process that is dead, and whose parent has not asked how it ended, is still listed.
     return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == started

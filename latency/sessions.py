@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from statistics import median
 
 from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneConditions, PhoneIdentity, RejectedWindow, Session, model_sha256
-from latency.window import rejection
+from latency.window import percentile, rejection
 
 MAX_BACKOFF_S = 1.0
 
@@ -77,6 +77,33 @@ def measure_sessions(
             record,
         )
     return record
+
+
+def best_reference(
+    time_reference: Callable[[], tuple[Sequence[float], Sequence[float]]],
+    settings: MeasurementSettings,
+    *,
+    name: str,
+    advice: str,
+) -> float:
+    """Return the best time in ms that the reference network shows on a phone at rest.
+
+    `time_reference` gives its times in ms, and how busy other work kept the phone at each. Raises PhoneError
+    (`phone_unstable`) where the phone is never at rest; `name` begins and `advice` ends its message.
+    """
+    for attempt in range(settings.max_attempts):
+        times_ms, others_busy = time_reference()
+        calm_ms = [
+            time_ms for time_ms, busy in zip(times_ms, others_busy, strict=True) if busy <= settings.others_busy_limit
+        ]
+        if calm_ms:
+            # Not the minimum, which is luck; a core may be slow for most of the time, hardly for nine tenths.
+            return percentile(calm_ms, 10)
+        back_off(attempt, settings)
+    raise PhoneError(
+        "phone_unstable",
+        f"{name}: other work kept it busy during {settings.max_attempts} calibrations; {advice}",
+    )
 
 
 def better_reference(best_ms: float | None, before_ms: float, after_ms: float, settings: MeasurementSettings) -> float:

@@ -47,13 +47,17 @@ def evaluate(
     none, WeightsError where the weights do not.
     """
     check_source(network, source)
-    if engine is None:
-        engine = "onnxruntime" if device == "CPU" else "mindspore"
-    if engine == "onnxruntime":
+    classify: Classify
+    if (engine or default_engine(device)) == "onnxruntime":
         classify = onnxruntime_classifier(network, weights, threads)
     else:
-        classify = mindspore_classifier(network, weights, batch_size, device, threads)
+        classify = MindSporeClassifier(network, weights, batch_size, device, threads)
     return score(classify, source, batch_size)
+
+
+def default_engine(device: Device) -> Engine:
+    """Return the engine that is the faster one where the network was trained."""
+    return "onnxruntime" if device == "CPU" else "mindspore"
 
 
 def check_source(network: LoweredNetwork, source: ImageSource) -> None:
@@ -124,27 +128,41 @@ def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
     return classify
 
 
-def mindspore_classifier(
-    network: LoweredNetwork, weights: Weights, batch_size: int, device: Device = "CPU", threads: int | None = None
-) -> Classify:
-    """Return images -> logits, computed by MindSpore in batches of exactly `batch_size`; at most so many images.
+class MindSporeClassifier:
+    """Images -> logits, computed by MindSpore in batches of exactly `batch_size`; called with at most so many images.
 
-    Dropping the function makes MindSpore compile other graphs of the process again at their next call: between the
-    epochs of a training, keep one.
+    Dropping it makes MindSpore compile other graphs of the process again at their next call: between the epochs of a
+    training, keep one and give it new weights.
     """
-    prepare_mindspore(device, threads)
-    import mindspore
 
-    from mnas.network import build_network
+    def __init__(
+        self,
+        network: LoweredNetwork,
+        weights: Weights,
+        batch_size: int,
+        device: Device = "CPU",
+        threads: int | None = None,
+    ) -> None:
+        prepare_mindspore(device, threads)
+        from mnas.network import build_network
 
-    cell = build_network(network, weights)
-    cell.set_train(False)
+        self._batch_size = batch_size
+        self._cell = build_network(network, weights)
+        self._cell.set_train(False)
 
-    def classify(images: FloatArray) -> FloatArray:
+    def load(self, weights: Weights) -> None:
+        """Go on with other weights of the same network, by the graph that is compiled."""
+        from mindspore import Tensor
+
+        for parameter in self._cell.get_parameters():
+            parameter.set_data(Tensor(weights[parameter.name]))
+
+    def __call__(self, images: FloatArray) -> FloatArray:
+        """Return the logits (N, classes) of images (N, C, H, W)."""
+        from mindspore import Tensor
+
         # A batch of another size would compile another graph.
-        filled = np.zeros((batch_size, *images.shape[1:]), np.float32)
+        filled = np.zeros((self._batch_size, *images.shape[1:]), np.float32)
         filled[: len(images)] = images
         with mindspore_errors():
-            return np.asarray(cell(mindspore.Tensor(filled)).asnumpy()[: len(images)], np.float32)
-
-    return classify
+            return np.asarray(self._cell(Tensor(filled)).asnumpy()[: len(images)], np.float32)

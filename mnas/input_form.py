@@ -1,4 +1,4 @@
-"""What images a network takes, where no training has recorded it: from the experiment of a search, or by convention."""
+"""What images a network takes: from the settings of its data or, where there are none, by convention."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def conventional_input(image_size: int, channels: int, num_classes: int) -> Inpu
     )
 
 
-def searched_input(data: DataSettings, *, image_size: int, channels: int, num_classes: int) -> InputForm:
-    """Return the preparation of the images that a search evaluates its children on; it keeps no names of classes."""
+def input_of(data: DataSettings, *, image_size: int, channels: int, class_names: tuple[str, ...]) -> InputForm:
+    """Return the preparation of the images that are evaluated under these settings."""
     folder = data if isinstance(data, ImageFolderSettings) else None
     return InputForm(
         image_size=image_size,
@@ -37,8 +37,13 @@ def searched_input(data: DataSettings, *, image_size: int, channels: int, num_cl
         std=data.normalize.std,
         evaluation_crop=folder.evaluation_crop_fraction if folder else 1.0,
         interpolation=folder.interpolation if folder else "bilinear",
-        class_names=numbered_classes(num_classes),
+        class_names=class_names,
     )
+
+
+def searched_input(data: DataSettings, *, image_size: int, channels: int, num_classes: int) -> InputForm:
+    """Return the preparation of the images that a search evaluates its children on; it keeps no names of classes."""
+    return input_of(data, image_size=image_size, channels=channels, class_names=numbered_classes(num_classes))
 
 
 def numbered_classes(num_classes: int) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from mnas.children import ChildPool, ray_cluster, worker_count
 from mnas.data import load_search_data
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
+from mnas.files import write_atomically
 from mnas.latency_services import open_latency_meter
 from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial
-from search_space import ArchitectureFile, architecture_from_dict, write_architecture
+from search_space import ArchitectureFile, architecture_file_to_dict, architecture_from_dict
+from search_space.yaml_document import dump
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,5 @@ def _write_best(directory: Path, space_name: str, best: Trial, input_form: Mappi
         indices=best.indices,
         lineage=lineage,
     )
-    # Written beside and moved into place: a kill in between leaves the old file or the new one, never half of one.
-    draft = path.with_suffix(".tmp")
-    write_architecture(draft, file)
-    draft.replace(path)
+    write_atomically(path, dump(architecture_file_to_dict(file)).encode())
     return path

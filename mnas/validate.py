@@ -24,8 +24,8 @@ from mnas.errors import DataError, WeightsError
 from mnas.evaluation import (
     Classify,
     Evaluation,
+    MindSporeClassifier,
     check_source,
-    mindspore_classifier,
     onnx_classifier,
     onnxruntime_classifier,
     score,
@@ -146,7 +146,7 @@ def validate(
     check_source(network, source)
     classify: Classify
     if engine == "mindspore":
-        classify = mindspore_classifier(network, weights, batch_size, device, threads)
+        classify = MindSporeClassifier(network, weights, batch_size, device, threads)
     elif model.onnx is not None:
         classify = onnx_classifier(model.onnx, threads)
     else:

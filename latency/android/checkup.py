@@ -8,7 +8,6 @@ from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import conditions, inspect
-from latency.android.onboarding import best_of_reference
 from latency.android.phone import AdbPhone, prepare
 from latency.android.preflight import Check, condition_checks, static_checks
 from latency.android.profile import Device, PhoneProfile
@@ -51,7 +50,7 @@ def _checks_of_device(
     connected = prepare(device, profile, facts, lambda name: None)
     yield Check("runtime", True, f"{connected.runner.engine} {connected.runner.engine_version}, hashes right")
     if isinstance(connected.runner, PhoneRunner):
-        now_ms = best_of_reference(connected.runner, settings)
+        now_ms = connected.runner.best_of_reference(settings)
         drift = now_ms / entry.reference_ms - 1
         yield Check(
             "speed",

@@ -22,8 +22,6 @@ from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord
 from latency.reference import CALIBRATION_SIZES, calibration_models
-from latency.sessions import back_off
-from latency.window import percentile
 
 CALIBRATION_SESSIONS = 5
 UNSTEADY_TRIES = 4
@@ -77,7 +75,7 @@ def add_phone(
         entry = profile.devices[-1]
         if isinstance(connected.runner, PhoneRunner):
             on_step("finding the best of the reference network")
-            best_ms = best_of_reference(connected.runner, profile.settings({}))
+            best_ms = connected.runner.best_of_reference(profile.settings({}))
             entry = msgspec.structs.replace(entry, reference_ms=best_ms)
     finally:
         device.close()
@@ -90,25 +88,6 @@ def add_phone(
     profile = msgspec.structs.replace(profile, devices=(*others, entry))
     write_profile(profile)
     return AddedPhone(profile, entry, repeatability)
-
-
-def best_of_reference(runner: PhoneRunner, settings: MeasurementSettings) -> float:
-    """Return the best time in ms of the reference network on a phone at rest.
-
-    Raises PhoneError (`phone_unstable`) where other work keeps the phone busy.
-    """
-    for attempt in range(settings.max_attempts):
-        times_ms, busy = runner.calibrate(settings)
-        calm_ms = [
-            time_ms for time_ms, share in zip(times_ms, busy, strict=True) if share <= settings.others_busy_limit
-        ]
-        if calm_ms:
-            return percentile(calm_ms, 10)
-        back_off(attempt, settings)
-    raise PhoneError(
-        "phone_unstable",
-        f"{runner.device.serial}: other work keeps the phone busy; close its apps, switch the screen off, try again",
-    )
 
 
 def scale_to(first: Device, calibration_ms: Sequence[float]) -> float:

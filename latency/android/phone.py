@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -21,13 +21,12 @@ from latency.android.program import ProgramRunner, program_file
 from latency.android.runner_session import PhoneRunner, same_output
 from latency.android.thermal import wait_until_cool
 from latency.errors import CandidateError, PhoneError
+from latency.host import Quiet
 from latency.host_answer import HostAnswer
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle
 from latency.sessions import measure_sessions
-
-Quiet = Callable[[], AbstractContextManager[None]]
 
 PUSH_TIMEOUT_S = 300.0
 REMOVE_TIMEOUT_S = 20.0

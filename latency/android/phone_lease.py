@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from latency.adb.device import AdbDevice
 from latency.errors import PhoneError
+from latency.lease import process_runs
 from latency.pause_guard import start_ticks
 
 LEASE_TIMEOUT_S = 20.0
@@ -103,4 +104,4 @@ def _is_dead(owner: str) -> bool:
     """Whether the owner was a process of this host that is gone."""
     host, _, process = owner.partition("/")
     pid, _, start = process.partition("/")
-    return host == platform.node() and pid.isdigit() and str(start_ticks(int(pid))) != start
+    return host == platform.node() and pid.isdigit() and start.isdigit() and not process_runs(int(pid), int(start))

@@ -10,11 +10,12 @@ from typing import Any
 
 from latency.adb.device import AdbDevice
 from latency.adb.shell import ShellResult
+from latency.android.installation import REFERENCE_NAME
 from latency.errors import CandidateError, PhoneError, ToolError
 from latency.protocol import MeasurementSettings
 from latency.record import LoadReport, Session
 from latency.runtime import RuntimeBundle
-from latency.sessions import better_reference
+from latency.sessions import best_reference, better_reference
 from latency.window import TimedWindow
 
 # The stages of the runner in which the model is at fault; everything else is the phone's or ours.
@@ -66,17 +67,20 @@ class PhoneRunner:
         del timeout_s
         return model
 
-    def calibrate(self, settings: MeasurementSettings) -> tuple[list[float], list[float]]:
-        """Time the reference network for `calibration_s`; return its times in ms and how busy the phone was at each.
+    def best_of_reference(self, settings: MeasurementSettings) -> float:
+        """Return the best time in ms of the reference network on a phone at rest, timed for `calibration_s`.
 
-        Raises PhoneError and ToolError as `session` does.
+        Raises PhoneError (`phone_unstable`) where other work keeps the phone busy, and as `session` does.
         """
-        arguments = [
-            *self._common(settings),
-            *("--calibrate-s", f"{settings.calibration_s:g}"),
-        ]
-        answer = self._run(arguments, settings.window_timeout_s)
-        return _numbers(answer, "reference_ms"), [busy or 0.0 for busy in answer["others_busy"]]
+        arguments = [*self._common(settings), "--calibrate-s", f"{settings.calibration_s:g}"]
+
+        def time_reference() -> tuple[list[float], list[float]]:
+            answer = self._run(arguments, settings.window_timeout_s)
+            # Where the phone hides how busy it is, nothing speaks against a time.
+            return _numbers(answer, "reference_ms"), [busy or 0.0 for busy in answer["others_busy"]]
+
+        advice = "close its apps, switch the screen off, try again"
+        return best_reference(time_reference, settings, name=self.device.serial, advice=advice)
 
     def session(
         self, model_path: str, settings: MeasurementSettings, reference_best_ms: float | None
@@ -126,7 +130,7 @@ class PhoneRunner:
     def _common(self, settings: MeasurementSettings) -> list[str]:
         return [
             *("--cpu", str(self.core), "--threads", str(self.threads)),
-            *("--reference", "reference.onnx", "--reference-runs", str(settings.reference_runs)),
+            *("--reference", REFERENCE_NAME, "--reference-runs", str(settings.reference_runs)),
         ]
 
     def _run(self, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:

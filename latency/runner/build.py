@@ -13,19 +13,15 @@ on Android's own, for ONNX Runtime's Android build.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
+from latency.compiler import check_compiler, compile_c
 from latency.downloads import DebianPackage, debian_packages, unpack_debian_package
 from latency.errors import ToolError
 
-ZIGLANG_VERSION = "0.15.2"
 ARCHITECTURES = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
 """The compiler's name for each ABI."""
 VARIANTS = ("mnas_runner", "mnas_runner_bionic")
@@ -57,20 +53,6 @@ _LINK = ("-pie", "-s", "-Wl,--build-id=none", "-Wl,-z,max-page-size=65536")
 def prebuilt(abi: str, variant: str) -> Path:
     """The committed binary of a variant for an ABI."""
     return _FOLDER / "prebuilt" / abi / variant
-
-
-def check_compiler() -> None:
-    """Raise ToolError (`compiler_missing`) unless the pinned compiler is installed."""
-    try:
-        version = metadata.version("ziglang")
-    except metadata.PackageNotFoundError:
-        version = "not installed"
-    if version != ZIGLANG_VERSION:
-        raise ToolError(
-            "compiler_missing",
-            f"the runner is built with ziglang {ZIGLANG_VERSION}, and ziglang is {version}; "
-            f"pip install ziglang=={ZIGLANG_VERSION}",
-        )
 
 
 def build(folder: Path) -> None:
@@ -106,7 +88,7 @@ def differing(folder: Path) -> list[str]:
 
 
 def _build_for_glibc(work: Path, target: str) -> None:
-    _compile(work, target, [*_COMPILE, *SOURCES, "-o", "mnas_runner", *_LINK, "-ldl", "-lm"])
+    compile_c(["-target", target, *_COMPILE, *SOURCES, "-o", "mnas_runner", *_LINK, "-ldl", "-lm"], work)
 
 
 def _build_for_bionic(work: Path, target: str) -> None:
@@ -115,26 +97,15 @@ def _build_for_bionic(work: Path, target: str) -> None:
     for library, functions in BIONIC_FUNCTIONS.items():
         (work / f"{library}.c").write_text("".join(f"void {function}(void) {{}}\n" for function in functions.split()))
         name = ["-o", f"{library}.so", f"-Wl,-soname,{library}.so"]
-        _compile(work, target, ["-w", "-fno-builtin", "-fPIC", "-shared", "-nostdlib", f"{library}.c", *name])
+        empty = ["-w", "-fno-builtin", "-fPIC", "-shared", "-nostdlib", f"{library}.c", *name]
+        compile_c(["-target", target, *empty], work)
         libraries.append(f"{library}.so")
     objects = []
     for source in (*SOURCES, "start_bionic.c"):
         objects.append(source.replace(".c", ".o"))
-        _compile(work, target, [*_COMPILE, "-c", source, "-o", objects[-1]])
+        compile_c(["-target", target, *_COMPILE, "-c", source, "-o", objects[-1]], work)
     link = [*_LINK, "-nostdlib", "-Wl,--dynamic-linker=/system/bin/linker64"]
-    _compile(work, target, [*objects, *libraries, "-o", "mnas_runner_bionic", *link])
-
-
-def _compile(work: Path, target: str, arguments: Sequence[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ziglang", "cc", "-target", target, *arguments],
-        cwd=work,
-        env={**os.environ, "ZIG_LOCAL_CACHE_DIR": str(work / "cache")},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise ToolError("build_failed", f"the runner does not compile for {target}:\n{done.stderr}")
+    compile_c(["-target", target, *objects, *libraries, "-o", "mnas_runner_bionic", *link], work)
 
 
 def main() -> int:

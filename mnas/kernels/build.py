@@ -9,17 +9,15 @@ targets.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
+from latency.compiler import check_compiler, compile_c
+from latency.errors import ToolError
 from mnas.errors import MnasError
 from mnas.kernels.library import LIBRARY
 
-ZIGLANG_VERSION = "0.15.2"
 TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 """haswell is AVX2 and FMA; glibc 2.17 is what MindSpore asks for."""
 
@@ -34,24 +32,13 @@ class BuildError(MnasError):
 
 def build(target: Path) -> None:
     """Compile the library into `target`. Raises BuildError."""
-    try:
-        version = metadata.version("ziglang")
-    except metadata.PackageNotFoundError:
-        version = "not installed"
-    if version != ZIGLANG_VERSION:
-        raise BuildError(
-            f"the kernels are compiled by ziglang {ZIGLANG_VERSION}, and ziglang is {version}; "
-            f"pip install ziglang=={ZIGLANG_VERSION}"
-        )
     folder = Path(__file__).parent
     sources = sorted(path.name for path in folder.glob("*.c"))
-    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *_FLAGS, *_FORM, *sources, "-lm", "-o", str(target)]
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "ZIG_LOCAL_CACHE_DIR": cache}
-        # In their folder, under relative names, so that no path of this machine gets into the library.
-        built = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if built.returncode != 0:
-        raise BuildError(f"the kernels do not compile:\n{built.stderr}")
+    try:
+        check_compiler()
+        compile_c([*TARGET, *_FLAGS, *_FORM, *sources, "-lm", "-o", str(target)], folder)
+    except ToolError as error:
+        raise BuildError(error.message) from error
 
 
 def main() -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mnas.batch_plan import BatchPlan
 from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position
-from mnas.data import FullData, ImageFolderSettings, load_full_data
+from mnas.data import FullData, load_full_data
 from mnas.errors import DataError
+from mnas.input_form import input_of
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, Observer
@@ -90,19 +91,10 @@ def _result(run: RetrainDirectory) -> RetrainResult:
 
 
 def _input_form(recipe: Recipe, data: FullData) -> InputForm:
-    source, settings = data.train, recipe.data
+    source = data.train
     if recipe.num_classes is not None and source.num_classes != recipe.num_classes:
         raise DataError(
             f"the data has {source.num_classes} classes, but the recipe has `num_classes: {recipe.num_classes}`; "
             "complete the data, or correct the recipe"
         )
-    folder = settings if isinstance(settings, ImageFolderSettings) else None
-    return InputForm(
-        image_size=source.image_size,
-        channels=source.channels,
-        mean=settings.normalize.mean,
-        std=settings.normalize.std,
-        evaluation_crop=folder.evaluation_crop_fraction if folder else 1.0,
-        interpolation=folder.interpolation if folder else "bilinear",
-        class_names=source.class_names,
-    )
+    return input_of(recipe.data, image_size=source.image_size, channels=source.channels, class_names=source.class_names)

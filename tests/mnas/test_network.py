@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from mnas.data import ImageArrays
-from mnas.evaluation import mindspore_classifier, onnxruntime_classifier
+from mnas.evaluation import MindSporeClassifier, onnxruntime_classifier
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.onnx_graph import build_onnx
 from mnas.training import train
@@ -82,7 +82,7 @@ def trained(request: pytest.FixtureRequest, random_images: Callable[[LoweredNetw
     settings = TrainingSettings(epochs=2, batch_size=16, learning_rate=0.01, norm_momentum=0.7, dropout=0.2)
     weights = train(network, settings, source, seed=1).weights
     images, _ = next(source.evaluation_batches(BATCH))
-    logits = mindspore_classifier(network, weights, batch_size=BATCH)(images)
+    logits = MindSporeClassifier(network, weights, batch_size=BATCH)(images)
     return Trained(network, weights, images, logits)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from latency.compiler import check_compiler
 from latency.errors import ToolError
 from latency.host_runner import LoadedModel
 from latency.runner import build
@@ -37,7 +38,7 @@ void __libc_init(void *arguments, void (*on_exit)(void), int (*program)(int, cha
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with libc.so, libm.so and libdl.so: bionic's entry, everything else from glibc."""
     try:
-        build.check_compiler()
+        check_compiler()
     except ToolError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("bionic")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from latency import compiler
 from latency.errors import ToolError
 from latency.runner import build
 
@@ -29,6 +30,6 @@ def test_another_binary_differs(tmp_path: Path) -> None:
 
 def test_another_compiler_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1.0")
-    with pytest.raises(ToolError, match=f"pip install ziglang=={build.ZIGLANG_VERSION}") as caught:
-        build.check_compiler()
+    with pytest.raises(ToolError, match=f"pip install ziglang=={compiler.ZIGLANG_VERSION}") as caught:
+        compiler.check_compiler()
     assert caught.value.kind == "compiler_missing"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnas.checkpoint import read_checkpoint
 from mnas.errors import ConfigurationError, WeightsError
-from mnas.evaluation import mindspore_classifier
+from mnas.evaluation import MindSporeClassifier
 from mnas.export import folder as folder_module
 from mnas.export.folder import Exported, ExportError, export
 from mnas.export.mindir import run_mindir
@@ -71,7 +71,7 @@ def test_an_exported_architecture_exports_again_with_its_latencies(exported: Exp
 
 
 def test_all_formats_answer_alike(subject: Subject, exported: Exported, images: NDArray[np.float32]) -> None:
-    expected = mindspore_classifier(subject.network, subject.checkpoint.weights, batch_size=2)(images)
+    expected = MindSporeClassifier(subject.network, subject.checkpoint.weights, batch_size=2)(images)
     session = onnxruntime.InferenceSession(exported.folder / "model.onnx")
     np.testing.assert_allclose(session.run(None, {"input": images})[0], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(run_mindir(exported.folder / "model.mindir", images), expected, rtol=1e-4, atol=1e-5)
