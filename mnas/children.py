@@ -25,6 +25,7 @@ from mnas.data import SearchData
 from mnas.errors import ConfigurationError, MnasError, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device, SearchSettings
 from mnas.failure import Failure, FailureKind, TrialError
+from mnas.own_core import take_core
 from mnas.training_settings import TrainingSettings
 from search_space import Architecture, architecture_from_dict, architecture_to_dict
 
@@ -81,6 +82,8 @@ class ChildWorker:
         self._device = device
         # One core each on the CPU: two workers of one thread beat one of two, and their compilations overlap.
         self._threads = 1 if device == "CPU" else None
+        # Before MindSpore is loaded: its threads are to stay on that core, too.
+        self._core = take_core() if device == "CPU" else None
         _die_with_parent()
 
     def place(self) -> tuple[str, int]:

@@ -120,6 +120,17 @@ def test_closing_ends_workers_and_children_in_training(cluster: None, data: Sear
         time.sleep(0.05)
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_workers_have_a_core_each(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(), "CPU", workers=2)
+    for future in [pool.submit(SMALL, seed) for seed in range(2)]:
+        future.result(120)
+    cores = [os.sched_getaffinity(pid) for pid in pool.pids()]
+    pool.close()
+    assert [len(own) for own in cores] == [1, 1]
+    assert cores[0] != cores[1]
+
+
 def test_auto_takes_every_core_of_the_cluster(cluster: None) -> None:
     assert worker_count(SearchSettings(trials=1), "CPU") >= 1
 
