@@ -7,6 +7,8 @@ has compiled, about 100 MB a child, whatever is deleted.
 from __future__ import annotations
 
 import ctypes
+import gc
+import importlib
 import os
 import queue
 import signal
@@ -91,10 +93,15 @@ class ChildWorker:
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def prepare(self) -> None:
-        """Load MindSpore, before the first child asks for it."""
+        """Load what a child needs, before the first one asks for it."""
         from mnas.mindspore_setup import prepare_mindspore
 
         prepare_mindspore(self._device, self._threads)
+        for name in ("mnas.network", "mnas.training_step", "onnxruntime"):
+            importlib.import_module(name)
+        # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
+        gc.collect()
+        gc.freeze()
 
     def train(self, architecture: Mapping[str, Any], seed: int) -> _Reply:
         """Train one child; failures that have a kind come back as a value."""

@@ -23,7 +23,7 @@ TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 
 # No -ffast-math: a loss that is not a number has to stay one.
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math")
-_FORM = ("-fno-math-errno", "-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
+_FORM = ("-fno-math-errno", "-fno-builtin-memcpy", "-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 
 
 class BuildError(MnasError):

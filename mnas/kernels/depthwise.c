@@ -11,14 +11,11 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "lanes.h"
 #include "operator.h"
 
-enum { LANES = 8, BLOCK = 4, SLACK = LANES * BLOCK, MAX_KERNEL = 7 };
-typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float)), may_alias));
-
-#define INLINE static inline __attribute__((always_inline))
+enum { BLOCK = 4, SLACK = LANES * BLOCK, MAX_KERNEL = 7, MAX_STRIDE = 2 };
 
 typedef struct {
     int images, channels, height, width, out_height, out_width;
@@ -45,13 +42,13 @@ INLINE void correlate(float *out, int count, const float *in, const int *offsets
     for (; i + BLOCK * LANES <= count; i += BLOCK * LANES) {
         Lanes sums[BLOCK] = {{0}};
         for (int t = 0; t < taps; t++)
-            for (int b = 0; b < BLOCK; b++) sums[b] += weights[t] * *(const Lanes *)(in + offsets[t] + i + b * LANES);
-        for (int b = 0; b < BLOCK; b++) *(Lanes *)(out + i + b * LANES) = sums[b];
+            for (int b = 0; b < BLOCK; b++) sums[b] += weights[t] * load(in + offsets[t] + i + b * LANES);
+        for (int b = 0; b < BLOCK; b++) store(out + i + b * LANES, sums[b]);
     }
     for (; i < count; i += LANES) {
         Lanes sum = {0};
-        for (int t = 0; t < taps; t++) sum += weights[t] * *(const Lanes *)(in + offsets[t] + i);
-        *(Lanes *)(out + i) = sum;
+        for (int t = 0; t < taps; t++) sum += weights[t] * load(in + offsets[t] + i);
+        store(out + i, sum);
     }
 }
 
@@ -59,7 +56,7 @@ INLINE void correlate(float *out, int count, const float *in, const int *offsets
 INLINE void correlate_products(Lanes *sums, const float *a, int count, const float *in, const int *offsets, int taps) {
     Lanes own[MAX_KERNEL] = {{0}};
     for (int i = 0; i < count; i += LANES)
-        for (int t = 0; t < taps; t++) own[t] += *(const Lanes *)(a + i) * *(const Lanes *)(in + offsets[t] + i);
+        for (int t = 0; t < taps; t++) own[t] += load(a + i) * load(in + offsets[t] + i);
     for (int t = 0; t < taps; t++) sums[t] += own[t];
 }
 
@@ -76,7 +73,11 @@ INLINE void cut(float *phases, const float *plane, const Geometry *g, int stride
                 int y = u * stride + a - g->padding;
                 if (y < 0 || y >= g->height) continue; /* zero from the start, and never written */
                 const float *row = plane + y * g->width + first * stride + b - g->padding;
-                for (int v = 0; v < last - first; v++) phase[first + v] = row[v * stride];
+                if (stride == 1) {
+                    copy(phase + first, row, last - first);
+                } else {
+                    for (int v = 0; v < last - first; v++) phase[first + v] = row[v * stride];
+                }
             }
         }
 }
@@ -98,10 +99,46 @@ INLINE int convolve(const float *x, const float *weight, float *y, const Geometr
         cut(phases, x + (size_t)plane * g->height * g->width, g, stride);
         correlate(rows, count, phases, offsets, weight + plane % g->channels * taps, taps);
         for (int r = 0; r < g->out_height; r++)
-            memcpy(y + (size_t)plane * out_plane + r * g->out_width, rows + r * g->columns, g->out_width * sizeof(float));
+            copy(y + (size_t)plane * out_plane + r * g->out_width, rows + r * g->columns, g->out_width);
     }
     free(phases);
     return 0;
+}
+
+/* Put a phase of rows that are `long_row` long into a plane; beyond the phase's columns the plane is zero. */
+INLINE void paste(float *plane, const float *phase, int long_row, int a, int b, const Geometry *g, int stride) {
+    int first = (g->padding - b + stride - 1) / stride;
+    int last = (g->width + g->padding - b + stride - 1) / stride;
+    int inside = last < g->columns ? last : g->columns;
+    for (int u = 0; u < g->rows; u++) {
+        int y = u * stride + a - g->padding;
+        if (y < 0 || y >= g->height) continue;
+        float *row = plane + y * g->width + first * stride + b - g->padding;
+        const float *from = phase + u * long_row + first;
+        if (stride == 1) {
+            copy(row, from, inside - first);
+        } else {
+            for (int v = 0; v < inside - first; v++) row[v * stride] = from[v];
+        }
+        for (int v = inside - first; v < last - first; v++) row[v * stride] = 0;
+    }
+}
+
+/* What an input pixel of phase (a, b) is made of: taps (a + stride u, b + stride v) of the kernel, turned around. */
+typedef struct {
+    int count, offsets[MAX_KERNEL * MAX_KERNEL];
+    float weights[MAX_KERNEL * MAX_KERNEL];
+} Taps;
+
+INLINE Taps taps_back(const float *weight, int phase_a, int phase_b, int reach, int long_row, int kernel, int stride) {
+    Taps taps;
+    taps.count = 0;
+    for (int a = phase_a; a < kernel; a += stride)
+        for (int b = phase_b; b < kernel; b += stride) {
+            taps.offsets[taps.count] = (reach - a / stride) * long_row + reach - b / stride;
+            taps.weights[taps.count++] = weight[a * kernel + b];
+        }
+    return taps;
 }
 
 INLINE int differentiate(const float *x, const float *weight, const float *dy, float *dx, float *dweight, const Geometry *g,
@@ -118,13 +155,15 @@ INLINE int differentiate(const float *x, const float *weight, const float *dy, f
 
     for (int channel = 0; channel < g->channels; channel++) {
         Lanes sums[MAX_KERNEL * MAX_KERNEL] = {{0}};
+        Taps taps_of_phase[MAX_STRIDE * MAX_STRIDE];
+        for (int phase = 0; phase < stride * stride; phase++)
+            taps_of_phase[phase] = taps_back(weight + channel * taps, phase / stride, phase % stride, g->reach, long_row, kernel, stride);
         for (int image = 0; image < g->images; image++) {
             size_t plane = (size_t)image * g->channels + channel;
             const float *plane_dy = dy + plane * g->out_height * g->out_width;
             for (int r = 0; r < g->out_height; r++) {
-                size_t bytes = g->out_width * sizeof(float);
-                memcpy(flat_dy + r * g->columns, plane_dy + r * g->out_width, bytes);
-                memcpy(wide_dy + (r + g->reach) * long_row + g->reach, plane_dy + r * g->out_width, bytes);
+                copy(flat_dy + r * g->columns, plane_dy + r * g->out_width, g->out_width);
+                copy(wide_dy + (r + g->reach) * long_row + g->reach, plane_dy + r * g->out_width, g->out_width);
             }
             cut(phases, x + plane * g->height * g->width, g, stride);
             for (int a = 0; a < kernel; a++)
@@ -133,30 +172,13 @@ INLINE int differentiate(const float *x, const float *weight, const float *dy, f
             float *plane_dx = dx + plane * g->height * g->width;
             for (int phase_a = 0; phase_a < stride; phase_a++)
                 for (int phase_b = 0; phase_b < stride; phase_b++) {
-                    int back_offsets[MAX_KERNEL * MAX_KERNEL], n = 0;
-                    float back_weights[MAX_KERNEL * MAX_KERNEL];
-                    for (int a = phase_a; a < kernel; a += stride)
-                        for (int b = phase_b; b < kernel; b += stride) {
-                            back_offsets[n] = (g->reach - a / stride) * long_row + g->reach - b / stride;
-                            back_weights[n++] = weight[channel * taps + a * kernel + b];
-                        }
-                    correlate(back, back_count, wide_dy, back_offsets, back_weights,
+                    const Taps *back_taps = &taps_of_phase[phase_a * stride + phase_b];
+                    correlate(back, back_count, wide_dy, back_taps->offsets, back_taps->weights,
                               ((kernel - phase_a + stride - 1) / stride) * ((kernel - phase_b + stride - 1) / stride));
-                    int first = (g->padding - phase_b + stride - 1) / stride;
-                    for (int u = 0; u < g->rows; u++) {
-                        int row = u * stride + phase_a - g->padding;
-                        if (row < 0 || row >= g->height) continue;
-                        float *target = plane_dx + row * g->width - g->padding + phase_b;
-                        for (int v = first; v * stride + phase_b - g->padding < g->width; v++)
-                            target[v * stride] = v < g->columns ? back[u * long_row + v] : 0.0f;
-                    }
+                    paste(plane_dx, back, long_row, phase_a, phase_b, g, stride);
                 }
         }
-        for (int t = 0; t < taps; t++) {
-            float sum = 0;
-            for (int lane = 0; lane < LANES; lane++) sum += sums[t][lane];
-            dweight[channel * taps + t] = sum;
-        }
+        for (int t = 0; t < taps; t++) dweight[channel * taps + t] = sum_of(sums[t]);
     }
     free(phases);
     return 0;
