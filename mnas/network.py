@@ -20,8 +20,7 @@ from mnas.fusion import ConvolutionGroup, fuse
 from mnas.kernels.operators import (
     batch_norm,
     batch_norm_rule,
-    depthwise_convolution,
-    has_depthwise_kernel,
+    convolution_kernel,
     squeeze_excite,
 )
 from mnas.training_settings import Precision
@@ -187,8 +186,7 @@ class _ConvolutionGroup(nn.Cell):
             self.activate = _activation(group.activation)
         self.kernels = options.kernels
         if options.kernels:
-            if has_depthwise_kernel(convolution):
-                self.convolve = depthwise_convolution(convolution.stride)
+            self.convolve = convolution_kernel(convolution) or self.convolve
             self.norm_and_activate = batch_norm()
             self.rule = batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *_bounds(group.activation))
 

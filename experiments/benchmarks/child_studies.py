@@ -2,12 +2,12 @@
 
 python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
 python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
-python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 16
+python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
-workers    children per hour of two workers beside twice those of one
+workers    children per hour of a whole search with two workers beside twice those with one
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +26,12 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
-from mnas.children import ChildPool, ray_cluster
 from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation import evaluate
 from mnas.experiment import Experiment, load_experiment
+from mnas.launch import run_search
+from mnas.search import Progress
+from mnas.store import Trial
 from mnas.training import train
 from mnas.training_settings import Constant, TrainingSettings
 from search_space import Architecture, reference
@@ -88,27 +91,43 @@ def endurance(experiment: Experiment, data: SearchData, count: int) -> list[Outc
     return outcomes
 
 
-def workers(experiment: Experiment, data: SearchData, count: int) -> dict[str, float]:
-    """Train the same random children with one worker and with two, and with one again."""
-    architectures = list(children(experiment, count, seed=experiment.seed).values())[1:]
-    search = msgspec.structs.replace(experiment.search, workers=2)
-    hourly: dict[str, float] = {}
-    with ray_cluster(search):
-        for name, number in (("one", 1), ("two", 2), ("one again", 1)):
-            pool = ChildPool(data, experiment.training, search, experiment.device, number)
-            try:
-                for future in [pool.submit(architectures[0], seed=0) for _ in range(number)]:
-                    future.result()  # The workers have started.
-                start = time.perf_counter()
-                for future in [pool.submit(architecture, seed=0) for architecture in architectures]:
-                    future.result()
-                hourly[name] = count * 3600 / (time.perf_counter() - start)
-            finally:
-                pool.close()
-            print(f"{name:10} {hourly[name]:.0f} children an hour", flush=True)
-    share = hourly["two"] / (hourly["one"] + hourly["one again"])
-    print(f"two workers reach {share:.0%} of twice one worker")
-    return hourly
+class _Clock:
+    """Observes a search: when its children ended, by the wall clock."""
+
+    def __init__(self) -> None:
+        self.finished_s: list[float] = []
+
+    def trial_finished(self, trial: Trial) -> None:
+        """Note the time, unless the trial cost nothing."""
+        if trial.repeat_of is None:
+            self.finished_s.append(time.perf_counter())
+
+    def progress(self, progress: Progress) -> None:
+        """Note nothing."""
+
+
+def workers(experiment: Experiment, count: int, rounds: int) -> list[dict[str, float]]:
+    """Run a whole search of the same random children with one worker and with two, in turn.
+
+    A rate is that of the children after the first of each worker: starting is no part of it, the end is, where one of
+    two workers has nothing left to do.
+    """
+    latency = msgspec.structs.replace(experiment.latency, cache=False)
+    rates: list[dict[str, float]] = []
+    for _ in range(rounds):
+        rate = {}
+        for name, number in (("one", 1), ("two", 2)):
+            search = msgspec.structs.replace(experiment.search, trials=count, workers=number)
+            changed = msgspec.structs.replace(experiment, search=search, latency=latency, controller={"name": "random"})
+            clock = _Clock()
+            with tempfile.TemporaryDirectory() as directory:
+                run_search(changed, Path(directory) / "run", clock)
+            seconds = clock.finished_s[-1] - clock.finished_s[number - 1]
+            rate[name] = 3600 * (len(clock.finished_s) - number) / seconds
+        rates.append(rate)
+        share = rate["two"] / rate["one"] / 2
+        print(f"one {rate['one']:.0f}, two {rate['two']:.0f} children an hour: {share:.0%} of twice one", flush=True)
+    return rates
 
 
 def growth(experiment: Experiment, data: SearchData) -> list[dict[str, float | str]]:
@@ -166,6 +185,7 @@ def main() -> None:
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
     parser.add_argument("--children", type=int, default=100, help="of `endurance` and `workers`")
+    parser.add_argument("--rounds", type=int, default=2, help="of `workers`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.experiment)
@@ -177,7 +197,7 @@ def main() -> None:
         case "endurance":
             found = endurance(experiment, data, arguments.children)
         case "workers":
-            found = workers(experiment, data, arguments.children)
+            found = workers(experiment, arguments.children, arguments.rounds)
         case _:
             found = growth(experiment, data)
     if arguments.results:

@@ -1,10 +1,10 @@
 /* Batch norm of float32 NCHW in training with the activation after it, and their gradients, as custom operators of
    MindSpore.
 
-   A channel's planes of all images are read from memory once: each further pass finds them in the cache. MindSpore's own
-   (oneDNN on plain NCHW, the activation an operator of its own) reads them five times forward and seven backward. Where
-   planes are small, those of several channels are taken together, so that memory is read in long pieces. The activation
-   is a clamp to [low, high], infinite where there is no bound. One thread. */
+   A channel's planes of all images are read from memory once: each further pass finds them in the cache. MindSpore's
+   own (oneDNN on plain NCHW, the activation an operator of its own) reads them five times forward and seven backward.
+   Where planes are small, those of several channels are taken together, so that memory is read in long pieces. The
+   activation is a clamp to [low, high], infinite where there is no bound. One thread. */
 
 #include <math.h>
 #include <stdbool.h>

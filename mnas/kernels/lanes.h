@@ -60,3 +60,27 @@ INLINE void copy(float *to, const float *from, int count) {
     for (; i + LANES <= count; i += LANES) store(to + i, load(from + i));
     if (i < count) store_first(to + i, load_first(from + i, count - i), count - i);
 }
+
+/* to[i] = from[2 i] */
+INLINE void copy_every_second(float *to, const float *from, int count) {
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        /* The second one starts at an odd place, so as not to read beyond the last. */
+        const __m256 first = (__m256)load(from + 2 * i), second = (__m256)load(from + 2 * i + LANES - 1);
+        const __m256d pairs = (__m256d)_mm256_shuffle_ps(first, second, _MM_SHUFFLE(3, 1, 2, 0));
+        store(to + i, (Lanes)_mm256_permute4x64_pd(pairs, _MM_SHUFFLE(3, 1, 2, 0)));
+    }
+    for (; i < count; i++) to[i] = from[2 * i];
+}
+
+/* to = even[0], odd[0], even[1], odd[1], ... */
+INLINE void alternate(float *to, const float *even, const float *odd, int count) {
+    int i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES) {
+        const __m256 evens = (__m256)load(even + i / 2), odds = (__m256)load(odd + i / 2);
+        const __m256 low = _mm256_unpacklo_ps(evens, odds), high = _mm256_unpackhi_ps(evens, odds);
+        store(to + i, (Lanes)_mm256_permute2f128_ps(low, high, 0x20));
+        store(to + i + LANES, (Lanes)_mm256_permute2f128_ps(low, high, 0x31));
+    }
+    for (; i < count; i++) to[i] = i % 2 ? odd[i / 2] : even[i / 2];
+}

@@ -38,10 +38,29 @@ def depthwise_convolution(stride: int) -> ops.Custom:
     return _operator(f"depthwise_stride_{stride}", output, bprop=bprop)
 
 
-def has_depthwise_kernel(convolution: Convolution) -> bool:
-    """Return whether `depthwise_convolution` can stand for this convolution."""
-    depthwise = convolution.groups == convolution.in_channels == convolution.out_channels
-    return depthwise and convolution.kernel <= 7 and convolution.stride <= 2
+def full_convolution(stride: int) -> ops.Custom:
+    """Return (x, weight) -> y for x (N, C, H, W) and weight (D, C, k, k), padded by k // 2; k <= 7, stride 1 or 2."""
+    input_gradient = _operator(f"convolution_input_gradient_stride_{stride}", lambda x, weight, dy: x)
+    weight_gradient = _operator(f"convolution_weight_gradient_stride_{stride}", lambda x, weight, dy: weight)
+
+    def output(x: Shape, weight: Shape) -> Shape:
+        return (x[0], weight[0], -(-x[2] // stride), -(-x[3] // stride))
+
+    def bprop(x: Tensor, weight: Tensor, y: Tensor, dy: Tensor) -> Tensors:
+        return input_gradient(x, weight, dy), weight_gradient(x, weight, dy)
+
+    return _operator(f"convolution_stride_{stride}", output, bprop=bprop)
+
+
+def convolution_kernel(convolution: Convolution) -> ops.Custom | None:
+    """Return the one of the two that computes this convolution, None where neither does."""
+    if convolution.kernel > 7 or convolution.kernel % 2 == 0 or convolution.stride > 2:
+        return None
+    if convolution.groups == 1:
+        return full_convolution(convolution.stride)
+    if convolution.groups == convolution.in_channels == convolution.out_channels:
+        return depthwise_convolution(convolution.stride)
+    return None
 
 
 def batch_norm() -> ops.Custom:

@@ -65,6 +65,56 @@ def test_depthwise_convolution_of_a_plane_that_is_not_square() -> None:
     assert_equal(value_and_gradients(depthwise_convolution(2), arrays), value_and_gradients(plain, arrays))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "size"),
+    [
+        ((3, 16), 3, 16),
+        ((16, 5), 1, 8),  # planes read where they are
+        ((7, 9), 1, 7),
+        ((4, 8), 1, 2),  # planes of several images together
+        ((5, 6), 3, 7),
+        ((2, 3), 5, 9),
+        ((6, 2), 5, 1),
+        ((3, 4), 7, 8),
+    ],
+)
+def test_full_convolution(channels: tuple[int, int], kernel: int, size: int, stride: int) -> None:
+    prepare_mindspore(threads=1)
+    from mindspore import ops
+
+    from mnas.kernels.operators import full_convolution
+
+    inputs, outputs = channels
+    own = full_convolution(stride)
+    plain = ops.Conv2D(outputs, kernel, pad_mode="pad", pad=kernel // 2, stride=stride)
+    arrays = random((3, inputs, size, size), (outputs, inputs, kernel, kernel))
+    assert_equal(value_and_gradients(own, arrays), value_and_gradients(plain, arrays))
+
+
+@pytest.mark.parametrize("images", [1, 130])
+def test_full_convolution_of_images_that_do_not_fill_the_last_group(images: int) -> None:
+    prepare_mindspore(threads=1)
+    from mindspore import ops
+
+    from mnas.kernels.operators import full_convolution
+
+    plain = ops.Conv2D(6, 3, pad_mode="pad", pad=1)
+    arrays = random((images, 5, 4, 4), (6, 5, 3, 3))
+    assert_equal(value_and_gradients(full_convolution(1), arrays), value_and_gradients(plain, arrays))
+
+
+def test_full_convolution_of_a_plane_that_is_not_square() -> None:
+    prepare_mindspore(threads=1)
+    from mindspore import ops
+
+    from mnas.kernels.operators import full_convolution
+
+    plain = ops.Conv2D(4, 3, pad_mode="pad", pad=1, stride=2)
+    arrays = random((2, 3, 6, 11), (4, 3, 3, 3))
+    assert_equal(value_and_gradients(full_convolution(2), arrays), value_and_gradients(plain, arrays))
+
+
 @pytest.mark.parametrize("activation", [None, "relu", "relu6"])
 @pytest.mark.parametrize("size", [1, 5])
 def test_batch_norm_with_activation(activation: str | None, size: int) -> None:
