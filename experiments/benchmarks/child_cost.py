@@ -1,6 +1,6 @@
 """What a child of a search costs beside two other ways to train it.
 
-    python -m experiments.benchmarks.child_cost EXPERIMENT.yaml --rounds 3 --results FILE.json
+    python -m experiments.benchmarks.child_cost experiments/benchmarks/child.yaml --rounds 3 --results FILE.json
 
 The same children, random ones of the experiment's space and MnasNet-A1 at width 0.25 with a stem of stride 1, on the
 same images for the same number of steps, three ways that take turns:
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--children", type=int, default=8, help="random ones, beside the A1-like")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--script-rounds", type=int, default=1, help="rounds that the slow plain script takes part in")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--seed", type=int, default=0, help="of the random children")
     parser.add_argument("--way", action="append", choices=("mnas", "script", "pytorch"), help="only this (repeatable)")
@@ -198,17 +199,19 @@ def main() -> None:
             for number in range(arguments.rounds):
                 for child, architecture in named.items():
                     for way, train in ways.items():
+                        if way == "script" and number >= arguments.script_rounds:
+                            continue
                         whole, phases = train(architecture)
                         runs.append(Run(child, way, number, whole, phases))
                         print(
                             f"round {number} {child:12} {way:8} {whole.wall_s:7.2f} s, CPU {whole.cpu_s:7.2f} s",
                             flush=True,
                         )
+                if arguments.results:
+                    write_results(arguments.results, named, data, runs)
         finally:
             pool.close()
     print_summary(runs)
-    if arguments.results:
-        write_results(arguments.results, named, data, runs)
 
 
 if __name__ == "__main__":
