@@ -82,8 +82,6 @@ INLINE void lay_out_images(float *rows, const float *dy, int images, const Geome
 
 static int fours(int channels) { return (channels + FOUR - 1) / FOUR; }
 
-static int at_most(int bound, int value) { return value < bound ? value : bound; }
-
 /* Weights as [fours of outputs][inputs][taps][FOUR]; outputs that the last four lack are zero. `output_step` and
    `input_step` are the distances between channels, `numbers` the taps that count. */
 static void pack(float *packed, const float *weight, int outputs, int output_step, int inputs, int input_step,

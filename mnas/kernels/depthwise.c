@@ -45,7 +45,7 @@ INLINE int convolve(const float *x, const float *weight, float *y, const Geometr
     int offsets[MAX_TAPS];
     tap_offsets(offsets, g, kernel, stride);
     for (int first = 0; first < g->images; first += g->together) {
-        const int images = g->together < g->images - first ? g->together : g->images - first;
+        const int images = at_most(g->together, g->images - first);
         for (int channel = 0; channel < g->in_channels; channel++) {
             const size_t plane = (size_t)first * g->in_channels + channel;
             for (int n = 0; n < images; n++)
@@ -90,7 +90,7 @@ INLINE int differentiate(const float *x, const float *weight, const float *dy, f
         for (int phase = 0; phase < stride * stride; phase++)
             backs[phase] = back_of(weight + channel * taps, g, phase / stride, phase % stride, kernel, stride);
         for (int first = 0; first < g->images; first += g->together) {
-            const int images = g->together < g->images - first ? g->together : g->images - first;
+            const int images = at_most(g->together, g->images - first);
             const size_t plane = (size_t)first * g->in_channels + channel;
             for (int n = 0; n < images; n++) {
                 lay_out(rows_dy + n * g->image, dy + (plane + n * g->in_channels) * y_plane, g);

@@ -29,13 +29,10 @@ def depthwise_convolution(stride: int) -> ops.Custom:
     """Return (x, weight) -> y for x (N, C, H, W) and weight (C, 1, k, k), padded by k // 2; k <= 7, stride 1 or 2."""
     gradients = _operator(f"depthwise_gradients_stride_{stride}", lambda x, weight, dy: (x, weight), outputs=2)
 
-    def output(x: Shape, weight: Shape) -> Shape:
-        return (x[0], x[1], -(-x[2] // stride), -(-x[3] // stride))
-
     def bprop(x: Tensor, weight: Tensor, y: Tensor, dy: Tensor) -> Tensors:
         return gradients(x, weight, dy)
 
-    return _operator(f"depthwise_stride_{stride}", output, bprop=bprop)
+    return _operator(f"depthwise_stride_{stride}", _convolved(stride), bprop=bprop)
 
 
 def full_convolution(stride: int) -> ops.Custom:
@@ -43,13 +40,15 @@ def full_convolution(stride: int) -> ops.Custom:
     input_gradient = _operator(f"convolution_input_gradient_stride_{stride}", lambda x, weight, dy: x)
     weight_gradient = _operator(f"convolution_weight_gradient_stride_{stride}", lambda x, weight, dy: weight)
 
-    def output(x: Shape, weight: Shape) -> Shape:
-        return (x[0], weight[0], -(-x[2] // stride), -(-x[3] // stride))
-
     def bprop(x: Tensor, weight: Tensor, y: Tensor, dy: Tensor) -> Tensors:
         return input_gradient(x, weight, dy), weight_gradient(x, weight, dy)
 
-    return _operator(f"convolution_stride_{stride}", output, bprop=bprop)
+    return _operator(f"convolution_stride_{stride}", _convolved(stride), bprop=bprop)
+
+
+def _convolved(stride: int) -> Callable[[Shape, Shape], Shape]:
+    """Return the shapes of x and weight -> that of y, for either kind of convolution."""
+    return lambda x, weight: (x[0], weight[0], -(-x[2] // stride), -(-x[3] // stride))
 
 
 def convolution_kernel(convolution: Convolution) -> ops.Custom | None:

@@ -52,6 +52,8 @@ INLINE Geometry geometry_of(const int64_t *x, const int64_t *weight, const int64
     return g;
 }
 
+static inline int at_most(int bound, int value) { return value < bound ? value : bound; }
+
 /* Floats of so many images, padding and all. */
 INLINE int pixels_of(const Geometry *g, int images) { return images * g->image; }
 
