@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from latency import ProcessPauser
-from mnas.children import ChildPool, ray_cluster, worker_count
+from mnas.children import ChildPool
 from mnas.data import load_search_data
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
 from mnas.latency_services import open_latency_meter
+from mnas.ray_cluster import ray_cluster, worker_count
 from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial

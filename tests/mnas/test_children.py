@@ -3,18 +3,19 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import msgspec
 import psutil
 import pytest
 
-from mnas.children import ChildPool, ray_cluster, worker_count
+from mnas.children import ChildPool
 from mnas.data import DigitsSettings, SearchData, load_search_data
-from mnas.errors import ConfigurationError
 from mnas.experiment import SearchSettings
 from mnas.failure import FailureKind, TrialError
+from mnas.own_core import take_core
+from mnas.ray_cluster import ray_cluster
 from mnas.training_settings import Constant, Sgd, TrainingSettings
 from search_space import Architecture, parse_block
 
@@ -107,6 +108,82 @@ def test_a_worker_past_its_memory_bound_is_replaced(cluster: None, data: SearchD
     assert not psutil.pid_exists(first)
 
 
+@pytest.fixture
+def growing(cluster: None, data: SearchData, pool: ChildPool) -> Iterator[ChildPool]:
+    """A pool whose worker is near its memory bound after every child, and never beyond it."""
+    resident_mb = pool.submit(SMALL, 0).result(120)["resident_mb"]
+    pool.close()
+    growing = ChildPool(data, QUICK, settings(retries=0, worker_memory_mb=int(resident_mb / 0.95)), "CPU", workers=1)
+    yield growing
+    growing.close()
+
+
+def train_until(pool: ChildPool, done: Callable[[], bool]) -> list[float]:
+    """Train child after child; return what each took (s)."""
+    durations: list[float] = []
+    while not done():
+        start = time.monotonic()
+        pool.submit(SMALL, len(durations)).result(120)
+        durations.append(time.monotonic() - start)
+        assert len(durations) < 100
+    return durations
+
+
+def test_an_old_worker_goes_on_until_its_successor_is_ready(growing: ChildPool) -> None:
+    growing.submit(SMALL, 0).result(120)
+    old = running_pid(growing)
+    durations = train_until(growing, lambda: not psutil.pid_exists(old))
+    # A worker that had to be waited for would show as a child that takes as long as its start.
+    assert len(durations) > 2
+
+
+@pytest.fixture
+def no_free_core(growing: ChildPool) -> Iterator[None]:
+    """All cores but that of the worker are taken; in threads that end, so that no other test is bound."""
+    running_pid(growing)
+    claims = []
+    with ThreadPoolExecutor(1) as threads:
+        while (claim := threads.submit(take_core).result()) is not None:
+            claims.append(claim)
+            threads.submit(os.sched_setaffinity, 0, os.sched_getaffinity(0)).result()
+    yield
+    for claim in claims:
+        claim.close()
+
+
+def test_a_successor_takes_the_core_over_in_every_thread(growing: ChildPool, no_free_core: None) -> None:
+    old = running_pid(growing)
+    core = os.sched_getaffinity(old)
+    train_until(growing, lambda: not psutil.pid_exists(old))
+    growing.submit(SMALL, 0).result(120)
+    successor = psutil.Process(growing.pids()[0])
+    assert {tuple(os.sched_getaffinity(thread.id)) for thread in successor.threads()} == {tuple(core)}
+
+
+def test_a_quiet_window_holds_back_a_successor_too(growing: ChildPool) -> None:
+    growing.submit(SMALL, 0).result(120)
+    train_until(growing, lambda: len(growing.pids()) == 2)
+
+
+def test_a_worker_that_dies_beside_its_successor_is_replaced_by_it(growing: ChildPool) -> None:
+    growing.submit(SMALL, 0).result(120)
+    train_until(growing, lambda: len(growing.pids()) == 2)
+    old, successor = growing.pids()
+    os.kill(old, signal.SIGKILL)
+    with pytest.raises(TrialError):
+        growing.submit(SMALL, 1).result(120)
+    growing.submit(SMALL, 2).result(120)
+    assert growing.pids()[0] == successor
+
+
+def test_a_successor_that_dies_costs_no_child(growing: ChildPool) -> None:
+    growing.submit(SMALL, 0).result(120)
+    train_until(growing, lambda: len(growing.pids()) == 2)
+    old, successor = growing.pids()
+    os.kill(successor, signal.SIGKILL)
+    train_until(growing, lambda: not psutil.pid_exists(old))
+
+
 def test_closing_ends_workers_and_children_in_training(cluster: None, data: SearchData) -> None:
     pool = ChildPool(data, QUICK, settings(), "CPU", workers=1)
     future = pool.submit(SMALL, 0)
@@ -129,12 +206,3 @@ def test_workers_have_a_core_each(cluster: None, data: SearchData) -> None:
     pool.close()
     assert [len(own) for own in cores] == [1, 1]
     assert cores[0] != cores[1]
-
-
-def test_auto_takes_every_core_of_the_cluster(cluster: None) -> None:
-    assert worker_count(SearchSettings(trials=1), "CPU") >= 1
-
-
-def test_npus_that_are_not_there_are_missed_at_once(cluster: None) -> None:
-    with pytest.raises(ConfigurationError, match="NPU"):
-        worker_count(SearchSettings(trials=1), "Ascend")

@@ -2,6 +2,9 @@
 
 import os
 import socket
+import subprocess
+import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,3 +55,31 @@ def test_threads_started_later_are_bound_too(owners: str) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         assert len(pool.submit(start_another).result()) == 1
+
+
+def test_a_core_that_is_given_back_in_time_is_taken(owners: str) -> None:
+    claims = [take(owners)[0] for _ in CORES]
+    first = claims[0]
+    assert first is not None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(take_core, owners, patience_s=30.0)
+        time.sleep(0.1)
+        assert not waiting.done()
+        first.close()
+        assert waiting.result(30) is not None
+
+
+def test_every_thread_of_a_process_is_bound() -> None:
+    script = """
+import os, threading
+from mnas.own_core import bind_process
+stop = threading.Event()
+threads = [threading.Thread(target=stop.wait) for _ in range(3)]
+for thread in threads: thread.start()
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+bind_process()
+print(sorted(len(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")))
+stop.set()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1, 1, 1, 1]"

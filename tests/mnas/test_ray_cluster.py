@@ -1,0 +1,24 @@
+"""A real Ray cluster on this machine."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mnas.errors import ConfigurationError
+from mnas.experiment import SearchSettings
+from mnas.ray_cluster import ray_cluster, worker_count
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with ray_cluster(SearchSettings(trials=1, workers=2)):
+        yield
+
+
+def test_auto_takes_every_core_of_the_cluster(cluster: None) -> None:
+    assert worker_count(SearchSettings(trials=1), "CPU") >= 1
+
+
+def test_npus_that_are_not_there_are_missed_at_once(cluster: None) -> None:
+    with pytest.raises(ConfigurationError, match="NPU"):
+        worker_count(SearchSettings(trials=1), "Ascend")
