@@ -27,7 +27,9 @@ class ChildPool:
         self._closing = False
         # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
         arguments = (ray.put(data), training, device)
-        self._slots = [WorkerSlot(arguments, device, settings.worker_memory_mb) for _ in range(workers)]
+        self._slots = [
+            WorkerSlot(arguments, device, settings.worker_memory_mb, settings.workers_per_npu) for _ in range(workers)
+        ]
         self._idle: queue.SimpleQueue[WorkerSlot] = queue.SimpleQueue()
         for slot in self._slots:
             self._idle.put(slot)

@@ -27,17 +27,21 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     trials: architectures to sample, those that turn out to be repeats included.
     workers: children trained at a time; `auto` is every core (CPU) or NPU (Ascend) that Ray finds.
+    workers_per_npu: workers that share one NPU and its memory; with 2, one compiles its child on the host while the
+        other trains. On the CPU every worker has a core.
     schedule: `asynchronous` proposes whenever a worker is free; `synchronous` in batches, as the paper does.
     batch_size: children of a synchronous batch.
     child_timeout_s: a child that takes longer counts as failed.
     retries: how often a child is tried again after its worker died.
-    worker_memory_mb: a worker whose resident memory is beyond this after a child is replaced by a fresh one.
+    worker_memory_mb: a worker whose resident memory is beyond this after a child is replaced by a fresh one, which is
+        made ready from 90% on.
     max_consecutive_failures: the search stops after so many failures in a row that no network is to blame for.
     ray_address: an existing Ray cluster to work on; by default one is started on this machine.
     """
 
     trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     workers: Annotated[int, msgspec.Meta(ge=1, le=4096)] | Literal["auto"] = "auto"
+    workers_per_npu: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 8
     child_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
@@ -166,6 +170,10 @@ def load_experiment(path: str | os.PathLike[str]) -> Experiment:
     try:
         experiment.create_controller(experiment.load_space())
         experiment.latency.check(in_cluster=experiment.search.ray_address is not None)
+        if experiment.search.workers_per_npu > 1 and experiment.device != "Ascend":
+            raise ConfigurationError(
+                f"search.workers_per_npu: device {experiment.device} has no NPU to share; leave it out, or use Ascend"
+            )
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return experiment

@@ -42,14 +42,16 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
 def worker_count(settings: SearchSettings, device: Device) -> int:
     """Return the number of workers, `auto` resolved by what the running Ray cluster has.
 
-    Raises ConfigurationError where the cluster has fewer devices than workers are asked for.
+    Raises ConfigurationError where the cluster has no room for as many as are asked for.
     """
     resource = RESOURCE[device]
-    available = int(ray.cluster_resources().get(resource, 0))
-    wanted = available if settings.workers == "auto" else settings.workers
-    if wanted > available or wanted < 1:
+    found = int(ray.cluster_resources().get(resource, 0))
+    room = found * settings.workers_per_npu
+    wanted = room if settings.workers == "auto" else settings.workers
+    if wanted > room or wanted < 1:
         raise ConfigurationError(
-            f"search.workers: {settings.workers} workers on device {device} need as many {resource} resources; Ray has "
-            f"{available}. Lower search.workers, choose another device, or join a cluster with search.ray_address"
+            f"search.workers: {settings.workers} workers on device {device}, {settings.workers_per_npu} to a "
+            f"{resource} resource; Ray has {found} of those. Lower search.workers, choose another device, or join a "
+            "cluster with search.ray_address"
         )
     return wanted

@@ -22,20 +22,25 @@ from mnas.ray_cluster import RESOURCE
 
 # Of the memory bound: from here on a successor is being made ready.
 _GROWN_OLD = 0.9
+# Ray counts resources in ten-thousandths.
+_RAY_UNITS = 10_000
 
 
 class WorkerSlot:
-    """One core (CPU) or NPU (Ascend), reserved until `close`, and its worker."""
+    """One core (CPU), or an NPU (Ascend) or a share of it, reserved until `close`, and its worker."""
 
-    def __init__(self, arguments: tuple[object, ...], device: Device, memory_mb: float) -> None:
+    def __init__(
+        self, arguments: tuple[object, ...], device: Device, memory_mb: float, slots_per_device: int = 1
+    ) -> None:
         """`arguments` are those of `ChildWorker`; beyond `memory_mb` of resident memory a worker is replaced."""
         self._arguments = arguments
         self._memory_mb = memory_mb
-        # Both workers have half of what is reserved: the same node and the same device.
-        self._group = placement_group([{RESOURCE[device]: 1}])
+        # Each of the two has half of what is reserved for both: the same node and the same device.
+        half = _RAY_UNITS // (2 * slots_per_device) / _RAY_UNITS
+        self._group = placement_group([{RESOURCE[device]: 2 * half}])
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
-        half = {"num_cpus": 0.5} if device == "CPU" else {"num_cpus": 0, "resources": {"NPU": 0.5}}
-        self._actor_class = ray.remote(**half, scheduling_strategy=here)(ChildWorker)
+        share = {"num_cpus": half} if device == "CPU" else {"num_cpus": 0, "resources": {"NPU": half}}
+        self._actor_class = ray.remote(**share, scheduling_strategy=here)(ChildWorker)
         self._worker = self._start()
         self._successor: _Worker | None = None
 

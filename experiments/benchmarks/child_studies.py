@@ -3,11 +3,13 @@
 python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
 python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
 python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 24 --rounds 2
+python -m experiments.benchmarks.child_studies recycling EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers beside twice those with one
+recycling  what replacing a worker costs: its successor made ready before, or waited for
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
 """
 
@@ -18,6 +20,7 @@ import json
 import statistics
 import tempfile
 import time
+from concurrent.futures import as_completed, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,10 +29,12 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
+from mnas.children import ChildPool
 from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation import evaluate
 from mnas.experiment import Experiment, load_experiment
 from mnas.launch import run_search
+from mnas.ray_cluster import ray_cluster
 from mnas.search import Progress
 from mnas.store import Trial
 from mnas.training import train
@@ -130,6 +135,55 @@ def workers(experiment: Experiment, count: int, rounds: int) -> list[dict[str, f
     return rates
 
 
+@dataclass(frozen=True)
+class Recycling:
+    """One pass of the same children through two workers: wall seconds, and how many workers were replaced."""
+
+    way: str
+    wall_s: float
+    replaced: int
+    resident_mb: float
+
+
+def recycling(experiment: Experiment, data: SearchData, count: int, rounds: int) -> list[Recycling]:
+    """Train the same children by two workers that are never replaced, always grow old, or are always too old.
+
+    The last is the price of a replacement that is waited for.
+    """
+    passes = []
+    with ray_cluster(msgspec.structs.replace(experiment.search, workers=2)):
+        for _ in range(rounds):
+            never = _recycling_pass("never", experiment, data, count, bound_mb=1_000_000)
+            # From 90% of the bound on a successor is made ready.
+            ahead = _recycling_pass("ahead", experiment, data, count, bound_mb=1.05 * never.resident_mb)
+            waited = _recycling_pass("waited for", experiment, data, count, bound_mb=0.5 * never.resident_mb)
+            for each in (never, ahead, waited):
+                line = f"{each.way:10} {each.wall_s:6.1f} s, {each.replaced} replaced"
+                if each.replaced:
+                    lost_s = 2 * (each.wall_s - never.wall_s) / each.replaced
+                    line += f", {lost_s:.1f} s of a worker lost by each"
+                print(line, flush=True)
+            passes += [never, ahead, waited]
+    return passes
+
+
+def _recycling_pass(way: str, experiment: Experiment, data: SearchData, count: int, bound_mb: float) -> Recycling:
+    search = msgspec.structs.replace(experiment.search, worker_memory_mb=round(bound_mb))
+    first, *rest = list(children(experiment, count, seed=experiment.seed).values())[1:]
+    pool = ChildPool(data, experiment.training, search, experiment.device, workers=2)
+    try:
+        wait([pool.submit(first, seed=0) for _ in range(2)])
+        seen: set[int] = set()
+        resident_mb = 0.0
+        start = time.perf_counter()
+        for done in as_completed([pool.submit(architecture, seed=0) for architecture in rest]):
+            seen.update(pool.pids())
+            resident_mb = max(resident_mb, done.result()["resident_mb"])
+        return Recycling(way, time.perf_counter() - start, len(seen) - 2, resident_mb)
+    finally:
+        pool.close()
+
+
 def growth(experiment: Experiment, data: SearchData) -> list[dict[str, float | str]]:
     """Train A1-like children for one epoch each, one of them varied at a time: width, resolution, depth, images."""
     base = {"width": 0.25, "size": 32, "extra_layers": 0, "images": 512}
@@ -181,11 +235,11 @@ def _shaped(data: SearchData, size: int, images: int) -> SearchData:
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("equal", "endurance", "workers", "growth"))
+    parser.add_argument("study", choices=("equal", "endurance", "workers", "recycling", "growth"))
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
-    parser.add_argument("--children", type=int, default=100, help="of `endurance` and `workers`")
-    parser.add_argument("--rounds", type=int, default=2, help="of `workers`")
+    parser.add_argument("--children", type=int, default=100, help="of `endurance`, `workers` and `recycling`")
+    parser.add_argument("--rounds", type=int, default=2, help="of `workers` and `recycling`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.experiment)
@@ -198,6 +252,8 @@ def main() -> None:
             found = endurance(experiment, data, arguments.children)
         case "workers":
             found = workers(experiment, arguments.children, arguments.rounds)
+        case "recycling":
+            found = recycling(experiment, data, arguments.children, arguments.rounds)
         case _:
             found = growth(experiment, data)
     if arguments.results:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import ray
 
 from mnas.errors import ConfigurationError
 from mnas.experiment import SearchSettings
@@ -22,3 +23,8 @@ def test_auto_takes_every_core_of_the_cluster(cluster: None) -> None:
 def test_npus_that_are_not_there_are_missed_at_once(cluster: None) -> None:
     with pytest.raises(ConfigurationError, match="NPU"):
         worker_count(SearchSettings(trials=1), "Ascend")
+
+
+def test_npus_may_be_shared(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"NPU": 3.0})
+    assert worker_count(SearchSettings(trials=1, workers_per_npu=2), "Ascend") == 6

@@ -103,6 +103,7 @@ BAD_EXPERIMENTS = [
         changed("training.schedule", {"name": "cosine", "warmup_epochs": 1}),
         ("warmup",),
     ),
+    Bad("workers that share a core", changed("search.workers_per_npu", 2), ("search.workers_per_npu", "Ascend")),
     Bad("batch larger than the data", changed("training.batch_size", 100_000), ("batch_size",)),
 ]
 
