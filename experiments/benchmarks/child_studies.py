@@ -20,7 +20,7 @@ import json
 import statistics
 import tempfile
 import time
-from concurrent.futures import as_completed, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -173,13 +173,14 @@ def _recycling_pass(way: str, experiment: Experiment, data: SearchData, count: i
     pool = ChildPool(data, experiment.training, search, experiment.device, workers=2)
     try:
         wait([pool.submit(first, seed=0) for _ in range(2)])
-        seen: set[int] = set()
-        resident_mb = 0.0
+        workers: set[int] = set()
         start = time.perf_counter()
-        for done in as_completed([pool.submit(architecture, seed=0) for architecture in rest]):
-            seen.update(pool.pids())
-            resident_mb = max(resident_mb, done.result()["resident_mb"])
-        return Recycling(way, time.perf_counter() - start, len(seen) - 2, resident_mb)
+        futures = [pool.submit(architecture, seed=0) for architecture in rest]
+        while wait(futures, timeout=0.2).not_done:
+            workers.update(pool.pids())
+        wall_s = time.perf_counter() - start
+        resident_mb = max(future.result()["resident_mb"] for future in futures)
+        return Recycling(way, wall_s, len(workers) - 2, resident_mb)
     finally:
         pool.close()
 
