@@ -4,7 +4,7 @@ python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
 python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
 python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies recycling EXPERIMENT.yaml --children 24 --rounds 2
-python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml
+python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
@@ -34,6 +34,7 @@ from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation import evaluate
 from mnas.experiment import Experiment, load_experiment
 from mnas.launch import run_search
+from mnas.own_core import take_core
 from mnas.ray_cluster import ray_cluster
 from mnas.search import Progress
 from mnas.store import Trial
@@ -185,7 +186,16 @@ def _recycling_pass(way: str, experiment: Experiment, data: SearchData, count: i
         pool.close()
 
 
-def growth(experiment: Experiment, data: SearchData) -> list[dict[str, float | str]]:
+@dataclass(frozen=True)
+class Cost:
+    """CPU time of one child: what it takes whatever it is trained on, and what each image takes."""
+
+    fixed_s: float
+    train_ms_per_image: float
+    evaluate_ms_per_image: float
+
+
+def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, list[Cost]]:
     """Train A1-like children for one epoch each, one of them varied at a time: width, resolution, depth, images."""
     base = {"width": 0.25, "size": 32, "extra_layers": 0, "images": 512}
     changes: list[dict[str, float]] = [
@@ -198,26 +208,32 @@ def growth(experiment: Experiment, data: SearchData) -> list[dict[str, float | s
         {"images": 1024},
     ]
     training = msgspec.structs.replace(experiment.training, epochs=1, schedule=Constant())
-    rows: list[dict[str, float | str]] = []
-    for change in changes:
-        variant = {**base, **change}
-        shaped = _shaped(data, int(variant["size"]), int(variant["images"]))
-        outcome = run_child(_a1_like(variant["width"], int(variant["extra_layers"])), training, shaped, seed=0)
-        trained = variant["images"] // training.batch_size * training.batch_size
-        row: dict[str, float | str] = {
-            "variant": ", ".join(f"{key} {value:g}" for key, value in change.items()) or "A1-like",
-            "fixed_cpu_s": outcome.cpu_s["build"] + outcome.cpu_s["compile"],
-            "train_cpu_ms_per_image": 1e3 * outcome.cpu_s["train"] / trained,
-            "evaluate_cpu_ms_per_image": 1e3 * outcome.cpu_s["evaluate"] / len(shaped.reward),
+    costs: dict[str, list[Cost]] = {}
+    for _ in range(rounds):
+        for change in changes:
+            variant = {**base, **change}
+            shaped = _shaped(data, int(variant["size"]), int(variant["images"]))
+            outcome = run_child(_a1_like(variant["width"], int(variant["extra_layers"])), training, shaped, seed=0)
+            trained = variant["images"] // training.batch_size * training.batch_size
+            cost = Cost(
+                fixed_s=outcome.cpu_s["build"] + outcome.cpu_s["compile"],
+                train_ms_per_image=1e3 * outcome.cpu_s["train"] / trained,
+                evaluate_ms_per_image=1e3 * outcome.cpu_s["evaluate"] / len(shaped.reward),
+            )
+            name = ", ".join(f"{key} {value:g}" for key, value in change.items()) or "A1-like"
+            costs.setdefault(name, []).append(cost)
+    for name, own in costs.items():
+        columns = {
+            "fixed CPU s": [cost.fixed_s for cost in own],
+            "CPU ms per image, training": [cost.train_ms_per_image for cost in own],
+            "evaluation": [cost.evaluate_ms_per_image for cost in own],
         }
-        rows.append(row)
-        print(
-            "  ".join(
-                f"{key} {value:.2f}" if isinstance(value, float) else f"{value:16}" for key, value in row.items()
-            ),
-            flush=True,
+        spreads = (
+            f"{column} {statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+            for column, values in columns.items()
         )
-    return rows
+        print(f"{name:14} {'; '.join(spreads)}")
+    return costs
 
 
 def _a1_like(width: float, extra_layers: int) -> Architecture:
@@ -240,11 +256,13 @@ def main() -> None:
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
     parser.add_argument("--children", type=int, default=100, help="of `endurance`, `workers` and `recycling`")
-    parser.add_argument("--rounds", type=int, default=2, help="of `workers` and `recycling`")
+    parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling` and `growth`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = load_experiment(arguments.experiment)
     data = load_search_data(experiment.data)
+    # Held until the end: these train in this process, which is to have a core of its own as a worker has.
+    core = take_core() if arguments.study in ("equal", "endurance", "growth") else None
     found: object
     match arguments.study:
         case "equal":
@@ -256,10 +274,12 @@ def main() -> None:
         case "recycling":
             found = recycling(experiment, data, arguments.children, arguments.rounds)
         case _:
-            found = growth(experiment, data)
+            found = growth(experiment, data, arguments.rounds)
     if arguments.results:
         arguments.results.parent.mkdir(parents=True, exist_ok=True)
         arguments.results.write_text(json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
+    if core is not None:
+        core.close()
 
 
 if __name__ == "__main__":
