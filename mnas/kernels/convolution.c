@@ -241,16 +241,7 @@ INLINE int differentiate_weight(const float *x, const float *dy, float *dweight,
     return 0;
 }
 
-/* The operators: params are the inputs, then the outputs. Kernels 1, 3 and 5 are compiled for their size. */
-
-#define DISPATCH(function, ...)                                             \
-    if (g.kernel > MAX_KERNEL) return 1;                                    \
-    switch (g.kernel) {                                                     \
-        case 1: return function(__VA_ARGS__, &g, 1, stride);                \
-        case 3: return function(__VA_ARGS__, &g, 3, stride);                \
-        case 5: return function(__VA_ARGS__, &g, 5, stride);                \
-        default: return function(__VA_ARGS__, &g, g.kernel, stride);        \
-    }
+/* The operators: params are the inputs, then the outputs. */
 
 INLINE int forward(void **params, int64_t **shapes, int stride) {
     Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);

@@ -118,24 +118,15 @@ INLINE int differentiate(const float *x, const float *weight, const float *dy, f
     return 0;
 }
 
-/* The operators: params are the inputs, then the outputs. Kernels 3 and 5 are compiled for their size. */
-
-#define DISPATCH(function, ...)                                             \
-    switch (g.kernel) {                                                     \
-        case 3: return function(__VA_ARGS__, &g, 3, stride);                \
-        case 5: return function(__VA_ARGS__, &g, 5, stride);                \
-        default: return function(__VA_ARGS__, &g, g.kernel, stride);        \
-    }
+/* The operators: params are the inputs, then the outputs. */
 
 INLINE int forward(void **params, int64_t **shapes, int stride) {
     Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    if (g.kernel > MAX_KERNEL) return 1;
     DISPATCH(convolve, params[0], params[1], params[2])
 }
 
 INLINE int backward(void **params, int64_t **shapes, int stride) {
     Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    if (g.kernel > MAX_KERNEL) return 1;
     DISPATCH(differentiate, params[0], params[1], params[2], params[3], params[4])
 }
 

@@ -126,3 +126,13 @@ INLINE void take_up(float *plane, const float *rows, const Geometry *g) {
 INLINE void clear_rest(float *rows, const Geometry *g, int images) {
     if (images < g->together) memset(rows + images * g->image, 0, (g->together - images) * g->image * sizeof(float));
 }
+
+/* Return what function(..., geometry, kernel, stride) returns, compiled for the common sizes of a kernel. */
+#define DISPATCH(function, ...)                                      \
+    if (g.kernel > MAX_KERNEL) return 1;                             \
+    switch (g.kernel) {                                              \
+        case 1: return function(__VA_ARGS__, &g, 1, stride);         \
+        case 3: return function(__VA_ARGS__, &g, 3, stride);         \
+        case 5: return function(__VA_ARGS__, &g, 5, stride);         \
+        default: return function(__VA_ARGS__, &g, g.kernel, stride); \
+    }
