@@ -7,6 +7,7 @@ replaced before it reaches its bound. A successor loads MindSpore while the old 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import ray
@@ -92,18 +93,17 @@ class _Worker:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+        self._place: tuple[str, int] | None = None
         self._place_reference = actor.place.remote()
         self._prepared = actor.prepare.remote()
 
     def place(self) -> tuple[str, int] | None:
-        """Return node and process; None while there is no process, or no longer one."""
-        if not _is_done(self._place_reference):
-            return None
-        try:
-            place: tuple[str, int] = ray.get(self._place_reference)
-        except RayActorError:
-            return None
-        return place
+        """Return node and process, which may have ended since; None while there has been none."""
+        # Kept: every quiet window asks for it.
+        if self._place is None and _is_done(self._place_reference):
+            with suppress(RayActorError):
+                self._place = ray.get(self._place_reference)
+        return self._place
 
     def state(self) -> Literal["loading", "ready", "failed"]:
         """Whether it has loaded what a child needs."""
@@ -124,7 +124,9 @@ class _Worker:
         ray.kill(self._actor)
 
     def train(self, architecture: Mapping[str, Any], seed: int, timeout_s: float) -> Reply:
+        """Train one child; see `WorkerSlot.train`."""
         try:
+            # The start of the process is no part of the child's time.
             ray.get(self._place_reference, timeout=timeout_s)
             reply: Reply = ray.get(self._actor.train.remote(architecture, seed), timeout=timeout_s)
         except GetTimeoutError as error:
