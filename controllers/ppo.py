@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.adam import Adam, read_adam, shorten
-from controllers.advantages import above_moving_average, standardised
 from controllers.arrays import Floats
 from controllers.climb import MEMORY_SIZE, Climb, read_climb
 from controllers.controller import Architecture, ControllerError, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import choice, integer, number, switch
-from controllers.lstm_policy import LstmPolicy
 from controllers.normal_scores import normal_scores
-from controllers.policy_sampling import Sample, log_probability, sample, sample_unseen
-from controllers.ppo_loss import Batch, LossTerms, loss_and_gradient
+from controllers.policy.adam import Adam, read_adam, shorten
+from controllers.policy.advantages import above_moving_average, standardised
+from controllers.policy.lstm import LstmPolicy
+from controllers.policy.ppo_loss import Batch, LossTerms, loss_and_gradient
+from controllers.policy.sampling import Sample, log_probability, sample, sample_unseen
 from controllers.results import Result, read_results, results_entries
 from controllers.state import (
     architectures_entry,

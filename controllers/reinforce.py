@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.adam import Adam, read_adam, shorten
-from controllers.advantages import above_moving_average
 from controllers.arrays import Floats, Indices
 from controllers.controller import Architecture, ControllerError, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer, number, switch
-from controllers.lstm_policy import LstmPolicy
-from controllers.policy_sampling import sample, sample_unseen
-from controllers.ppo_loss import entropy_term
+from controllers.policy.adam import Adam, read_adam, shorten
+from controllers.policy.advantages import above_moving_average
+from controllers.policy.lstm import LstmPolicy
+from controllers.policy.ppo_loss import entropy_term
+from controllers.policy.sampling import sample, sample_unseen
 from controllers.results import Result, read_results, results_entries
 from controllers.state import (
     check_identity,

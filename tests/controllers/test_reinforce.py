@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from controllers import Architecture, Controller, create
-from controllers.lstm_policy import LstmPolicy
+from controllers.policy.lstm import LstmPolicy
 from controllers.reinforce import policy_gradient
 
 SIZES = (3,) * 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controllers.arrays import Floats, Indices
-from controllers.lstm_policy import LstmPolicy
+from controllers.policy.lstm import LstmPolicy
 
 MAX_LOG_RATIO = 10.0
 """Log-ratios of new to old probability are clamped to +-10, for exp of a larger one may overflow."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from controllers.arrays import Floats
-from controllers.lstm_policy import LstmPolicy
-from controllers.ppo_loss import MAX_LOG_RATIO, Batch, LossTerms, loss_and_gradient
+from controllers.policy.lstm import LstmPolicy
+from controllers.policy.ppo_loss import MAX_LOG_RATIO, Batch, LossTerms, loss_and_gradient
 
 SIZES = (2, 3, 1, 4)
 SURROGATE = LossTerms(clip_ratio=0.2, entropy_weight=0.0, priority_queue_weight=0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from controllers.arrays import Floats
 from controllers.controller import Architecture
 from controllers.history import History
-from controllers.lstm_policy import LstmPolicy
+from controllers.policy.lstm import LstmPolicy
 
 # Rounds of replacements for samples that are rejected; each round flattens the policy further.
 _REDRAW_TEMPERATURES = ((1.0, 3.0), (3.0, 27.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controllers.arrays import Floats, Indices
-from controllers.lstm_policy import LstmPolicy
+from controllers.policy.lstm import LstmPolicy
 
 SIZES = (2, 3, 1, 4)
 SPACE = np.array(list(product(*(range(size) for size in SIZES))))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from controllers.history import History
-from controllers.lstm_policy import LstmPolicy
-from controllers.policy_sampling import log_probability, sample, sample_unseen
+from controllers.policy.lstm import LstmPolicy
+from controllers.policy.sampling import log_probability, sample, sample_unseen
 
 SIZES = (3, 2, 4)
 

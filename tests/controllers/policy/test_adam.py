@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from controllers.adam import Adam
+from controllers.policy.adam import Adam
 
 
 def test_the_first_step_has_the_length_of_the_learning_rate_against_the_gradients_sign() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers.advantages import above_moving_average, standardised
+from controllers.policy.advantages import above_moving_average, standardised
 
 
 def test_standardised_values_have_mean_zero_and_variance_one() -> None:

@@ -1,0 +1,1 @@
+"""The recurrent policy of the MnasNet controller: its network, sampling, losses and optimizer."""
