@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controllers import hyperparameters, local_search, ppo, random_search, regularized_evolution, reinforce
 from controllers.controller import Controller, ControllerError, check_decision_sizes, check_seed
 from controllers.hyperparameters import Hyperparameter
-from search_space.names import did_you_mean
+from mnas.documents.names import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from controllers.controller import ControllerError
-from search_space.names import did_you_mean
+from mnas.documents.names import did_you_mean
 
 Hyperparameters = TypeVar("Hyperparameters")
 

@@ -20,18 +20,11 @@ from msgspec import Meta
 
 from mnas.data.settings import Interpolation
 from mnas.data.source import fingerprint_of
+from mnas.documents.check import DocumentError, convert
 from mnas.errors import MnasError, WeightsError
 from mnas.files import write_atomically
 from mnas.weights import FloatArray, Weights, check_weights
-from search_space import (
-    ArchitectureFile,
-    ArchitectureFileFields,
-    DocumentError,
-    LoweredNetwork,
-    architecture_file_to_dict,
-    lower,
-)
-from search_space.validation import convert
+from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"

@@ -11,13 +11,13 @@ import msgspec
 
 import controllers
 from latency import LatencyError, MeasurementSettings, PhoneError, create_phones, phone_settings
-from mnas import changes
 from mnas.data import DataSettings
+from mnas.documents import changes
+from mnas.documents.yaml_file import read
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
 from mnas.training_settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
-from search_space.yaml_document import read
 
 Device = Literal["CPU", "Ascend"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from latency import ProcessPauser
 from mnas.children import ChildPool
 from mnas.data import load_search_data
+from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
@@ -20,7 +21,6 @@ from mnas.run_directory import open_run
 from mnas.search import Observer, Plan, Search
 from mnas.store import Trial
 from search_space import ArchitectureFile, architecture_file_to_dict, architecture_from_dict
-from search_space.yaml_document import dump
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from search_space.architecture_file import (
 )
 from search_space.block_string import format_block, parse_block
 from search_space.counting import Cost, Parameter, cost, layer_parameters, multiply_adds, parameters
-from search_space.errors import DocumentError, SpaceError
+from search_space.errors import SpaceError
 from search_space.lowering import LoweredNetwork, fingerprint, lower
 from search_space.reference import (
     Published,
@@ -31,7 +31,6 @@ __all__ = [
     "Block",
     "Cost",
     "Decision",
-    "DocumentError",
     "LoweredNetwork",
     "Parameter",
     "Published",

@@ -27,11 +27,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from search_space import yaml_document
+from mnas.documents import yaml_file
+from mnas.documents.check import convert
 from search_space.architecture import ActivationKind, Architecture
 from search_space.block_string import format_block, parse_block
 from search_space.errors import SpaceError
-from search_space.validation import convert
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def architecture_from_dict(data: object, *, source: str = "architecture") -> Arc
 
 def read_architecture(path: str | Path) -> ArchitectureFile:
     """Read an architecture file. Raises DocumentError where it cannot be read or is no architecture."""
-    return yaml_document.read(path, ArchitectureFileFields).file()
+    return yaml_file.read(path, ArchitectureFileFields).file()
 
 
 def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
@@ -128,7 +128,7 @@ def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
 
     Raises DocumentError where the lineage is no plain data, and OSError where the file cannot be written.
     """
-    Path(path).write_text(yaml_document.dump(architecture_file_to_dict(file)), encoding="utf-8")
+    Path(path).write_text(yaml_file.dump(architecture_file_to_dict(file)), encoding="utf-8")
 
 
 def architecture_file_to_dict(file: ArchitectureFile) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from search_space import yaml_document
+from mnas.documents import yaml_file
+from mnas.documents.names import is_path, unknown_name
 from search_space.architecture import Architecture
 from search_space.architecture_file import ArchitectureFields, ArchitectureFile, read_architecture
 from search_space.errors import SpaceError
-from search_space.names import is_path, unknown_name
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
@@ -78,4 +78,4 @@ def find_architecture_file(name_or_path: str | Path) -> ArchitectureFile:
 
 def _entries() -> dict[str, _Entry]:
     text = (files("search_space") / "references.yaml").read_text(encoding="utf-8")
-    return yaml_document.parse(text, dict[str, _Entry], source="references.yaml")
+    return yaml_file.parse(text, dict[str, _Entry], source="references.yaml")

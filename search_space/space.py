@@ -19,12 +19,12 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from search_space import yaml_document
+from mnas.documents import yaml_file
+from mnas.documents.names import is_path, unknown_name
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.block_choices import BlockChoices, Choice, Positive
 from search_space.encoding import encode_blocks
 from search_space.errors import SpaceError
-from search_space.names import is_path, unknown_name
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Raises SpaceError for an unknown name and DocumentError for a file that is no valid space.
         """
         if is_path(name_or_path):
-            return yaml_document.read(name_or_path, cls)
+            return yaml_file.read(name_or_path, cls)
         name = str(name_or_path)
         if name not in cls.names():
             raise SpaceError(unknown_name("search space", name, cls.names()))
         text = (files("search_space") / "spaces" / f"{name}.yaml").read_text(encoding="utf-8")
-        return yaml_document.parse(text, cls, source=f"{name}.yaml")
+        return yaml_file.parse(text, cls, source=f"{name}.yaml")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from msgspec import Meta
 
 from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
-from search_space.errors import DocumentError
-from search_space.yaml_document import dump, read
+from mnas.documents.check import DocumentError
+from mnas.documents.yaml_file import dump, read
 
 DEFAULT_FOLDER = "/data/local/tmp/mnas"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -35,8 +35,9 @@ def exit_code(error: Exception) -> int | None:
     from controllers import ControllerError
     from latency import CandidateError, LatencyError, PhoneError
     from mnas.checkpoint import CheckpointError
+    from mnas.documents.check import DocumentError
     from mnas.errors import ConfigurationError, DataError, MnasError
-    from search_space import DocumentError, SpaceError
+    from search_space import SpaceError
 
     bad_input = (
         ConfigurationError,

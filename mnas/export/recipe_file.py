@@ -8,9 +8,9 @@ import msgspec
 
 from mnas.checkpoint import InputForm
 from mnas.data import DigitsSettings
+from mnas.documents import yaml_file
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import Recipe, load_recipe
-from search_space import yaml_document
 
 
 def recipe_for(path: Path, form: InputForm) -> Recipe:
@@ -31,4 +31,4 @@ def recipe_for(path: Path, form: InputForm) -> Recipe:
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """Write a recipe with every default spelled out; `load_recipe` reads an equal one. Raises OSError."""
-    path.write_text(yaml_document.dump(recipe), encoding="utf-8")
+    path.write_text(yaml_file.dump(recipe), encoding="utf-8")

@@ -11,6 +11,8 @@ import msgspec
 
 from mnas.checkpoint import InputForm
 from mnas.data.settings import Interpolation
+from mnas.documents.check import convert
+from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.input_form import conventional_input, searched_input
@@ -24,8 +26,6 @@ from search_space import (
     reference,
     reference_names,
 )
-from search_space.names import is_path
-from search_space.validation import convert
 
 IMAGENET_FORM = {"image_size": 224, "channels": 3, "num_classes": 1000}
 

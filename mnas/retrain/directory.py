@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 import mnas
-from mnas.changes import changed_keys
 from mnas.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from mnas.directory_lock import LOCK_FILE, RunDirectoryError, locked_directory
+from mnas.documents.changes import changed_keys
+from mnas.documents.check import convert
 from mnas.files import write_atomically
 from mnas.retrain.recipe import RESUMABLE, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
-from search_space.validation import convert
 
 START_FILE = "retraining.json"
 LAST_FILE = f"last{SUFFIX}"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
-from search_space.validation import convert
 
 # MindCV's `batch_size` is that of one card, and its files do not say how many there are. With `distribute: True` the
 # published results are of eight.

@@ -10,12 +10,12 @@ import msgspec
 from msgspec import Meta
 
 from mnas.data import DataSettings, DigitsSettings
+from mnas.documents import yaml_file
+from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training_settings import TrainingSettings
-from search_space import yaml_document
-from search_space.validation import convert
 
 Count = Annotated[int, Meta(ge=1)]
 
@@ -79,7 +79,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
 
     Raises DocumentError or ConfigurationError whose message has the file, the key's path and what is allowed.
     """
-    document = yaml_document.read(Path(path), dict[str, Any])
+    document = yaml_file.read(Path(path), dict[str, Any])
     if is_mindcv_recipe(document):
         document = translate(document, source=str(path))
     return convert(document, Recipe, source=str(path))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from latency.android.profile import write_profile
+from mnas.documents.yaml_file import dump, read
 from mnas.store import StoreError, Trial, TrialStore
-from search_space.yaml_document import dump, read
 from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnas.documents.check import DocumentError
 from search_space import (
     Architecture,
     ArchitectureFile,
-    DocumentError,
     SearchSpace,
     architecture_from_dict,
     architecture_to_dict,

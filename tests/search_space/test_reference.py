@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from mnas.documents.check import DocumentError
 from search_space import (
     ArchitectureFile,
-    DocumentError,
     SpaceError,
     find_architecture,
     format_block,

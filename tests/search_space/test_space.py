@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_space import (
-    Architecture,
-    DocumentError,
-    SearchSpace,
-    SpaceError,
-    cost,
-    fingerprint,
-    lower,
-    parse_block,
-    reference,
-)
-from search_space.yaml_document import parse
+from mnas.documents.check import DocumentError
+from mnas.documents.yaml_file import parse
+from search_space import Architecture, SearchSpace, SpaceError, cost, fingerprint, lower, parse_block, reference
 
 HEADER = "{name: test, image_size: 32, stem_filters: 16, stem_stride: 1, head_filters: 64, blocks: "
 # Expand acts on mbconv only; identity and none differ only where there is a second layer or a residual at the first.

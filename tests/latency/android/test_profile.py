@@ -16,7 +16,7 @@ from latency.android.profile import (
     write_profile,
 )
 from latency.errors import PhoneError
-from search_space.yaml_document import dump
+from mnas.documents.yaml_file import dump
 
 
 @pytest.fixture(autouse=True)

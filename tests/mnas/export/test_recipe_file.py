@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from mnas.data import ImageFolderSettings
+from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.export.recipe_file import recipe_for, write_recipe
 from mnas.input_form import conventional_input
 from mnas.retrain.recipe import load_recipe
-from search_space import DocumentError
 
 FORM = conventional_input(48, 3, 7)
 

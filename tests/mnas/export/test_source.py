@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError, MnasError
 from mnas.export.source import find_source, lineage_input
 from mnas.store import StoreError
-from search_space import DocumentError, SpaceError, read_architecture, reference
+from search_space import SpaceError, read_architecture, reference
 
 
 def test_a_run_gives_its_best_trial(searched_run: Path) -> None:

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_space import DocumentError
-from search_space.yaml_document import dump, parse, read
+from mnas.documents.check import DocumentError
+from mnas.documents.yaml_file import dump, parse, read
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

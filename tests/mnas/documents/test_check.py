@@ -5,8 +5,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from search_space import DocumentError
-from search_space.validation import convert
+from mnas.documents.check import DocumentError, convert
 
 
 class Schedule(Enum):

@@ -14,8 +14,7 @@ from typing import TypeVar
 import msgspec
 import yaml
 
-from search_space.errors import DocumentError
-from search_space.validation import convert
+from mnas.documents.check import DocumentError, convert
 
 T = TypeVar("T")
 _FLOAT_TAG = "tag:yaml.org,2002:float"

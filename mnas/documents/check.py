@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import inspect
 
-from search_space.errors import DocumentError
-from search_space.names import did_you_mean
+from mnas.documents.names import did_you_mean
 
 T = TypeVar("T")
 Step = str | int
@@ -25,6 +24,13 @@ _PLACE = re.compile(r" - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`$")
 _PATH_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
 _NAMED_FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 _SHOWN_CHARACTERS = 60
+
+
+class DocumentError(ValueError):
+    """A document (a YAML file, a JSON record) that cannot be read or breaks its schema.
+
+    The message gives the file, the key's path in it, what was found and what is allowed.
+    """
 
 
 def convert(data: object, type: type[T], *, source: str) -> T:
@@ -38,7 +44,7 @@ def convert(data: object, type: type[T], *, source: str) -> T:
     Training(epochs=5)
     >>> convert({"epochs": "five"}, Training, source="search.yaml")
     Traceback (most recent call last):
-    search_space.errors.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
+    mnas.documents.check.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
     """
     try:
         return msgspec.convert(data, type=type)
