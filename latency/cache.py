@@ -11,10 +11,10 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from latency.downloads import cache_folder
 from latency.errors import ToolError
 from latency.protocol import MeasurementSettings
 from latency.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
+from latency.user_folders import cache_folder
 
 # A look-up takes a millisecond; a file that stays locked for longer is in somebody's hands.
 BUSY_TIMEOUT_S = 5.0

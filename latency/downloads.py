@@ -22,6 +22,7 @@ import msgspec
 import yaml
 
 from latency.errors import ToolError
+from latency.user_folders import cache_folder
 
 FETCH_TIMEOUT_S = 600.0
 _APT_HELPER = "/usr/lib/apt/apt-helper"
@@ -67,11 +68,6 @@ class Wheel:
     def origin(self) -> str:
         """Where people find it."""
         return f"{self.file_name} of {self.name} on the Python package index"
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be made again: `mnas` under XDG_CACHE_HOME, `~/.cache` by default."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnas"
 
 
 def file_sha256(path: Path) -> str:

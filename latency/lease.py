@@ -26,6 +26,7 @@ from latency.pause_guard import process_stat, start_ticks
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity
+from latency.user_folders import state_folder
 
 POLL_S = 0.05
 
@@ -246,5 +247,4 @@ class LeasedPhone:
 
 def user_leases() -> PhoneLeases:
     """The leases that all runs of this user share, in `~/.local/state/mnas/leases` (`XDG_STATE_HOME` moves it)."""
-    state_home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return PhoneLeases(state_home / "mnas" / "leases")
+    return PhoneLeases(state_folder() / "leases")

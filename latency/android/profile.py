@@ -6,7 +6,6 @@ code: everything that differs between phones is in its profile.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from msgspec import Meta
 
 from latency.errors import PhoneError
 from latency.protocol import MeasurementSettings
+from latency.user_folders import profile_folder
 from mnas.documents.check import DocumentError
 from mnas.documents.yaml_file import dump, read
 
@@ -112,13 +112,6 @@ class PhoneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Return the measurement protocol of this phone, with changes. Raises ValueError, TypeError."""
         values: dict[str, Any] = {**self.measurement, **changes}
         return MeasurementSettings(**values)
-
-
-def profile_folder() -> Path:
-    """Return where this user's profiles are: $MNAS_PHONES, or `mnas/phones` in the user's configuration folder."""
-    if chosen := os.environ.get("MNAS_PHONES"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mnas" / "phones"
 
 
 def profile_path(name: str) -> Path:

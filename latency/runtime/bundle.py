@@ -23,8 +23,9 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from latency.downloads import DebianPackage, Wheel, cache_folder, debian_packages, file_sha256, wheel
+from latency.downloads import DebianPackage, Wheel, debian_packages, file_sha256, wheel
 from latency.errors import ToolError
+from latency.user_folders import cache_folder
 
 _BUNDLES = Path(__file__).with_name("bundles.yaml")
 _RUNNERS = Path(__file__).parents[1] / "runner" / "prebuilt"

@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latency.downloads import (
-    DebianPackage,
-    Wheel,
-    cache_folder,
-    debian_packages,
-    read_debian_packages,
-    unpack_debian_package,
-    wheel,
-)
+from latency.downloads import DebianPackage, Wheel, debian_packages, read_debian_packages, unpack_debian_package, wheel
 from latency.errors import ToolError
 
 CONTENT = b"the content of a package"
@@ -39,13 +31,6 @@ def no_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-
-
-def test_the_cache_is_in_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_folder() == tmp_path / "cache" / "mnas"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_folder() == Path("/home/somebody/.cache/mnas")
 
 
 def test_a_package_is_fetched_through_apt_and_kept(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

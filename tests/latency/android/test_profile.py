@@ -9,7 +9,6 @@ from latency.android.profile import (
     BenchmarkProgram,
     Device,
     PhoneProfile,
-    profile_folder,
     profile_names,
     profile_path,
     read_profile,
@@ -53,12 +52,6 @@ def test_the_names_are_those_of_the_files() -> None:
 def test_settings_come_from_the_profile_and_changes_go_before() -> None:
     settings = profile().settings({"runs": 5})
     assert (settings.runs, settings.cooldown_s) == (5, 20.0)
-
-
-def test_profiles_live_in_the_users_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MNAS_PHONES")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert profile_folder() == tmp_path / "mnas" / "phones"
 
 
 @pytest.mark.parametrize("name", ["", "host", "../escape", "a/b", "-x", "x" * 65, "with space"])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from latency.downloads import cache_folder, file_sha256
+from latency.downloads import file_sha256
 from latency.errors import ToolError
 from latency.runtime import RuntimeBundle, prepare_bundle
+from latency.user_folders import cache_folder
 
 ABIS = ["arm64-v8a", "x86_64"]
 CONSTRAINTS = Path(__file__).parents[3] / "constraints.txt"
