@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from latency.errors import PhoneError, ToolError
-from latency.pause_guard import process_stat, start_ticks
+from latency.host.pause_guard import process_stat, start_ticks
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity

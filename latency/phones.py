@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from latency.errors import PhoneError
-from latency.host import HostPhone, Quiet
+from latency.host.phone import HostPhone
+from latency.host.quiet import Quiet
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 

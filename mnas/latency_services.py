@@ -18,7 +18,7 @@ from latency import (
     user_cache,
     user_leases,
 )
-from latency.host import Quiet
+from latency.host.quiet import Quiet
 from latency.remote import phones_in_cluster
 from mnas.experiment import LatencySettings
 from mnas.latency_meter import OnnxLatencyMeter

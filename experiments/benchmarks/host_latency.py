@@ -28,7 +28,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from latency import LatencyRecord, MeasurementSettings, PhoneError, ProcessPauser
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 
 # One training-like worker: a convolution as im2col and matrix product, forward and backward, plus an update
 # that streams through memory. One thread, pinned to the core given as argument.

@@ -33,7 +33,7 @@ import msgspec
 
 from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
 from latency.android.phone import AdbPhone
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 from latency.reference import reference_model
 from mnas.latency_services import PATIENT
 from tests.latency.adb.adbd import Adbd

@@ -21,8 +21,8 @@ from latency.android.program import ProgramRunner, program_file
 from latency.android.runner_session import PhoneRunner, same_output
 from latency.android.thermal import wait_until_cool
 from latency.errors import CandidateError, PhoneError
-from latency.host import Quiet
-from latency.host_answer import HostAnswer
+from latency.host.expected_output import HostAnswer
+from latency.host.quiet import Quiet
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle

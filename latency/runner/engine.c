@@ -83,7 +83,7 @@ static const char *element_name(ONNXTensorElementDataType type) {
 }
 
 /* The protocol's input: float32 in [-1, 1), a multiplicative (Knuth) hash of the element's index, the same numbers as
- * `fixed_input` in latency/host_runner.py. */
+ * `fixed_input` in latency/host/runner.py. */
 static float *fixed_input(size_t count, size_t position) {
     float *values = allocate(count, sizeof *values);
     for (size_t i = 0; i < count; i++) {

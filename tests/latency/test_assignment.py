@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from latency.assignment import Job, Server, next_job
 from latency.errors import PhoneError
 from latency.health import RetryPolicy
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 
 POLICY = RetryPolicy(quarantine_after=4)
 ERROR = PhoneError("timeout", "slow")

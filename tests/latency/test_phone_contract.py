@@ -16,7 +16,7 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, LoadReport

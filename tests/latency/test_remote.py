@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from latency.errors import CandidateError, PhoneError, ToolError
 from latency.health import RetryPolicy
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 from latency.phone import Phone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord

@@ -15,7 +15,7 @@ import pytest
 from latency.cache import LatencyCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
-from latency.host import HostPhone
+from latency.host.phone import HostPhone
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, model_sha256
 from latency.service import LatencyService

@@ -12,7 +12,7 @@ import pytest
 
 from latency.downloads import debian_packages, read_debian_packages, unpack_debian_package
 from latency.errors import ToolError
-from latency.host_runner import LoadedModel
+from latency.host.runner import LoadedModel
 from latency.runtime import RuntimeBundle
 
 Start = Callable[..., dict[str, Any]]

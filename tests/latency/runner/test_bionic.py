@@ -18,7 +18,7 @@ import pytest
 
 from latency.compiler import check_compiler
 from latency.errors import ToolError
-from latency.host_runner import LoadedModel
+from latency.host.runner import LoadedModel
 from latency.runner import build
 from latency.runtime import RuntimeBundle
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latency.host_runner import LoadedModel
+from latency.host.runner import LoadedModel
 from latency.reference import reference_model
 from latency.runtime import RuntimeBundle
 

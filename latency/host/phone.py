@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
 from latency.errors import PhoneError
+from latency.host.quiet import Quiet
+from latency.host.runner_process import RunnerProcess
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, LoadReport, PhoneIdentity, Session
 from latency.reference import reference_model
-from latency.runner_process import RunnerProcess
 from latency.sessions import best_reference, better_reference, measure_sessions
 from latency.window import TimedWindow
 
 REFERENCE_TIMEOUT_S = 60.0
-
-Quiet = Callable[[], AbstractContextManager[None]]
 
 
 class HostPhone:

@@ -7,12 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from latency.errors import ToolError
-from latency.line_process import LineProcess, ProcessEndedError
-from latency.pause_guard import EFFECT_TIMEOUT_S, start_ticks
+from latency.host.line_process import LineProcess, ProcessEndedError
+from latency.host.pause_guard import EFFECT_TIMEOUT_S, start_ticks
 
 ANSWER_TIMEOUT_S = EFFECT_TIMEOUT_S + 5.0
 
@@ -100,3 +100,6 @@ class ProcessPauser:
         if self._guard is not None:
             self._guard.close()
             self._guard = None
+
+
+Quiet = Callable[[], AbstractContextManager[None]]

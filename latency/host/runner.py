@@ -1,4 +1,4 @@
-"""The process that times models on this machine; `HostPhone` starts it as `python -m latency.host_runner`.
+"""The process that times models on this machine; `HostPhone` starts it as `python -m latency.host.runner`.
 
 It pins itself to one core, then answers JSON requests, one line each way:
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from latency.errors import CandidateError, PhoneError, ToolError
-from latency.line_process import LineProcess, ProcessEndedError
+from latency.host.line_process import LineProcess, ProcessEndedError
 
 START_TIMEOUT_S = 60.0
 
 
 class RunnerProcess:
-    """One `latency.host_runner` process, pinned to `core`.
+    """One `latency.host.runner` process, pinned to `core`.
 
     The model's bytes go through a file in memory that has no name and that both processes hold open: nothing
     is left behind, however either of them ends. Raises ToolError (`runner_start`).
@@ -24,7 +24,7 @@ class RunnerProcess:
     def __init__(self, core: int) -> None:
         self._model_file = os.fdopen(os.memfd_create("model"), "r+b")
         model_fd = self._model_file.fileno()
-        command = [sys.executable, "-m", "latency.host_runner", str(core), str(model_fd)]
+        command = [sys.executable, "-m", "latency.host.runner", str(core), str(model_fd)]
         # The runner finds the modules that this process finds, wherever it was started.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         try:

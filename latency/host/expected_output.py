@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from latency.host.runner_process import RunnerProcess
 from latency.protocol import MeasurementSettings
-from latency.runner_process import RunnerProcess
 
 
 class HostAnswer:

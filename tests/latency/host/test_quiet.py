@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import latency.pause_guard
 import pytest
 
-import latency.pause_guard
 from latency.errors import ToolError
-from latency.line_process import LineProcess
-from latency.pause_guard import all_threads_stopped, start_ticks
-from latency.quiet import ProcessPauser
+from latency.host.line_process import LineProcess
+from latency.host.pause_guard import all_threads_stopped, start_ticks
+from latency.host.quiet import ProcessPauser
 
 Victim = subprocess.Popen[bytes]
 
@@ -28,7 +28,7 @@ work()
 """
 OWNER = """
 import sys, time
-from latency.quiet import ProcessPauser
+from latency.host.quiet import ProcessPauser
 pauser = ProcessPauser(limit_s=60)
 with pauser.window(lambda: [int(sys.argv[1])]):
     print(pauser.guard_pid, flush=True)
@@ -151,7 +151,7 @@ def test_a_process_that_was_stopped_before_stays_stopped(pauser: ProcessPauser, 
 def test_a_reused_process_id_is_not_touched(victim: Victim) -> None:
     start = start_ticks(victim.pid)
     assert start is not None
-    guard = LineProcess([sys.executable, "-I", "-S", str(Path(latency.pause_guard.__file__))])
+    guard = LineProcess([sys.executable, "-I", "-S", str(Path(latency.host.pause_guard.__file__))])
     try:
         assert guard.ask(f"stop 10 {victim.pid}:{start + 1}", 10) == "stopped 0"
         assert not all_threads_stopped(victim.pid)
