@@ -4,7 +4,7 @@ from latency.cache import LatencyCache, user_cache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
 from latency.host.quiet import ProcessPauser
-from latency.lease import LeasedPhone, PhoneLeases, user_leases
+from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
 from latency.phone import Phone
 from latency.phones import create_phones, phone_settings
 from latency.protocol import MeasurementSettings

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from latency.errors import LatencyError, PhoneError, ToolError
-from latency.lease import LeasedPhone, user_leases
+from latency.leases.between_processes import LeasedPhone, user_leases
 from latency.phone import Phone
 from latency.phones import create_phones
 from latency.protocol import MeasurementSettings

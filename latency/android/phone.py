@@ -15,7 +15,6 @@ from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import PhoneFacts, inspect
 from latency.android.installation import install
-from latency.android.phone_lease import leased
 from latency.android.profile import Device, PhoneProfile
 from latency.android.program import ProgramRunner, program_file
 from latency.android.runner_session import PhoneRunner, same_output
@@ -23,6 +22,7 @@ from latency.android.thermal import wait_until_cool
 from latency.errors import CandidateError, PhoneError
 from latency.host.expected_output import HostAnswer
 from latency.host.quiet import Quiet
+from latency.leases.on_phone import leased
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle

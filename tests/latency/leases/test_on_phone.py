@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from latency.adb import AdbDevice, connect
-from latency.android import phone_lease
-from latency.android.phone_lease import leased
 from latency.errors import PhoneError
+from latency.leases import on_phone as phone_lease
+from latency.leases.on_phone import leased
 from tests.latency.adb.adbd import Adbd
 
 
@@ -68,7 +68,7 @@ def test_the_lease_of_a_process_of_this_host_that_was_killed_is_taken_over(
     device: AdbDevice, folder: str, adbd: Adbd
 ) -> None:
     # Its own name, as it would have been written by a process that then died.
-    program = "from latency.android.phone_lease import own_name; print(own_name())"
+    program = "from latency.leases.on_phone import own_name; print(own_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     (adbd.folder / "lease").write_text(f"{dead} 99999999999\n")
     with leased(device, folder, duration_s=60, wait_s=0):

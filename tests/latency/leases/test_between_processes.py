@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from latency.errors import PhoneError, ToolError
-from latency.lease import LeasedPhone, PhoneLeases, user_leases
+from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
 from latency.protocol import MeasurementSettings
 from latency.record import LatencyRecord, PhoneIdentity
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from latency.lease import PhoneLeases
+from latency.leases.between_processes import PhoneLeases
 with PhoneLeases(Path(sys.argv[1]), expiry_s=float(sys.argv[2])).hold("phone"):
     print("held", flush=True)
     sys.stdin.readline()
@@ -34,7 +34,7 @@ print("given back", flush=True)
 COUNTER = """
 import sys
 from pathlib import Path
-from latency.lease import PhoneLeases
+from latency.leases.between_processes import PhoneLeases
 leases, counter = PhoneLeases(Path(sys.argv[1])), Path(sys.argv[2])
 for _ in range(20):
     with leases.hold("phone"):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from latency.adb.device import AdbDevice
 from latency.errors import PhoneError
 from latency.host.pause_guard import start_ticks
-from latency.lease import process_runs
+from latency.leases.between_processes import process_runs
 
 LEASE_TIMEOUT_S = 20.0
 POLL_S = 0.2
