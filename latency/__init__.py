@@ -5,10 +5,10 @@ from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
 from latency.host.quiet import ProcessPauser
 from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
 from latency.phones import create_phones, phone_settings
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity
 from latency.service import LatencyService
 
 __all__ = [

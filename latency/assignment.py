@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from latency.errors import LatencyError, PhoneError, ToolError
 from latency.health import PhoneHealth, PhoneState, RetryPolicy
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
-from latency.record import LatencyRecord, PhoneIdentity
 
 
 class Server:

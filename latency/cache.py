@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from latency.errors import ToolError
-from latency.protocol import MeasurementSettings
-from latency.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
 from latency.user_folders import cache_folder
 
 # A look-up takes a millisecond; a file that stays locked for longer is in somebody's hands.

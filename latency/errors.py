@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latency.record import LatencyRecord
+    from latency.measurement.record import LatencyRecord
 
 
 class LatencyError(Exception):

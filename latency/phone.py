@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 
 
 class Phone(Protocol):

@@ -9,8 +9,8 @@ from typing import Any
 from latency.errors import PhoneError
 from latency.host.phone import HostPhone
 from latency.host.quiet import Quiet
+from latency.measurement.protocol import MeasurementSettings
 from latency.phone import Phone
-from latency.protocol import MeasurementSettings
 
 
 def create_phones(name: str, quiet: Quiet = nullcontext) -> list[Phone]:

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from latency.errors import LatencyError, PhoneError, ToolError
 from latency.leases.between_processes import LeasedPhone, user_leases
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
 from latency.phones import create_phones
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity
 
 Result = TypeVar("Result")
 MakePhones = Callable[[str], list[Phone]]

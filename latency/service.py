@@ -17,9 +17,9 @@ from latency.assignment import Job, Server, next_job
 from latency.cache import LatencyCache, TolerantCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, model_sha256
 from latency.phone import Phone
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, model_sha256
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,9 +12,16 @@ from datetime import datetime, timezone
 from statistics import median
 
 from latency.errors import PhoneError
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneConditions, PhoneIdentity, RejectedWindow, Session, model_sha256
-from latency.window import percentile, rejection
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import (
+    LatencyRecord,
+    PhoneConditions,
+    PhoneIdentity,
+    RejectedWindow,
+    Session,
+    model_sha256,
+)
+from latency.measurement.window import percentile, rejection
 
 MAX_BACKOFF_S = 1.0
 

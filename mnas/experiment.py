@@ -63,7 +63,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     others: further phone models by name.
     reward_from: `named` rewards the latency on `phone`; `worst` that of the phone with the largest LAT / T.
     cache: whether what this user's earlier runs have measured counts.
-    measurement: fields of the measurement protocol to change, such as `runs` (see `latency/protocol.py`).
+    measurement: fields of the measurement protocol to change, such as `runs` (see `latency/measurement/protocol.py`).
     """
 
     target_ms: Annotated[float, msgspec.Meta(gt=0)]

@@ -27,7 +27,7 @@ import numpy as np
 
 from latency import LatencyRecord, MeasurementSettings, Phone, PhoneError, create_phones, phone_settings
 from latency.android.onboarding import add_phone
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from mnas.onnx_graph import build_onnx
 from search_space import SearchSpace, lower
 from tests.latency.adb.adbd import Adbd

@@ -34,7 +34,7 @@ import msgspec
 from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
 from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from mnas.latency_services import PATIENT
 from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.debian import unpack_adb

@@ -13,8 +13,8 @@ from latency.android.preflight import Check, condition_checks, static_checks
 from latency.android.profile import Device, PhoneProfile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import LatencyError
-from latency.protocol import MeasurementSettings
-from latency.reference import calibration_models
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.reference_network import calibration_models
 
 
 def check_phone(profile: PhoneProfile, entry: Device) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from latency.adb.device import AdbDevice
 from latency.errors import PhoneError
-from latency.record import PhoneConditions
+from latency.measurement.record import PhoneConditions
 
 QUESTION_TIMEOUT_S = 20.0
 

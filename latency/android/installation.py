@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from latency.adb.device import AdbDevice
 from latency.errors import PhoneError
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from latency.runtime import BundleFile
 
 PUSH_TIMEOUT_S = 300.0

@@ -19,9 +19,9 @@ from latency.android.preflight import static_checks
 from latency.android.profile import DEFAULT_FOLDER, Device, PhoneProfile, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import PhoneError
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord
-from latency.reference import CALIBRATION_SIZES, calibration_models
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord
+from latency.measurement.reference_network import CALIBRATION_SIZES, calibration_models
 
 CALIBRATION_SESSIONS = 5
 UNSTEADY_TRIES = 4

@@ -23,8 +23,8 @@ from latency.errors import CandidateError, PhoneError
 from latency.host.expected_output import HostAnswer
 from latency.host.quiet import Quiet
 from latency.leases.on_phone import leased
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity, Session, model_sha256
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle
 from latency.sessions import measure_sessions
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from latency.android.inspection import PhoneFacts
 from latency.android.thermal import too_hot
-from latency.protocol import MeasurementSettings
-from latency.record import PhoneConditions
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import PhoneConditions
 
 SUPPORTED_ABIS = ("arm64-v8a", "x86_64")
 NEEDED_MB = 60

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from latency.errors import PhoneError
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 from latency.user_folders import profile_folder
 from mnas.documents.check import DocumentError
 from mnas.documents.yaml_file import dump, read
@@ -83,7 +83,7 @@ class PhoneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     folder: where on the phone the runtime lives; the adb shell must be allowed to run programs there.
     shares_this_machine: the "phone" runs on this very machine, so that work here disturbs it.
     aar: the Android package of ONNX Runtime to take its library from; absent for the default runtime.
-    measurement: fields of the measurement protocol to change (see `latency/protocol.py`).
+    measurement: fields of the measurement protocol to change (see `latency/measurement/protocol.py`).
     """
 
     name: str

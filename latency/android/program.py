@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from latency.adb.device import AdbDevice
 from latency.android.profile import BenchmarkProgram
 from latency.errors import CandidateError, PhoneError, ToolError
-from latency.protocol import MeasurementSettings
-from latency.record import Session
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import Session
+from latency.measurement.window import TimedWindow
 from latency.runtime import BundleFile
-from latency.window import TimedWindow
 
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 _SIGNALLED = 128

@@ -12,11 +12,11 @@ from latency.adb.device import AdbDevice
 from latency.adb.shell import ShellResult
 from latency.android.installation import REFERENCE_NAME
 from latency.errors import CandidateError, PhoneError, ToolError
-from latency.protocol import MeasurementSettings
-from latency.record import LoadReport, Session
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LoadReport, Session
+from latency.measurement.window import TimedWindow
 from latency.runtime import RuntimeBundle
 from latency.sessions import best_reference, better_reference
-from latency.window import TimedWindow
 
 # The stages of the runner in which the model is at fault; everything else is the phone's or ours.
 _CANDIDATE_STAGES = ("load", "inputs", "run")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from latency.adb.device import AdbDevice
 from latency.android.inspection import conditions
 from latency.errors import PhoneError
-from latency.protocol import MeasurementSettings
-from latency.record import PhoneConditions
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import PhoneConditions
 
 POLL_S = 5.0
 

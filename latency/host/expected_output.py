@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from latency.host.runner_process import RunnerProcess
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 
 
 class HostAnswer:

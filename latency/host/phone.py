@@ -12,11 +12,11 @@ from pathlib import Path
 from latency.errors import PhoneError
 from latency.host.quiet import Quiet
 from latency.host.runner_process import RunnerProcess
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, LoadReport, PhoneIdentity, Session
-from latency.reference import reference_model
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity, Session
+from latency.measurement.reference_network import reference_model
+from latency.measurement.window import TimedWindow
 from latency.sessions import best_reference, better_reference, measure_sessions
-from latency.window import TimedWindow
 
 REFERENCE_TIMEOUT_S = 60.0
 

@@ -23,9 +23,9 @@ from urllib.parse import quote
 
 from latency.errors import PhoneError, ToolError
 from latency.host.pause_guard import process_stat, start_ticks
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity
 from latency.user_folders import state_folder
 
 POLL_S = 0.05

@@ -4,7 +4,7 @@
  *   mnas_runner --lib FILE --cpu N --reference FILE --calibrate-s S
  *
  * It pins itself, loads the library, the reference network and the model, warms up, and times the model's runs, with
- * the reference network's before and after (see latency/reference.py). latency/host/runner.py does the same on the
+ * the reference network's before and after (see latency/measurement/reference_network.py). latency/host/runner.py does the same on the
  * host, and the numbers of the two must agree. With --calibrate-s there is no model: the reference network is timed
  * again and again. The answer is one line of JSON on standard output; `report_common`, `time_model` and `calibrate`
  * name its fields. A failure gives {"schema":1,"ok":false,"stage":...,"error":...} and exit status 3. The stages

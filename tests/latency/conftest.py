@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, LoadReport, PhoneIdentity, RejectedWindow, Session
-from latency.window import TimedWindow
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity, RejectedWindow, Session
+from latency.measurement.window import TimedWindow
 
 
 def convolution_model(channels: int, size: int, batch: int | str = 1) -> bytes:

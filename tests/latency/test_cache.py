@@ -10,7 +10,7 @@ import pytest
 
 from latency.cache import LatencyCache, TolerantCache, user_cache
 from latency.errors import ToolError
-from latency.record import LatencyRecord, PhoneIdentity
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 
 from latency.errors import CandidateError, PhoneError
-from latency.record import LatencyRecord
+from latency.measurement.record import LatencyRecord
 
 
 def test_a_copied_candidate_error_keeps_kind_and_stage() -> None:

@@ -17,9 +17,9 @@ import pytest
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
 from latency.host.phone import HostPhone
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, LoadReport
 from latency.phone import Phone
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, LoadReport
 from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile, signal_runners
 

@@ -18,9 +18,9 @@ from ray.cluster_utils import Cluster
 from latency.errors import CandidateError, PhoneError, ToolError
 from latency.health import RetryPolicy
 from latency.host.phone import HostPhone
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord
 from latency.phone import Phone
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord
 from latency.remote import local_phones, phones_in_cluster
 from latency.service import LatencyService
 from tests.ray_processes import actor_processes

@@ -16,8 +16,8 @@ from latency.cache import LatencyCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.health import PhoneStatus, RetryPolicy
 from latency.host.phone import HostPhone
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity, model_sha256
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity, model_sha256
 from latency.service import LatencyService
 
 FAST_RETRY = RetryPolicy(retries=3, first_delay_s=0.0, quarantine_s=0.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
-from latency.record import Session
-from latency.window import TimedWindow
+from latency.measurement.record import Session
+from latency.measurement.window import TimedWindow
 from mnas.checkpoint import Checkpoint, Position, write_checkpoint
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing

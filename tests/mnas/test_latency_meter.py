@@ -20,8 +20,8 @@ from latency import (
     ToolError,
     create_phones,
 )
-from latency.record import Session, model_sha256
-from latency.window import TimedWindow
+from latency.measurement.record import Session, model_sha256
+from latency.measurement.window import TimedWindow
 from mnas.failure import FailureKind, TrialError
 from mnas.latency_meter import OnnxLatencyMeter
 from search_space import Architecture, parse_block

@@ -15,7 +15,7 @@ import pytest
 from latency.android.phone import AdbPhone
 from latency.errors import LatencyError, PhoneError, ToolError
 from latency.health import RetryPolicy
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 from latency.service import LatencyService
 from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.proxy import Proxy

@@ -11,7 +11,7 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 

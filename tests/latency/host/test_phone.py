@@ -15,8 +15,8 @@ import pytest
 from latency.errors import PhoneError, ToolError
 from latency.host.phone import HostPhone
 from latency.host.runner import fixed_input
-from latency.protocol import MeasurementSettings
-from latency.window import rejection
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.window import rejection
 
 BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); print(flush=True)\nwhile True: pass"
 
@@ -149,7 +149,7 @@ def test_the_runner_ends_when_its_owner_is_killed_in_the_middle_of_a_measurement
         file.write(slow_model)
     owner_code = (
         "import sys; from pathlib import Path\n"
-        "from latency.host.phone import HostPhone; from latency.protocol import MeasurementSettings\n"
+        "from latency.host.phone import HostPhone; from latency.measurement.protocol import MeasurementSettings\n"
         "phone = HostPhone(); phone.identify(); print(phone.runner_pid, flush=True)\n"
         "phone.measure(Path(sys.argv[1]).read_bytes(), MeasurementSettings(warmup_min_ms=60_000.0))"
     )

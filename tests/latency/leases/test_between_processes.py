@@ -18,8 +18,8 @@ import pytest
 
 from latency.errors import PhoneError, ToolError
 from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
-from latency.protocol import MeasurementSettings
-from latency.record import LatencyRecord, PhoneIdentity
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """

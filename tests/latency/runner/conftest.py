@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from latency.errors import ToolError
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from latency.runtime import RuntimeBundle, prepare_bundle
 
 Answer = dict[str, Any]

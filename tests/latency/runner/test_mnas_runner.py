@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latency.host.runner import LoadedModel
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from latency.runtime import RuntimeBundle
 
 Answer = dict[str, Any]

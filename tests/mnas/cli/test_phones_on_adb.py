@@ -10,7 +10,7 @@ import pytest
 
 from latency.android import onboarding
 from latency.android.profile import read_profile
-from latency.reference import reference_model
+from latency.measurement.reference_network import reference_model
 from mnas.cli import main
 from tests.latency.adb.adbd import Adbd
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from latency.record import LatencyRecord, LoadReport, RejectedWindow, Session
-from latency.window import TimedWindow
+from latency.measurement.record import LatencyRecord, LoadReport, RejectedWindow, Session
+from latency.measurement.window import TimedWindow
 
 FREQUENCIES = st.none() | st.integers(1, 10_000_000)
 TIMES = st.floats(0, 1e9)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from latency.protocol import MeasurementSettings
-from latency.window import TimedWindow, median_absolute_deviation, percentile
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.window import TimedWindow, median_absolute_deviation, percentile
 
 SCHEMA_VERSION = 2
 

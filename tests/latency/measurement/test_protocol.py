@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency.protocol import MeasurementSettings
-from latency.window import TimedWindow, median_absolute_deviation, percentile, rejection
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.window import TimedWindow, median_absolute_deviation, percentile, rejection
 
 TIMES_MS = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=60)
 

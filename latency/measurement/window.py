@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from latency.protocol import MeasurementSettings
+from latency.measurement.protocol import MeasurementSettings
 
 
 def median_absolute_deviation(values: Sequence[float]) -> float:
@@ -41,7 +41,7 @@ class TimedWindow:
     others_busy: float | None = None
     """Mean share of the machine's cores that other threads wanted during the runs; None where unreadable."""
     reference_before_ms: float | None = None
-    """Median time of the reference network just before the runs (see `latency.reference`)."""
+    """Median time of the reference network just before the runs (see `latency.measurement.reference_network`)."""
     reference_after_ms: float | None = None
     """The same just after them."""
     reference_best_ms: float | None = None
