@@ -1,15 +1,15 @@
 """Latency measurement: ONNX bytes in, a LatencyRecord out."""
 
-from latency.cache import LatencyCache, user_cache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
-from latency.health import PhoneStatus, RetryPolicy
 from latency.host.quiet import ProcessPauser
 from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
 from latency.phones import create_phones, phone_settings
-from latency.service import LatencyService
+from latency.pool.cache import LatencyCache, user_cache
+from latency.pool.health import PhoneStatus, RetryPolicy
+from latency.pool.service import LatencyService
 
 __all__ = [
     "CandidateError",

@@ -19,7 +19,7 @@ from latency import (
     user_leases,
 )
 from latency.host.quiet import Quiet
-from latency.remote import phones_in_cluster
+from latency.pool.remote import phones_in_cluster
 from mnas.experiment import LatencySettings
 from mnas.latency_meter import OnnxLatencyMeter
 

@@ -11,7 +11,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from latency import LeasedPhone, Phone, PhoneError, PhoneLeases
-from latency.remote import RemotePhone
+from latency.pool.remote import RemotePhone
 from mnas.experiment import LatencySettings, OtherPhone
 from mnas.latency_services import find_phones, open_latency_meter
 from search_space import Architecture, parse_block

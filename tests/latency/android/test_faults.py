@@ -14,9 +14,9 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import LatencyError, PhoneError, ToolError
-from latency.health import RetryPolicy
 from latency.measurement.protocol import MeasurementSettings
-from latency.service import LatencyService
+from latency.pool.health import RetryPolicy
+from latency.pool.service import LatencyService
 from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.proxy import Proxy
 from tests.latency.android.phones import phone_profile, runners

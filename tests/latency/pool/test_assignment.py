@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency.assignment import Job, Server, next_job
 from latency.errors import PhoneError
-from latency.health import RetryPolicy
 from latency.host.phone import HostPhone
+from latency.pool.assignment import Job, Server, next_job
+from latency.pool.health import RetryPolicy
 
 POLICY = RetryPolicy(quarantine_after=4)
 ERROR = PhoneError("timeout", "slow")

@@ -16,13 +16,13 @@ import ray
 from ray.cluster_utils import Cluster
 
 from latency.errors import CandidateError, PhoneError, ToolError
-from latency.health import RetryPolicy
 from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
 from latency.phone import Phone
-from latency.remote import local_phones, phones_in_cluster
-from latency.service import LatencyService
+from latency.pool.health import RetryPolicy
+from latency.pool.remote import local_phones, phones_in_cluster
+from latency.pool.service import LatencyService
 from tests.ray_processes import actor_processes
 
 CORES = sorted(os.sched_getaffinity(0))

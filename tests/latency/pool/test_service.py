@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from latency.cache import LatencyCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
-from latency.health import PhoneStatus, RetryPolicy
 from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, model_sha256
-from latency.service import LatencyService
+from latency.pool.cache import LatencyCache
+from latency.pool.health import PhoneStatus, RetryPolicy
+from latency.pool.service import LatencyService
 
 FAST_RETRY = RetryPolicy(retries=3, first_delay_s=0.0, quarantine_s=0.0)
 NEVER_AGAIN = RetryPolicy(retries=3, first_delay_s=0.0, quarantine_after=1, quarantine_s=3600.0, max_quarantine_s=3600)

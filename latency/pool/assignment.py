@@ -11,9 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from latency.errors import LatencyError, PhoneError, ToolError
-from latency.health import PhoneHealth, PhoneState, RetryPolicy
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
+from latency.pool.health import PhoneHealth, PhoneState, RetryPolicy
 
 
 class Server:

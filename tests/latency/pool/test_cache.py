@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from latency.cache import LatencyCache, TolerantCache, user_cache
 from latency.errors import ToolError
 from latency.measurement.record import LatencyRecord, PhoneIdentity
+from latency.pool.cache import LatencyCache, TolerantCache, user_cache
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_an_unusable_cache_is_said_once_and_then_left_alone(
 def test_a_locked_cache_is_left_alone(
     tmp_path: Path, record: LatencyRecord, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latency.cache.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("latency.pool.cache.BUSY_TIMEOUT_S", 0.05)
     path = tmp_path / "latency.sqlite"
     LatencyCache(path).put(record)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from latency.errors import PhoneError
-from latency.health import PhoneHealth, RetryPolicy
+from latency.pool.health import PhoneHealth, RetryPolicy
 
 POLICY = RetryPolicy(first_delay_s=1.0, max_delay_s=5.0, quarantine_after=5, quarantine_s=20.0, max_quarantine_s=50.0)
 ERROR = PhoneError("timeout", "slow")

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from types import TracebackType
 
-from latency.assignment import Job, Server, next_job
-from latency.cache import LatencyCache, TolerantCache
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
-from latency.health import PhoneStatus, RetryPolicy
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, model_sha256
 from latency.phone import Phone
+from latency.pool.assignment import Job, Server, next_job
+from latency.pool.cache import LatencyCache, TolerantCache
+from latency.pool.health import PhoneStatus, RetryPolicy
 
 _LOG = logging.getLogger(__name__)
 
