@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import latency.pause_guard
+from latency.host import pause_guard
 import pytest
 
 from latency.errors import ToolError
@@ -151,7 +151,7 @@ def test_a_process_that_was_stopped_before_stays_stopped(pauser: ProcessPauser, 
 def test_a_reused_process_id_is_not_touched(victim: Victim) -> None:
     start = start_ticks(victim.pid)
     assert start is not None
-    guard = LineProcess([sys.executable, "-I", "-S", str(Path(latency.host.pause_guard.__file__))])
+    guard = LineProcess([sys.executable, "-I", "-S", str(Path(pause_guard.__file__))])
     try:
         assert guard.ask(f"stop 10 {victim.pid}:{start + 1}", 10) == "stopped 0"
         assert not all_threads_stopped(victim.pid)

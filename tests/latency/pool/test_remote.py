@@ -41,7 +41,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Ray's own workers find this module and ours.
-        patch.setenv("PYTHONPATH", os.pathsep.join((str(Path(__file__).parents[2]), str(Path(__file__).parent))))
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(Path(__file__).parents[3]), str(Path(__file__).parent))))
         # Ray notices the death of a node in 2 s, not in 15.
         health = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_timeout_ms": 1500}
         head = {"num_cpus": 1, "include_dashboard": False, "_system_config": health}
