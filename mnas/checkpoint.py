@@ -19,10 +19,9 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from mnas.data.settings import Interpolation
-from mnas.data.source import fingerprint_of
 from mnas.documents.check import DocumentError, convert
 from mnas.errors import MnasError, WeightsError
-from mnas.files import write_atomically
+from mnas.files import fingerprint_of, write_atomically
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
 

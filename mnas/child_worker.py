@@ -15,9 +15,8 @@ import psutil
 import ray
 
 from mnas.data import SearchData
-from mnas.errors import MnasError, OutOfMemoryError, TrainingDivergedError
+from mnas.errors import Failure, FailureKind, MnasError, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device
-from mnas.failure import Failure, FailureKind
 from mnas.own_core import bind_process, take_core
 from mnas.training_settings import TrainingSettings
 from search_space import architecture_from_dict

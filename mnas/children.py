@@ -10,8 +10,8 @@ from typing import Any
 import ray
 
 from mnas.data import SearchData
+from mnas.errors import FailureKind, TrialError
 from mnas.experiment import Device, SearchSettings
-from mnas.failure import FailureKind, TrialError
 from mnas.training_settings import TrainingSettings
 from mnas.worker_slot import WorkerSlot
 from search_space import Architecture, architecture_to_dict

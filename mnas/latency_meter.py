@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from latency import CandidateError, LatencyError, LatencyRecord, LatencyService, PhoneError
-from mnas.failure import FailureKind, TrialError
+from mnas.errors import FailureKind, TrialError
 from mnas.onnx_graph import build_onnx
 from search_space import Architecture, SpaceError, lower
 

@@ -88,3 +88,6 @@ def _bound_threads(threads: int) -> None:
     import mindspore
 
     mindspore.runtime.dispatch_threads_num(threads)
+
+
+Precision = Literal["O0", "O1", "O2", "O3"]

@@ -18,7 +18,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mnas.errors import ConfigurationError
 from mnas.fusion import ConvolutionGroup, fuse
 from mnas.kernels.operators import batch_norm, batch_norm_rule, convolution_kernel, squeeze_excite
-from mnas.training_settings import Precision
+from mnas.mindspore_setup import Precision
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space.lowering import (
     BATCH_NORM_EPSILON,

@@ -12,8 +12,8 @@ import msgspec
 
 import mnas
 from mnas.data import SearchData
-from mnas.directory_lock import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.experiment import Experiment, changed_keys
+from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.store import StoreError, TrialStore
 
 DATABASE = "trials.sqlite"

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
-from mnas.errors import MnasError
-from mnas.failure import FAILED_CANDIDATE_REWARD, Failure, TrialError
+from mnas.errors import FAILED_CANDIDATE_REWARD, Failure, MnasError, TrialError
 from mnas.reward import RewardSettings, reward
 from mnas.store import Outcome, Proposal, Told, Trial, TrialStore
 from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint

@@ -18,8 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from mnas.errors import MnasError
-from mnas.failure import Failure, FailureKind
+from mnas.errors import Failure, FailureKind, MnasError
 
 SCHEMA_VERSION = 1
 TrialState = Literal["proposed", "complete", "failed"]

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from mnas.mindspore_setup import Precision
+
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
@@ -111,7 +113,6 @@ class DynamicLossScale(
 
 
 LossScale = FixedLossScale | DynamicLossScale
-Precision = Literal["O0", "O1", "O2", "O3"]
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,8 +17,8 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mnas.child_worker import ChildWorker, Reply
+from mnas.errors import FailureKind, TrialError
 from mnas.experiment import Device
-from mnas.failure import FailureKind, TrialError
 from mnas.ray_cluster import RESOURCE
 
 # Of the memory bound: from here on a successor is being made ready.

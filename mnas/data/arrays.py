@@ -9,7 +9,8 @@ from PIL import Image
 
 from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
-from mnas.data.source import Batch, fingerprint_of
+from mnas.data.source import Batch
+from mnas.files import fingerprint_of
 
 
 @dataclass(frozen=True, eq=False)

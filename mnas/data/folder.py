@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnas.data.source import fingerprint_of
 from mnas.errors import DataError
+from mnas.files import fingerprint_of
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 TRAIN_FOLDER = "train"

@@ -11,10 +11,11 @@ from mnas.data.decoding import decode_squares
 from mnas.data.folder import FileListing
 from mnas.data.preprocessing import preprocessing_for
 from mnas.data.settings import Cifar10BinarySettings, DataSettings, DigitsSettings, ImageFolderSettings
-from mnas.data.source import ImageSource, fingerprint_of
+from mnas.data.source import ImageSource
 from mnas.data.split import Indices, split_training
 from mnas.data.streaming import StreamedImages
 from mnas.errors import DataError
+from mnas.files import fingerprint_of
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The interface between data and training: labelled images in batches, wherever they are kept."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import Protocol, TypeAlias
 
@@ -70,17 +69,3 @@ class ImageSource(Protocol):
     def describe(self) -> str:
         """One line for people: count, classes, size and where the images are kept."""
         ...
-
-
-def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
-    """SHA-256 (hex) over the parts, each with its length or type and shape, so that none run together."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str} {part.shape}\n".encode())
-            digest.update(np.ascontiguousarray(part).data)
-        else:
-            data = part.encode() if isinstance(part, str) else part
-            digest.update(f"{len(data)}\n".encode())
-            digest.update(data)
-    return digest.hexdigest()

@@ -6,8 +6,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from mnas.mindspore_setup import Device
-from mnas.training_settings import Precision
+from mnas.mindspore_setup import Device, Precision
 
 LIBRARY = Path(__file__).parent / "prebuilt" / "x86_64.so"
 NEEDED = {"avx2", "fma"}

@@ -11,10 +11,9 @@ import msgspec
 
 import mnas
 from mnas.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
-from mnas.directory_lock import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
-from mnas.files import write_atomically
+from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
 from mnas.retrain.recipe import RESUMABLE, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 

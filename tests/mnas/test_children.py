@@ -12,8 +12,8 @@ import pytest
 
 from mnas.children import ChildPool
 from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.failure import FailureKind, TrialError
 from mnas.own_core import take_core
 from mnas.ray_cluster import ray_cluster
 from mnas.training_settings import Constant, Sgd, TrainingSettings

@@ -22,7 +22,7 @@ from latency import (
 )
 from latency.measurement.record import Session, model_sha256
 from latency.measurement.window import TimedWindow
-from mnas.failure import FailureKind, TrialError
+from mnas.errors import FailureKind, TrialError
 from mnas.latency_meter import OnnxLatencyMeter
 from search_space import Architecture, parse_block
 

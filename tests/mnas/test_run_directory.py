@@ -5,8 +5,8 @@ import pytest
 
 import experiments
 from mnas.data import DigitsSettings, SearchData, load_search_data
-from mnas.directory_lock import RunDirectoryError
 from mnas.experiment import Experiment, load_experiment
+from mnas.files import RunDirectoryError
 from mnas.run_directory import open_run, read_run
 from mnas.store import TrialStore
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 import controllers
-from mnas.failure import FailureKind, TrialError
+from mnas.errors import FailureKind, TrialError
 from mnas.replay import ReplayError, replay
 from mnas.reward import RewardSettings, reward
 from mnas.search import Plan, Progress, Search, SearchStoppedError, child_seed

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnas.failure import Failure, FailureKind
+from mnas.errors import Failure, FailureKind
 from mnas.store import ControllerCall, Outcome, Proposal, StoreError, Told, TrialStore
 
 ARCHITECTURE = {"blocks": ["r1_k3_s11_e1_i8_o8"]}

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from latency.host import pause_guard
 import pytest
 
 from latency.errors import ToolError
+from latency.host import pause_guard
 from latency.host.line_process import LineProcess
 from latency.host.pause_guard import all_threads_stopped, start_ticks
 from latency.host.quiet import ProcessPauser

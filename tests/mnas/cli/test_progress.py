@@ -5,7 +5,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
 from mnas.cli.progress import SearchProgress, time_left_s, trial_line
-from mnas.failure import Failure, FailureKind
+from mnas.errors import Failure, FailureKind
 from mnas.search import Progress
 from mnas.store import Trial
 

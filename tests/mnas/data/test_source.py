@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from mnas.data import Batch, DataSettings, ImageArrays, ImageSource, StreamedImages, load_search_data
-from mnas.data.source import fingerprint_of
 from mnas.errors import DataError
+from mnas.files import fingerprint_of
 
 BATCH_SIZE = 4
 DIGITS = {"format": "digits", "image_size": 12, "reward_images": 100, "train_images": 30}

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from mnas.errors import ConfigurationError
 from mnas.kernels import usable_kernels
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import Device, prepare_mindspore
-from mnas.training_settings import Ema, Optimizer, Precision, RmsProp, Sgd, TrainingSettings
+from mnas.mindspore_setup import Device, Precision, prepare_mindspore
+from mnas.training_settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
 from mnas.weights import initial_weights
 from search_space.architecture import ActivationKind, Architecture
 from search_space.block_string import parse_block

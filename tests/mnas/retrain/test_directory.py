@@ -6,7 +6,7 @@ import pytest
 
 from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
 from mnas.data import DigitsSettings
-from mnas.directory_lock import RunDirectoryError
+from mnas.files import RunDirectoryError
 from mnas.retrain.directory import RetrainDirectory, open_directory
 from mnas.retrain.recipe import Recipe
 from mnas.training_settings import TrainingSettings
