@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mnas.checkpoint import Checkpoint, CheckpointError, InputForm
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError
+from mnas.checkpoints.load import load_checkpoint
 from mnas.data import (
-    Cifar10BinarySettings,
-    DataSettings,
-    DigitsSettings,
-    ImageFolderSettings,
     ImageSource,
-    Normalization,
-    load_test_data,
 )
-from mnas.data.cifar10 import TEST_FILES
-from mnas.data.folder import find_test_folder
-from mnas.errors import DataError, WeightsError
+from mnas.errors import WeightsError
 from mnas.evaluation import (
     Classify,
     Evaluation,
@@ -32,13 +25,10 @@ from mnas.evaluation import (
 )
 from mnas.export.folder import CHECKPOINT, ONNX
 from mnas.export.onnx_file import read_onnx
-from mnas.input_form import numbered_classes
-from mnas.load_checkpoint import load_checkpoint
 from mnas.mindspore_setup import Device
 from search_space import ArchitectureFile
 
 Engine = Literal["mindspore", "onnx"]
-DIGITS = "digits"
 
 
 @dataclass(frozen=True)
@@ -78,52 +68,6 @@ def open_model(path: Path, architecture: ArchitectureFile | None = None, image_s
         )
     checkpoint = load_checkpoint(path / CHECKPOINT, architecture, image_size)
     return Model(checkpoint, read_onnx(path / ONNX, checkpoint.network()))
-
-
-def load_images(data: str, form: InputForm, test_folder: str | None = None) -> ImageSource:
-    """Load the test set at `data`, prepared as a network wants it.
-
-    `data` is "digits" (those that come with mnas), a folder with CIFAR-10's binary batches, or one with test/CLASS/* or
-    val/CLASS/*. Images of which only the centre is evaluated are decoded and resized by mindspore.dataset, as MindCV
-    does; images in the network's own size by Pillow. Both engines see the same pixels.
-
-    Raises DataError where images are missing, damaged or of other classes than the network's.
-    """
-    names = None if form.class_names == numbered_classes(form.num_classes) else form.class_names
-    source = load_test_data(_settings(data, form, test_folder), names)
-    if names is not None and source.class_names != names:
-        raise DataError(
-            f"{data}: its classes ({', '.join(source.class_names[:3])}, ...) are not those that the network was "
-            f"trained on ({', '.join(names[:3])}, ...); give the test set of its training data"
-        )
-    return source
-
-
-def _settings(data: str, form: InputForm, test_folder: str | None) -> DataSettings:
-    size, normalize = form.image_size, Normalization(mean=form.mean, std=form.std)
-    if data == DIGITS:
-        _check_channels(data, form, 1)
-        return DigitsSettings(image_size=size, normalize=normalize)
-    if (Path(data) / TEST_FILES[0]).is_file():
-        _check_channels(data, form, 3)
-        return Cifar10BinarySettings(directory=data, image_size=size, normalize=normalize)
-    find_test_folder(Path(data), test_folder)
-    _check_channels(data, form, 3)
-    return ImageFolderSettings(
-        directory=data,
-        test_folder=test_folder,
-        image_size=size,
-        augment="none",
-        normalize=normalize,
-        evaluation_crop=form.evaluation_crop,
-        interpolation=form.interpolation,
-        storage="stream" if form.evaluation_crop < 1 else "auto",
-    )
-
-
-def _check_channels(data: str, form: InputForm, channels: int) -> None:
-    if form.channels != channels:
-        raise DataError(f"{data}: its images have {channels} channels, the network takes {form.channels}; give others")
 
 
 def validate(

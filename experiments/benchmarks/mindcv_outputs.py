@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from mnas.checkpoints.load import load_checkpoint
+from mnas.checkpoints.mindcv_names import mindcv_names
 from mnas.evaluation import onnxruntime_classifier
-from mnas.load_checkpoint import load_checkpoint
-from mnas.mindcv import mindcv_names
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.weights import FloatArray
 from search_space import ArchitectureFile, parameters, reference

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnas.checkpoints.image_input import conventional_input, load_images
 from mnas.data import StreamedImages
 from mnas.data.folder import list_test
-from mnas.input_form import conventional_input
 from mnas.mindspore_setup import set_mindspore_environment
-from mnas.validate import load_images
 
 IMAGE_SIZE = 224
 BATCH_SIZE = 50

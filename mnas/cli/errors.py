@@ -34,7 +34,7 @@ def exit_code(error: Exception) -> int | None:
     # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
     from controllers import ControllerError
     from latency import CandidateError, LatencyError, PhoneError
-    from mnas.checkpoint import CheckpointError
+    from mnas.checkpoints.checkpoint import CheckpointError
     from mnas.documents.check import DocumentError
     from mnas.errors import ConfigurationError, DataError, MnasError
     from search_space import SpaceError

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from mnas.checkpoint import Position
+from mnas.checkpoints.checkpoint import Position
 from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow
 from mnas.trainer import StepReport

@@ -77,10 +77,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from mnas.checkpoints.image_input import load_images
     from mnas.cli.errors import DONE, FAILED
     from mnas.cli.image_progress import image_progress
     from mnas.errors import ConfigurationError
-    from mnas.validate import Target, load_images, open_model, validate
+    from mnas.validate import Target, open_model, validate
 
     if arguments.engine == "onnx" and arguments.device != "CPU":
         raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")

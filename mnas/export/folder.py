@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas.checkpoint import read_checkpoint, write_checkpoint
+from mnas.checkpoints.checkpoint import read_checkpoint, write_checkpoint
+from mnas.checkpoints.mindcv_names import to_mindcv
+from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError, MnasError
 from mnas.evaluation import onnx_classifier
 from mnas.export.diagram import network_svg
@@ -18,8 +20,6 @@ from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
 from mnas.export.recipe_file import write_recipe
 from mnas.export.subject import Subject
-from mnas.mindcv import to_mindcv
-from mnas.mindspore_checkpoint import write_mindspore_weights
 from mnas.retrain.recipe import Recipe
 from search_space import write_architecture
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 
 import mnas
-from mnas.checkpoint import CheckpointError
+from mnas.checkpoints.checkpoint import CheckpointError
+from mnas.checkpoints.image_input import numbered_classes
 from mnas.export.subject import Subject
-from mnas.input_form import numbered_classes
 from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from search_space import LoweredNetwork, architecture_to_dict, format_block
 

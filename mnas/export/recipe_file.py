@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from mnas.checkpoint import InputForm
+from mnas.checkpoints.checkpoint import InputForm
 from mnas.data import DigitsSettings
 from mnas.documents import yaml_file
 from mnas.errors import ConfigurationError

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from mnas.checkpoint import InputForm
+from mnas.checkpoints.checkpoint import InputForm
+from mnas.checkpoints.image_input import conventional_input, searched_input
 from mnas.data.settings import Interpolation
 from mnas.documents.check import convert
 from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
-from mnas.input_form import conventional_input, searched_input
 from mnas.run_directory import Run, read_run
 from mnas.store import Trial
 from search_space import (

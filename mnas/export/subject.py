@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from latency import LatencyRecord
-from mnas.checkpoint import Checkpoint, InputForm
+from mnas.checkpoints.checkpoint import Checkpoint, InputForm
+from mnas.checkpoints.image_input import numbered_classes
+from mnas.checkpoints.load import load_checkpoint
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
-from mnas.input_form import numbered_classes
-from mnas.load_checkpoint import load_checkpoint
 from mnas.weights import initial_weights
 from search_space import ArchitectureFile, LoweredNetwork, Published, lower
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 import mnas
-from mnas.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
+from mnas.checkpoints.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from mnas.checkpoint import Checkpoint, Position
+from mnas.checkpoints.checkpoint import Checkpoint, Position
 from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow, StepRow
 from mnas.retrain.recipe import Recipe

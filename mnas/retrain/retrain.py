@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnas.batch_plan import BatchPlan
-from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position
+from mnas.checkpoints.image_input import input_of
 from mnas.data import FullData, load_full_data
 from mnas.errors import DataError
-from mnas.input_form import input_of
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, Observer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mnas.checkpoint import Accuracy, Checkpoint, Position
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
 from mnas.retrain.directory import RetrainDirectory
 from mnas.retrain.logs import Logs
 from mnas.retrain.validation import Validator

@@ -8,13 +8,13 @@ import pytest
 from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
 from latency.measurement.record import Session
 from latency.measurement.window import TimedWindow
-from mnas.checkpoint import Checkpoint, Position, write_checkpoint
+from mnas.checkpoints.checkpoint import Checkpoint, Position, write_checkpoint
+from mnas.checkpoints.image_input import conventional_input
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
 from mnas.errors import Failure, FailureKind
 from mnas.evaluation import onnxruntime_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
-from mnas.input_form import conventional_input
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.run_directory import open_run
 from mnas.store import Outcome, Proposal

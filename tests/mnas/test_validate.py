@@ -9,15 +9,15 @@ import onnx
 import pytest
 from PIL import Image
 
-from mnas.checkpoint import Checkpoint, CheckpointError, InputForm, read_checkpoint
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, InputForm, read_checkpoint
+from mnas.checkpoints.image_input import conventional_input, load_images
 from mnas.data import ImageArrays, StreamedImages
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation import Evaluation
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
-from mnas.input_form import conventional_input
-from mnas.validate import Engine, Model, Target, load_images, open_model, validate
+from mnas.validate import Engine, Model, Target, open_model, validate
 from mnas.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block, write_architecture
 

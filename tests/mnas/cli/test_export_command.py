@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from mnas.checkpoints.mindcv_names import to_mindcv
+from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.cli import main
-from mnas.mindcv import to_mindcv
-from mnas.mindspore_checkpoint import write_mindspore_weights
 from mnas.weights import initial_weights
 from search_space import lower, reference
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mnas.checkpoint import Checkpoint, read_checkpoint
+from mnas.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from mnas.cli import main
 from mnas.data import load_full_data
 from mnas.retrain.recipe import load_recipe

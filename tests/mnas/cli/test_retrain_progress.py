@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from mnas.checkpoint import Position
+from mnas.checkpoints.checkpoint import Position
 from mnas.cli.retrain_progress import RetrainProgress, epoch_line
 from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow

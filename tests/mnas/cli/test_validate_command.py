@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.cli import main
-from mnas.mindspore_checkpoint import write_mindspore_weights
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -7,7 +7,8 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from mnas.checkpoint import read_checkpoint
+from mnas.checkpoints.checkpoint import read_checkpoint
+from mnas.checkpoints.mindspore import read_mindspore_weights
 from mnas.errors import ConfigurationError, WeightsError
 from mnas.evaluation import MindSporeClassifier
 from mnas.export import folder as folder_module
@@ -16,7 +17,6 @@ from mnas.export.mindir import run_mindir
 from mnas.export.recipe_file import recipe_for
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of
-from mnas.mindspore_checkpoint import read_mindspore_weights
 from mnas.retrain.recipe import load_recipe
 from search_space import read_architecture
 

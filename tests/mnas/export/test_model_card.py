@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from mnas.checkpoint import Accuracy, Position
+from mnas.checkpoints.checkpoint import Accuracy, Position
 from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
 from mnas.export.source import find_source

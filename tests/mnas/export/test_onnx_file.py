@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from mnas.checkpoint import Accuracy, CheckpointError
+from mnas.checkpoints.checkpoint import Accuracy, CheckpointError
 from mnas.export.onnx_file import onnx_bytes, read_onnx
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from mnas.checkpoints.image_input import conventional_input
 from mnas.data import ImageFolderSettings
 from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.export.recipe_file import recipe_for, write_recipe
-from mnas.input_form import conventional_input
 from mnas.retrain.recipe import load_recipe
 
 FORM = conventional_input(48, 3, 7)

@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnas.checkpoint import Accuracy, Checkpoint, CheckpointError, Position, write_checkpoint
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, CheckpointError, Position, write_checkpoint
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source, find_source
 from mnas.export.subject import Adaptation, subject_of

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
 from mnas.data import DigitsSettings
 from mnas.files import RunDirectoryError
 from mnas.retrain.directory import RetrainDirectory, open_directory

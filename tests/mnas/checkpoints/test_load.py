@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from mnas.checkpoint import Checkpoint, CheckpointError, write_checkpoint
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, write_checkpoint
+from mnas.checkpoints.image_input import conventional_input
+from mnas.checkpoints.load import load_checkpoint
+from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError
-from mnas.input_form import conventional_input
-from mnas.load_checkpoint import load_checkpoint
-from mnas.mindspore_checkpoint import write_mindspore_weights
 from mnas.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block
 

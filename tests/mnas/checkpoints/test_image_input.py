@@ -1,8 +1,8 @@
 import pytest
 
+from mnas.checkpoints.image_input import conventional_input, numbered_classes, searched_input
 from mnas.data import Cifar10BinarySettings, DigitsSettings, ImageFolderSettings
 from mnas.data.settings import DataSettings
-from mnas.input_form import conventional_input, numbered_classes, searched_input
 
 
 @pytest.mark.parametrize(("image_size", "crop"), [(32, 1.0), (95, 1.0), (96, 0.875), (224, 0.875)])

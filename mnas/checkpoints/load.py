@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnas.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from mnas.checkpoints.mindspore import SUFFIX as MINDSPORE_SUFFIX
+from mnas.checkpoints.mindspore import load_mindspore_checkpoint
 from mnas.errors import ConfigurationError
-from mnas.mindspore_checkpoint import SUFFIX as MINDSPORE_SUFFIX
-from mnas.mindspore_checkpoint import load_mindspore_checkpoint
 from search_space import ArchitectureFile, lower
 
 

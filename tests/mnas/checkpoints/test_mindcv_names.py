@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names, mindcv_names, to_mindcv
 from mnas.errors import WeightsError
-from mnas.mindcv import from_mindcv, has_mindcv_names, mindcv_names, to_mindcv
 from mnas.weights import FloatArray, check_weights, initial_weights
 from search_space import Architecture, LoweredNetwork, lower, parameters, parse_block, reference
 

@@ -8,7 +8,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from mnas.checkpoint import (
+from mnas.checkpoints.checkpoint import (
     Accuracy,
     Checkpoint,
     CheckpointError,
@@ -126,7 +126,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.safetensors"
-    monkeypatch.setattr("mnas.checkpoint.FORMAT_VERSION", 2)
+    monkeypatch.setattr("mnas.checkpoints.checkpoint.FORMAT_VERSION", 2)
     write_checkpoint(path, make_checkpoint())
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="checkpoint format 2, this release of mnas reads 1"):

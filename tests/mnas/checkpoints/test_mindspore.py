@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnas.checkpoint import CheckpointError
-from mnas.mindcv import to_mindcv
-from mnas.mindspore_checkpoint import load_mindspore_checkpoint, read_mindspore_weights, write_mindspore_weights
+from mnas.checkpoints.checkpoint import CheckpointError
+from mnas.checkpoints.mindcv_names import to_mindcv
+from mnas.checkpoints.mindspore import load_mindspore_checkpoint, read_mindspore_weights, write_mindspore_weights
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, lower, parse_block

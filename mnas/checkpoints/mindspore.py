@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mnas.checkpoint import Checkpoint, CheckpointError
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError
+from mnas.checkpoints.image_input import conventional_input
+from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names
 from mnas.errors import WeightsError
-from mnas.input_form import conventional_input
-from mnas.mindcv import from_mindcv, has_mindcv_names
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile, lower

@@ -1,0 +1,1 @@
+"""Checkpoints of mnas, MindSpore and MindCV, and what images the network in one takes."""
