@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from mnas.data import ImageSource
-from mnas.evaluation import evaluate
+from mnas.evaluation.accuracy import evaluate
 from mnas.mindspore_setup import Device
 from mnas.phases import PhaseTime, timed
 from mnas.training import train
@@ -49,7 +49,7 @@ def train_child(
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
-    Raises what `mnas.training.train` and `mnas.evaluation.evaluate` raise.
+    Raises what `mnas.training.train` and `mnas.evaluation.accuracy.evaluate` raise.
     """
     network = lower(
         architecture,

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from mnas.batch_plan import BatchPlan
 from mnas.data import Batch, ImageSource
+from mnas.data.source import check_source
 from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
-from mnas.evaluation import check_source
 from mnas.kernels import usable_kernels
 from mnas.learning_rate import learning_rates
 from mnas.loss_scale import LossScaler

@@ -13,16 +13,10 @@ from mnas.checkpoints.load import load_checkpoint
 from mnas.data import (
     ImageSource,
 )
+from mnas.data.source import check_source
 from mnas.errors import WeightsError
-from mnas.evaluation import (
-    Classify,
-    Evaluation,
-    MindSporeClassifier,
-    check_source,
-    onnx_classifier,
-    onnxruntime_classifier,
-    score,
-)
+from mnas.evaluation.accuracy import Evaluation, score
+from mnas.evaluation.classifiers import Classify, MindSporeClassifier, onnx_classifier, onnxruntime_classifier
 from mnas.export.folder import CHECKPOINT, ONNX
 from mnas.export.onnx_file import read_onnx
 from mnas.mindspore_setup import Device

@@ -31,7 +31,7 @@ import psutil
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
 from mnas.children import ChildPool
 from mnas.data import ImageArrays, SearchData, load_search_data
-from mnas.evaluation import evaluate
+from mnas.evaluation.accuracy import evaluate
 from mnas.experiment import Experiment, load_experiment
 from mnas.launch import run_search
 from mnas.own_core import take_core

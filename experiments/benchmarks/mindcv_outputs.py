@@ -18,7 +18,7 @@ import numpy as np
 
 from mnas.checkpoints.load import load_checkpoint
 from mnas.checkpoints.mindcv_names import mindcv_names
-from mnas.evaluation import onnxruntime_classifier
+from mnas.evaluation.classifiers import onnxruntime_classifier
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.weights import FloatArray
 from search_space import ArchitectureFile, parameters, reference

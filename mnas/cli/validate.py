@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnas.evaluation import Evaluation
+    from mnas.evaluation.accuracy import Evaluation
     from mnas.validate import Model, Target
     from search_space import ArchitectureFile
 

@@ -6,6 +6,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mnas.data import ImageSource
+from mnas.errors import DataError
+from search_space.lowering import LoweredNetwork
+
 Batch: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 """Normalized images (count, channels, image_size, image_size) and their labels (count,)."""
 
@@ -69,3 +73,16 @@ class ImageSource(Protocol):
     def describe(self) -> str:
         """One line for people: count, classes, size and where the images are kept."""
         ...
+
+
+def check_source(network: LoweredNetwork, source: ImageSource) -> None:
+    """Raise DataError unless `source` has images, and of the form that the network is lowered for."""
+    given = (source.image_size, source.channels, source.num_classes)
+    needed = (network.image_size, network.channels, network.num_classes)
+    if given != needed:
+        raise DataError(
+            f"the data has (image size, channels, classes) = {given}, the network is lowered for {needed}; "
+            "make them equal"
+        )
+    if len(source) == 0:
+        raise DataError("there are no images; give at least one")

@@ -13,7 +13,7 @@ from mnas.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError, MnasError
-from mnas.evaluation import onnx_classifier
+from mnas.evaluation.classifiers import onnx_classifier
 from mnas.export.diagram import network_svg
 from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card

@@ -11,12 +11,12 @@ from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Positio
 from mnas.checkpoints.image_input import input_of
 from mnas.data import FullData, load_full_data
 from mnas.errors import DataError
+from mnas.evaluation.accuracy import Validator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, Observer
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
-from mnas.retrain.validation import Validator
 from mnas.retrain.writer import Writer, trainer_state
 from mnas.trainer import Trainer
 from search_space import ArchitectureFile, lower

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
+from mnas.evaluation.accuracy import Validator
 from mnas.retrain.directory import RetrainDirectory
 from mnas.retrain.logs import Logs
-from mnas.retrain.validation import Validator
 from mnas.trainer import StepReport, Trainer, TrainerState
 
 

@@ -13,7 +13,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
 from mnas.errors import Failure, FailureKind
-from mnas.evaluation import onnxruntime_classifier
+from mnas.evaluation.classifiers import onnxruntime_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.run_directory import open_run

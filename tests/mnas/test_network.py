@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from mnas.data import ImageArrays
-from mnas.evaluation import MindSporeClassifier, onnxruntime_classifier
+from mnas.evaluation.classifiers import MindSporeClassifier, onnxruntime_classifier
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.onnx_graph import build_onnx
 from mnas.training import train

@@ -7,7 +7,7 @@ import pytest
 
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import DataError, TrainingDivergedError
-from mnas.evaluation import evaluate
+from mnas.evaluation.accuracy import evaluate
 from mnas.learning_rate import learning_rates
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.training import EpochProgress, TrainingResult, train

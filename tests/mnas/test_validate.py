@@ -13,7 +13,7 @@ from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, InputForm, 
 from mnas.checkpoints.image_input import conventional_input, load_images
 from mnas.data import ImageArrays, StreamedImages
 from mnas.errors import DataError, WeightsError
-from mnas.evaluation import Evaluation
+from mnas.evaluation.accuracy import Evaluation
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of

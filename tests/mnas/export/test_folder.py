@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mnas.checkpoints.checkpoint import read_checkpoint
 from mnas.checkpoints.mindspore import read_mindspore_weights
 from mnas.errors import ConfigurationError, WeightsError
-from mnas.evaluation import MindSporeClassifier
+from mnas.evaluation.classifiers import MindSporeClassifier
 from mnas.export import folder as folder_module
 from mnas.export.folder import Exported, ExportError, export
 from mnas.export.mindir import run_mindir

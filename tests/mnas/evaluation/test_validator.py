@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from mnas.data import ImageArrays
-from mnas.retrain.validation import Validator
+from mnas.evaluation.accuracy import Validator
 from mnas.weights import initial_weights
 from search_space import Architecture, LoweredNetwork, lower, parse_block
 

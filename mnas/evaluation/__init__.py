@@ -1,0 +1,1 @@
+"""How accurate trained weights are on a set of images."""
