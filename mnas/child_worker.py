@@ -60,7 +60,7 @@ class ChildWorker:
         from mnas.mindspore_setup import prepare_mindspore
 
         prepare_mindspore(self._device, self._threads)
-        for name in ("mnas.network", "mnas.training_step", "onnxruntime"):
+        for name in ("mnas.network.mindspore_cell", "mnas.training_step", "onnxruntime"):
             importlib.import_module(name)
         # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
         gc.collect()

@@ -11,7 +11,7 @@ from typing import Any
 
 from latency import CandidateError, LatencyError, LatencyRecord, LatencyService, PhoneError
 from mnas.errors import FailureKind, TrialError
-from mnas.onnx_graph import build_onnx
+from mnas.network.onnx_graph import build_onnx
 from search_space import Architecture, SpaceError, lower
 
 

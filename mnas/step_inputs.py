@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mnas.network.weights import FloatArray
 from mnas.training_settings import Ema
-from mnas.weights import FloatArray
 
 _MASK_STREAM = 3  # keeps these draws apart from those of order and augmentation (mnas.data)
 

@@ -20,10 +20,10 @@ from mnas.kernels import usable_kernels
 from mnas.learning_rate import learning_rates
 from mnas.loss_scale import LossScaler
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.network.weights import FloatArray, Weights, initial_weights
 from mnas.phases import PhaseTime, timed
 from mnas.step_inputs import dropout_mask, ema_decay
 from mnas.training_settings import TrainingSettings
-from mnas.weights import FloatArray, Weights, initial_weights
 from search_space.lowering import Dense, LoweredNetwork
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Trainer:
         self.phases: dict[str, PhaseTime] = {}
         with timed(self.phases, "import"):
             prepare_mindspore(device, threads)
-            from mnas.network import build_network
+            from mnas.network.mindspore_cell import build_network
             from mnas.training_step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):
             start = weights if state is None else state.weights

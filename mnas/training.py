@@ -10,10 +10,10 @@ import numpy as np
 
 from mnas.data import ImageSource
 from mnas.mindspore_setup import Device
+from mnas.network.weights import FloatArray, Weights
 from mnas.phases import PhaseTime, timed
 from mnas.trainer import Trainer
 from mnas.training_settings import TrainingSettings
-from mnas.weights import FloatArray, Weights
 from search_space.lowering import LoweredNetwork
 
 

@@ -20,7 +20,7 @@ from mnas.checkpoints.load import load_checkpoint
 from mnas.checkpoints.mindcv_names import mindcv_names
 from mnas.evaluation.classifiers import onnxruntime_classifier
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.weights import FloatArray
+from mnas.network.weights import FloatArray
 from search_space import ArchitectureFile, parameters, reference
 
 WIDTHS = (0.5, 0.75, 1.0, 1.3, 1.4)
@@ -39,7 +39,7 @@ def compare(width: float) -> str:
     prepare_mindspore()
     import mindspore
 
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
 
     generator = np.random.default_rng(0)
     theirs = _random_network(width, generator)

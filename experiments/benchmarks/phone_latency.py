@@ -28,7 +28,7 @@ import numpy as np
 from latency import LatencyRecord, MeasurementSettings, Phone, PhoneError, create_phones, phone_settings
 from latency.android.onboarding import add_phone
 from latency.measurement.reference_network import reference_model
-from mnas.onnx_graph import build_onnx
+from mnas.network.onnx_graph import build_onnx
 from search_space import SearchSpace, lower
 from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.debian import unpack_adb

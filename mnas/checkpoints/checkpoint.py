@@ -22,7 +22,7 @@ from mnas.data.settings import Interpolation
 from mnas.documents.check import DocumentError, convert
 from mnas.errors import MnasError, WeightsError
 from mnas.files import fingerprint_of, write_atomically
-from mnas.weights import FloatArray, Weights, check_weights
+from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
 
 FORMAT_VERSION = 1

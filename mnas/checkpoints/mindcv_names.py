@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mnas.errors import WeightsError
-from mnas.weights import FloatArray, Weights, check_weights
+from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space.counting import layer_parameters
 from search_space.lowering import Activation, BatchNorm, Convolution, Layer, LoweredNetwork, Unit
 

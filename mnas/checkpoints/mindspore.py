@@ -11,7 +11,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names
 from mnas.errors import WeightsError
 from mnas.mindspore_setup import set_mindspore_environment
-from mnas.weights import FloatArray, Weights, check_weights
+from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile, lower
 
 SUFFIX = ".ckpt"

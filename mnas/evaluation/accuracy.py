@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from mnas.data import ImageSource
 from mnas.data.source import check_source
-from mnas.evaluation.accuracy import Evaluation, score
 from mnas.evaluation.classifiers import Classify, Engine, MindSporeClassifier, default_engine, onnxruntime_classifier
 from mnas.mindspore_setup import Device
-from mnas.weights import Weights
+from mnas.network.weights import Weights
 from search_space.lowering import LoweredNetwork
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
-from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
-from mnas.weights import FloatArray, Weights
+from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
+from mnas.network.weights import FloatArray, Weights
 from search_space.lowering import LoweredNetwork
 
 Engine = Literal["onnxruntime", "mindspore"]
@@ -56,7 +56,7 @@ class MindSporeClassifier:
         threads: int | None = None,
     ) -> None:
         prepare_mindspore(device, threads)
-        from mnas.network import build_network
+        from mnas.network.mindspore_cell import build_network
 
         self._batch_size = batch_size
         self._cell = build_network(network, weights)

@@ -20,8 +20,8 @@ from mnas.export.onnx_file import onnx_bytes
 from mnas.export.recipe_file import write_recipe
 from mnas.export.subject import Subject
 from mnas.mindspore_setup import mindspore_errors, prepare_mindspore
+from mnas.network.weights import FloatArray, Weights
 from mnas.retrain.recipe import Recipe
-from mnas.weights import FloatArray, Weights
 from search_space import LoweredNetwork, write_architecture
 
 ARCHITECTURE, CARD, DIAGRAM = "architecture.yaml", "README.md", "network.svg"
@@ -159,7 +159,7 @@ def write_mindir(path: Path, network: LoweredNetwork, weights: Weights) -> None:
     prepare_mindspore()
     import mindspore
 
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
 
     cell = build_network(network, weights)
     cell.set_train(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mnas.export import svg
-from mnas.fusion import ConvolutionGroup, fuse
+from mnas.network.fusion import ConvolutionGroup, fuse
 from search_space.lowering import AveragePool, FitChannels, Layer, SqueezeExcite, Unit
 
 PANEL_WIDTH = 280

@@ -9,7 +9,7 @@ import mnas
 from latency import LatencyRecord
 from mnas.checkpoints.image_input import numbered_classes
 from mnas.export.subject import Subject
-from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME
+from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
 from search_space import cost, fingerprint, format_block
 
 

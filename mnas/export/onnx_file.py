@@ -11,7 +11,7 @@ import mnas
 from mnas.checkpoints.checkpoint import CheckpointError
 from mnas.checkpoints.image_input import numbered_classes
 from mnas.export.subject import Subject
-from mnas.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
+from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from search_space import LoweredNetwork, architecture_to_dict, format_block
 
 

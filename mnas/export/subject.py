@@ -16,7 +16,7 @@ from mnas.checkpoints.image_input import numbered_classes
 from mnas.checkpoints.load import load_checkpoint
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import ArchitectureFile, LoweredNetwork, Published, lower
 
 INITIAL, INITIAL_SEED = "initial", 0

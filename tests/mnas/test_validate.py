@@ -17,8 +17,8 @@ from mnas.evaluation.accuracy import Evaluation
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
+from mnas.network.weights import initial_weights
 from mnas.validate import Engine, Model, Target, open_model, validate
-from mnas.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block, write_architecture
 
 ENGINES: tuple[Engine, ...] = ("mindspore", "onnx")

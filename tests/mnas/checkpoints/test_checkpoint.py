@@ -18,7 +18,7 @@ from mnas.checkpoints.checkpoint import (
     write_checkpoint,
 )
 from mnas.errors import WeightsError
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block
 
 ARCHITECTURE = ArchitectureFile(

@@ -7,7 +7,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.load import load_checkpoint
 from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block
 
 FILE = ArchitectureFile(

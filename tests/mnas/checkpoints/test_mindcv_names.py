@@ -7,7 +7,7 @@ import pytest
 
 from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names, mindcv_names, to_mindcv
 from mnas.errors import WeightsError
-from mnas.weights import FloatArray, check_weights, initial_weights
+from mnas.network.weights import FloatArray, check_weights, initial_weights
 from search_space import Architecture, LoweredNetwork, lower, parameters, parse_block, reference
 
 WIDTHS = (0.5, 0.75, 1.0, 1.3, 1.4)

@@ -8,7 +8,7 @@ from mnas.checkpoints.checkpoint import CheckpointError
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import load_mindspore_checkpoint, read_mindspore_weights, write_mindspore_weights
 from mnas.mindspore_setup import set_mindspore_environment
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, lower, parse_block
 
 # Of the form that MindCV has, as small as it can be.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mnas.cli import main
-from mnas.onnx_graph import build_onnx
+from mnas.network.onnx_graph import build_onnx
 from search_space import SearchSpace, lower, reference
 
 

@@ -11,7 +11,7 @@ import pytest
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.cli import main
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import lower, reference
 
 SMALL = ("mnasnet-b1", "--width", "0.5", "--image-size", "32", "--classes", "10")

@@ -7,7 +7,7 @@ import pytest
 from mnas.data import ImageArrays
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import cross_entropies, evaluate, label_ranks, score
-from mnas.weights import FloatArray, initial_weights
+from mnas.network.weights import FloatArray, initial_weights
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import LoweredNetwork, lower

@@ -4,7 +4,7 @@ import pytest
 
 from mnas.data import ImageArrays
 from mnas.evaluation.accuracy import Validator
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import Architecture, LoweredNetwork, lower, parse_block
 
 NETWORK = lower(

@@ -11,7 +11,7 @@ from mnas.checkpoints.checkpoint import Accuracy, CheckpointError
 from mnas.export.onnx_file import onnx_bytes, read_onnx
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of
-from mnas.onnx_graph import build_onnx
+from mnas.network.onnx_graph import build_onnx
 from search_space import architecture_from_dict
 
 

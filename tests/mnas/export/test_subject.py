@@ -9,7 +9,7 @@ from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, CheckpointError, P
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source, find_source
 from mnas.export.subject import Adaptation, subject_of
-from mnas.weights import initial_weights
+from mnas.network.weights import initial_weights
 from search_space import SpaceError
 
 ACCURACY = Accuracy(top1=0.9, top5=0.99, loss=0.3, images=360, of_ema=False)

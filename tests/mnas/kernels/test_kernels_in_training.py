@@ -8,8 +8,8 @@ from mnas.errors import ConfigurationError
 from mnas.kernels import usable_kernels
 from mnas.kernels.library import machine_has_kernels
 from mnas.mindspore_setup import Device, Precision, prepare_mindspore
+from mnas.network.weights import initial_weights
 from mnas.training_settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
-from mnas.weights import initial_weights
 from search_space.architecture import ActivationKind, Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import LoweredNetwork, lower
@@ -49,7 +49,7 @@ def gradients_of(network: LoweredNetwork, *, kernels: bool) -> dict[str, NDArray
     prepare_mindspore(threads=1)
     import mindspore
 
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
     from mnas.training_step import SmoothedCrossEntropy
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
@@ -73,7 +73,7 @@ def state_after_three_steps(
     prepare_mindspore(threads=1)
     from mindspore import Tensor
 
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
     from mnas.training_step import TrainingStep
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
@@ -121,7 +121,7 @@ def test_only_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels() -> None
 
 def test_kernels_in_another_precision_are_refused() -> None:
     prepare_mindspore(threads=1)
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
 
     network = NETWORKS["relu"]
     with pytest.raises(ConfigurationError, match=r"compute in float32, not in precision O2"):

@@ -7,10 +7,10 @@ import pytest
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
 from mnas.data import DigitsSettings
 from mnas.files import RunDirectoryError
+from mnas.network.weights import initial_weights
 from mnas.retrain.directory import RetrainDirectory, open_directory
 from mnas.retrain.recipe import Recipe
 from mnas.training_settings import TrainingSettings
-from mnas.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block
 
 RECIPE = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=2, learning_rate=0.1))

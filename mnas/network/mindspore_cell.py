@@ -4,7 +4,7 @@
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 
 Parameters carry the names, shapes and order of `search_space.counting.parameters`. One cell per convolution group and
-direct primitives: of the forms tried this one compiles fastest (`mnas.fusion`).
+direct primitives: of the forms tried this one compiles fastest (`mnas.network.fusion`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 from mnas.errors import ConfigurationError
-from mnas.fusion import ConvolutionGroup, fuse
 from mnas.kernels.operators import batch_norm, batch_norm_rule, convolution_kernel, squeeze_excite
 from mnas.mindspore_setup import Precision
-from mnas.weights import FloatArray, Weights, check_weights
+from mnas.network.fusion import ConvolutionGroup, fuse
+from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
     BATCH_NORM_MOMENTUM,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import mnas
-from mnas.fusion import ConvolutionGroup, fuse
-from mnas.weights import Weights, check_weights, fold_batch_norm, initial_weights
+from mnas.network.fusion import ConvolutionGroup, fuse
+from mnas.network.weights import Weights, check_weights, fold_batch_norm, initial_weights
 from search_space.lowering import (
     Activation,
     AveragePool,

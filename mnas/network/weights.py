@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnas.errors import WeightsError
-from mnas.fusion import ConvolutionGroup
+from mnas.network.fusion import ConvolutionGroup
 from search_space.counting import Parameter, layer_parameters, parameters
 from search_space.lowering import BATCH_NORM_EPSILON, Convolution, Dense, Layer, LoweredNetwork, SqueezeExcite
 

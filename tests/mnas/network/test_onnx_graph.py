@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.errors import WeightsError
-from mnas.onnx_graph import build_onnx
-from mnas.weights import initial_weights
+from mnas.network.onnx_graph import build_onnx
+from mnas.network.weights import initial_weights
 from search_space.architecture import Architecture, Block
 from search_space.block_string import parse_block
 from search_space.lowering import lower

@@ -5,8 +5,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mnas.errors import WeightsError
-from mnas.fusion import ConvolutionGroup
-from mnas.weights import FloatArray, check_weights, fold_batch_norm, initial_weights
+from mnas.network.fusion import ConvolutionGroup
+from mnas.network.weights import FloatArray, check_weights, fold_batch_norm, initial_weights
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block
 from search_space.counting import parameters

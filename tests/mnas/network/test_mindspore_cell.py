@@ -10,10 +10,10 @@ import pytest
 from mnas.data import ImageArrays
 from mnas.evaluation.classifiers import MindSporeClassifier, onnxruntime_classifier
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.onnx_graph import build_onnx
+from mnas.network.onnx_graph import build_onnx
+from mnas.network.weights import FloatArray, initial_weights
 from mnas.training import train
 from mnas.training_settings import TrainingSettings
-from mnas.weights import FloatArray, initial_weights
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.block_string import parse_block
 from search_space.counting import parameters
@@ -146,7 +146,7 @@ def test_the_onnx_graph_of_trained_weights_passes_the_checker(trained: Trained) 
 @pytest.mark.parametrize("space_name", SearchSpace.names())
 def test_parameters_are_those_that_were_counted(space_name: str) -> None:
     prepare_mindspore()
-    from mnas.network import build_network
+    from mnas.network.mindspore_cell import build_network
 
     _, network = sampled(space_name, seed=2)
     cell = build_network(network, initial_weights(network, seed=0))

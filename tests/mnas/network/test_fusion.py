@@ -1,6 +1,6 @@
 import pytest
 
-from mnas.fusion import ConvolutionGroup, fuse
+from mnas.network.fusion import ConvolutionGroup, fuse
 from search_space.lowering import Activation, BatchNorm, Convolution, GlobalAveragePool, Layer
 
 CONVOLUTION = Convolution("a", 4, 8, 3, 1, 1, 16)
