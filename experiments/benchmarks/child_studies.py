@@ -33,11 +33,11 @@ from mnas.children import ChildPool
 from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation.accuracy import evaluate
 from mnas.experiment import Experiment, load_experiment
-from mnas.launch import run_search
 from mnas.own_core import take_core
 from mnas.ray_cluster import ray_cluster
-from mnas.search import Progress
-from mnas.store import Trial
+from mnas.search.driver import Progress
+from mnas.search.launch import run_search
+from mnas.search.store import Trial
 from mnas.training import train
 from mnas.training_settings import Constant, TrainingSettings
 from search_space import Architecture, reference

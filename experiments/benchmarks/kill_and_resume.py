@@ -21,9 +21,9 @@ from pathlib import Path
 import psutil
 
 from mnas.experiment import load_experiment
-from mnas.replay import replay
-from mnas.run_directory import DATABASE
-from mnas.store import StoreError, Trial, TrialStore
+from mnas.search.replay import replay
+from mnas.search.run_directory import DATABASE
+from mnas.search.store import StoreError, Trial, TrialStore
 
 
 def main() -> int:

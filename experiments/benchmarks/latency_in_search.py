@@ -16,7 +16,7 @@ from pathlib import Path
 
 from latency import MeasurementSettings, create_phones
 from mnas.network.onnx_graph import build_onnx
-from mnas.run_directory import read_run
+from mnas.search.run_directory import read_run
 from search_space import architecture_from_dict, lower
 
 

@@ -35,7 +35,7 @@ from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, P
 from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
 from latency.measurement.reference_network import reference_model
-from mnas.latency_services import PATIENT
+from mnas.search.latency import PATIENT
 from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.debian import unpack_adb
 from tests.latency.android.phones import phone_profile, signal_runners

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnas.store import Trial
+    from mnas.search.store import Trial
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json, trial_to_dict
     from mnas.errors import MnasError
-    from mnas.run_directory import read_run
+    from mnas.search.run_directory import read_run
 
     with read_run(arguments.run_directory) as opened:
         trials = opened.store.best(arguments.count)

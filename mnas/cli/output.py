@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mnas.store import Trial
+from mnas.search.store import Trial
 
 
 def print_json(value: object) -> None:

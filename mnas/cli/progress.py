@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from mnas.search import Progress
-from mnas.store import Trial
+from mnas.search.driver import Progress
+from mnas.search.store import Trial
 
 
 class SearchProgress:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnas.launch import SearchResult
+    from mnas.search.launch import SearchResult
 
 _DESCRIPTION = """\
 Carry out the search that a YAML file describes, or go on with it: the same command on the same run
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Only now: Ray takes its time to load, and a mistake in the experiment should be told at once.
     from mnas.cli.progress import search_progress
-    from mnas.launch import run_search
+    from mnas.search.launch import run_search
 
     terminate_as_interrupt()
     try:

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mnas.cli.errors import DONE
     from mnas.cli.output import number, print_json, print_table, trial_to_dict
-    from mnas.run_directory import read_run
+    from mnas.search.run_directory import read_run
     from search_space import architecture_from_dict, format_block
 
     with read_run(arguments.run_directory) as opened:

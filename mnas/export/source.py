@@ -16,8 +16,8 @@ from mnas.documents.check import convert
 from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
-from mnas.run_directory import Run, read_run
-from mnas.store import Trial
+from mnas.search.run_directory import Run, read_run
+from mnas.search.store import Trial
 from search_space import (
     ArchitectureFile,
     Reference,

@@ -17,8 +17,8 @@ from mnas.evaluation.classifiers import onnxruntime_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import initial_weights
-from mnas.run_directory import open_run
-from mnas.store import Outcome, Proposal
+from mnas.search.run_directory import open_run
+from mnas.search.store import Outcome, Proposal
 from mnas.training_settings import TrainingSettings
 from search_space import (
     Architecture,

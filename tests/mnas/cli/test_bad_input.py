@@ -14,8 +14,8 @@ from PIL import Image
 from mnas.cli import main
 from mnas.data import DigitsSettings, load_search_data
 from mnas.experiment import load_experiment
-from mnas.run_directory import open_run
-from mnas.store import Proposal, TrialStore
+from mnas.search.run_directory import open_run
+from mnas.search.store import Proposal, TrialStore
 
 GOOD: dict[str, Any] = {
     "space": "tiny16",

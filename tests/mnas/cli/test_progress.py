@@ -6,8 +6,8 @@ from rich.progress import TextColumn
 
 from mnas.cli.progress import SearchProgress, time_left_s, trial_line
 from mnas.errors import Failure, FailureKind
-from mnas.search import Progress
-from mnas.store import Trial
+from mnas.search.driver import Progress
+from mnas.search.store import Trial
 
 
 def trial(**changes: object) -> Trial:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from mnas.experiment import load_experiment
-from mnas.replay import replay
-from mnas.store import StoreError, Trial, TrialStore
+from mnas.search.replay import replay
+from mnas.search.store import StoreError, Trial, TrialStore
 
 TRIALS = 5
 

@@ -5,7 +5,7 @@ import pytest
 from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError, MnasError
 from mnas.export.source import find_source, lineage_input
-from mnas.store import StoreError
+from mnas.search.store import StoreError
 from search_space import SpaceError, read_architecture, reference
 
 

@@ -1,7 +1,7 @@
 """The search driver: it asks the controller, has children trained and timed, and tells the controller what came of it.
 
 It knows neither Ray nor phones: trainer and latency meter hand out futures, so that the scheduling can be tested with
-plain executors. Everything learnt is committed to the store before the next step (see `mnas.store`).
+plain executors. Everything learnt is committed to the store before the next step (see `mnas.search.store`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from controllers import Controller, state_from_bytes, state_to_bytes
 from mnas.errors import FAILED_CANDIDATE_REWARD, Failure, MnasError, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.store import Outcome, Proposal, Told, Trial, TrialStore
+from mnas.search.store import Outcome, Proposal, Told, Trial, TrialStore
 from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint
 
 Half = Literal["training", "latency"]

@@ -15,11 +15,11 @@ from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
-from mnas.latency_services import open_latency_meter
 from mnas.ray_cluster import ray_cluster, worker_count
-from mnas.run_directory import open_run
-from mnas.search import Observer, Plan, Search
-from mnas.store import Trial
+from mnas.search.driver import Observer, Plan, Search
+from mnas.search.latency import open_latency_meter
+from mnas.search.run_directory import open_run
+from mnas.search.store import Trial
 from search_space import ArchitectureFile, architecture_file_to_dict, architecture_from_dict
 
 

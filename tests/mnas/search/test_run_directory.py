@@ -7,8 +7,8 @@ import experiments
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.experiment import Experiment, load_experiment
 from mnas.files import RunDirectoryError
-from mnas.run_directory import open_run, read_run
-from mnas.store import TrialStore
+from mnas.search.run_directory import open_run, read_run
+from mnas.search.store import TrialStore
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from latency import LeasedPhone, Phone, PhoneError, PhoneLeases
 from latency.pool.remote import RemotePhone
 from mnas.experiment import LatencySettings, OtherPhone
-from mnas.latency_services import find_phones, open_latency_meter
+from mnas.search.latency import find_phones, open_latency_meter
 from search_space import Architecture, parse_block
 from tests.ray_processes import actor_processes
 

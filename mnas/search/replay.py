@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controllers import Controller, state_to_bytes
 from mnas.errors import MnasError
-from mnas.store import TrialStore
+from mnas.search.store import TrialStore
 
 
 class ReplayError(MnasError):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnas.errors import Failure, FailureKind
-from mnas.store import ControllerCall, Outcome, Proposal, StoreError, Told, TrialStore
+from mnas.search.store import ControllerCall, Outcome, Proposal, StoreError, Told, TrialStore
 
 ARCHITECTURE = {"blocks": ["r1_k3_s11_e1_i8_o8"]}
 

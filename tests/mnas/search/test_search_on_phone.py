@@ -12,7 +12,7 @@ import pytest
 
 from latency.android.profile import write_profile
 from mnas.documents.yaml_file import dump, read
-from mnas.store import StoreError, Trial, TrialStore
+from mnas.search.store import StoreError, Trial, TrialStore
 from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 

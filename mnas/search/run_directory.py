@@ -14,7 +14,7 @@ import mnas
 from mnas.data import SearchData
 from mnas.experiment import Experiment, changed_keys
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
-from mnas.store import StoreError, TrialStore
+from mnas.search.store import StoreError, TrialStore
 
 DATABASE = "trials.sqlite"
 

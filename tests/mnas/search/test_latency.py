@@ -23,7 +23,7 @@ from latency import (
 from latency.measurement.record import Session, model_sha256
 from latency.measurement.window import TimedWindow
 from mnas.errors import FailureKind, TrialError
-from mnas.latency_meter import OnnxLatencyMeter
+from mnas.search.latency import OnnxLatencyMeter
 from search_space import Architecture, parse_block
 
 ARCHITECTURE = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)

@@ -13,10 +13,10 @@ import pytest
 
 import controllers
 from mnas.errors import FailureKind, TrialError
-from mnas.replay import ReplayError, replay
 from mnas.reward import RewardSettings, reward
-from mnas.search import Plan, Progress, Search, SearchStoppedError, child_seed
-from mnas.store import Trial, TrialStore
+from mnas.search.driver import Plan, Progress, Search, SearchStoppedError, child_seed
+from mnas.search.replay import ReplayError, replay
+from mnas.search.store import Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
 
 Schedule = Literal["asynchronous", "synchronous"]

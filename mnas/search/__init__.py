@@ -1,0 +1,1 @@
+"""A search: its driver, its store and run directory, and everything put together."""
