@@ -16,7 +16,7 @@ from mnas.data import (
 )
 from mnas.data.cifar10 import TEST_FILES
 from mnas.data.folder import find_test_folder
-from mnas.data.settings import DIGITS_NORMALIZATION, IMAGENET_NORMALIZATION, DataSettings
+from mnas.data.settings import DIGITS_NORMALIZATION, IMAGENET_NORMALIZATION
 from mnas.errors import DataError
 
 # Images below this size (CIFAR-10, digits) come in the network's size and are evaluated as they are.

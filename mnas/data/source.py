@@ -6,7 +6,6 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mnas.data import ImageSource
 from mnas.errors import DataError
 from search_space.lowering import LoweredNetwork
 

@@ -15,14 +15,13 @@ from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError, MnasError
 from mnas.evaluation.classifiers import onnx_classifier
 from mnas.export.diagram import network_svg
+from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
 from mnas.export.recipe_file import write_recipe
 from mnas.export.subject import Subject
-from mnas.mindspore_setup import mindspore_errors, prepare_mindspore
-from mnas.network.weights import FloatArray, Weights
 from mnas.retrain.recipe import Recipe
-from search_space import LoweredNetwork, write_architecture
+from search_space import write_architecture
 
 ARCHITECTURE, CARD, DIAGRAM = "architecture.yaml", "README.md", "network.svg"
 ONNX, MINDIR = "model.onnx", "model.mindir"
@@ -152,30 +151,3 @@ def _difference(subject: Subject, onnx_model: bytes, mindir: Path) -> float:
             "numbers: validate the checkpoint"
         )
     return difference
-
-
-def write_mindir(path: Path, network: LoweredNetwork, weights: Weights) -> None:
-    """Write the inference graph of a network with a free batch size. Raises TrainingError where MindSpore fails."""
-    prepare_mindspore()
-    import mindspore
-
-    from mnas.network.mindspore_cell import build_network
-
-    cell = build_network(network, weights)
-    cell.set_train(False)
-    images = mindspore.Tensor(
-        shape=[None, network.channels, network.image_size, network.image_size], dtype=mindspore.float32
-    )
-    with mindspore_errors():
-        mindspore.export(cell, images, file_name=str(path), file_format="MINDIR")
-    path.chmod(0o644)  # MindSpore leaves it without the right to write
-
-
-def run_mindir(path: Path, images: FloatArray) -> FloatArray:
-    """Load a MindIR file and return the logits (N, classes) of images (N, channels, size, size)."""
-    prepare_mindspore()
-    import mindspore
-
-    with mindspore_errors():
-        cell = mindspore.nn.GraphCell(mindspore.load(str(path)))
-        return np.asarray(cell(mindspore.Tensor(images)).asnumpy(), np.float32)

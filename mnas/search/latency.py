@@ -31,7 +31,6 @@ from latency.pool.remote import phones_in_cluster
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import LatencySettings
 from mnas.network.onnx_graph import build_onnx
-from mnas.search.latency import OnnxLatencyMeter
 from search_space import Architecture, SpaceError, lower
 
 

@@ -12,7 +12,8 @@ from mnas.checkpoints.mindspore import read_mindspore_weights
 from mnas.errors import ConfigurationError, WeightsError
 from mnas.evaluation.classifiers import MindSporeClassifier
 from mnas.export import folder as folder_module
-from mnas.export.folder import Exported, ExportError, export, run_mindir
+from mnas.export.folder import Exported, ExportError, export
+from mnas.export.mindir import run_mindir
 from mnas.export.recipe_file import recipe_for
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of

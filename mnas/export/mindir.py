@@ -1,0 +1,38 @@
+"""MindIR, the graph with weights that MindSpore Lite and Ascend's converters read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mnas.mindspore_setup import mindspore_errors, prepare_mindspore
+from mnas.network.weights import FloatArray, Weights
+from search_space import LoweredNetwork
+
+
+def write_mindir(path: Path, network: LoweredNetwork, weights: Weights) -> None:
+    """Write the inference graph of a network with a free batch size. Raises TrainingError where MindSpore fails."""
+    prepare_mindspore()
+    import mindspore
+
+    from mnas.network.mindspore_cell import build_network
+
+    cell = build_network(network, weights)
+    cell.set_train(False)
+    images = mindspore.Tensor(
+        shape=[None, network.channels, network.image_size, network.image_size], dtype=mindspore.float32
+    )
+    with mindspore_errors():
+        mindspore.export(cell, images, file_name=str(path), file_format="MINDIR")
+    path.chmod(0o644)  # MindSpore leaves it without the right to write
+
+
+def run_mindir(path: Path, images: FloatArray) -> FloatArray:
+    """Load a MindIR file and return the logits (N, classes) of images (N, channels, size, size)."""
+    prepare_mindspore()
+    import mindspore
+
+    with mindspore_errors():
+        cell = mindspore.nn.GraphCell(mindspore.load(str(path)))
+        return np.asarray(cell(mindspore.Tensor(images)).asnumpy(), np.float32)
