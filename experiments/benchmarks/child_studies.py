@@ -29,17 +29,17 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
-from mnas.children import ChildPool
 from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation.accuracy import evaluate
 from mnas.experiment import Experiment, load_experiment
-from mnas.own_core import take_core
-from mnas.ray_cluster import ray_cluster
 from mnas.search.driver import Progress
 from mnas.search.launch import run_search
 from mnas.search.store import Trial
-from mnas.training import train
 from mnas.training_settings import Constant, TrainingSettings
+from mnas.workers.child import train
+from mnas.workers.cluster import ray_cluster
+from mnas.workers.cores import take_core
+from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
 
 

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData) -> dict[str, PhaseTime]:
-    """Train and evaluate; return the phases of `mnas.child`, the second compilation within "evaluate"."""
+    """Train and evaluate; return the phases of `mnas.workers.child`, the second compilation within "evaluate"."""
     phases: dict[str, PhaseTime] = {}
     if not isinstance(settings.optimizer, RmsProp):
         raise SystemExit("the plain script knows the optimizer rmsprop only")

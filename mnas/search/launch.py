@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from latency import ProcessPauser
-from mnas.children import ChildPool
 from mnas.data import load_search_data
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError, MnasError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
-from mnas.ray_cluster import ray_cluster, worker_count
 from mnas.search.driver import Observer, Plan, Search
 from mnas.search.latency import open_latency_meter
 from mnas.search.run_directory import open_run
 from mnas.search.store import Trial
+from mnas.workers.cluster import ray_cluster, worker_count
+from mnas.workers.pool import ChildPool
 from search_space import ArchitectureFile, architecture_file_to_dict, architecture_from_dict
 
 

@@ -10,13 +10,13 @@ import msgspec
 import psutil
 import pytest
 
-from mnas.children import ChildPool
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.own_core import take_core
-from mnas.ray_cluster import ray_cluster
 from mnas.training_settings import Constant, Sgd, TrainingSettings
+from mnas.workers.cluster import ray_cluster
+from mnas.workers.cores import take_core
+from mnas.workers.pool import ChildPool
 from search_space import Architecture, parse_block
 
 SMALL = Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16)

@@ -16,10 +16,10 @@ from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from mnas.child_worker import ChildWorker, Reply
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import Device
-from mnas.ray_cluster import RESOURCE
+from mnas.workers.cluster import RESOURCE
+from mnas.workers.worker import ChildWorker, Reply
 
 # Of the memory bound: from here on a successor is being made ready.
 _GROWN_OLD = 0.9

@@ -7,7 +7,7 @@ import ray
 
 from mnas.errors import ConfigurationError
 from mnas.experiment import SearchSettings
-from mnas.ray_cluster import ray_cluster, worker_count
+from mnas.workers.cluster import ray_cluster, worker_count
 
 
 @pytest.fixture(scope="module")

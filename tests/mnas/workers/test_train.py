@@ -10,8 +10,8 @@ from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation.accuracy import evaluate
 from mnas.learning_rate import learning_rates
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training import EpochProgress, TrainingResult, train
 from mnas.training_settings import Cosine, Sgd, TrainingSettings
+from mnas.workers.child import EpochProgress, TrainingResult, train
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import lower

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mnas.own_core import take_core
+from mnas.workers.cores import take_core
 
 CORES = os.sched_getaffinity(0)
 
@@ -72,7 +72,7 @@ def test_a_core_that_is_given_back_in_time_is_taken(owners: str) -> None:
 def test_every_thread_of_a_process_is_bound() -> None:
     script = """
 import os, threading
-from mnas.own_core import bind_process
+from mnas.workers.cores import bind_process
 stop = threading.Event()
 threads = [threading.Thread(target=stop.wait) for _ in range(3)]
 for thread in threads: thread.start()

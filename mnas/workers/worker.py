@@ -17,8 +17,8 @@ import ray
 from mnas.data import SearchData
 from mnas.errors import Failure, FailureKind, MnasError, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device
-from mnas.own_core import bind_process, take_core
 from mnas.training_settings import TrainingSettings
+from mnas.workers.cores import bind_process, take_core
 from search_space import architecture_from_dict
 
 # The process before it may take a moment to be gone.
@@ -74,7 +74,7 @@ class ChildWorker:
 
     def train(self, architecture: Mapping[str, Any], seed: int) -> Reply:
         """Train one child; failures that have a kind come back as a value."""
-        from mnas.child import train_child
+        from mnas.workers.child import train_child
 
         try:
             result = train_child(

@@ -8,7 +8,7 @@ import ray
 
 from mnas.data import DigitsSettings, load_search_data
 from mnas.training_settings import TrainingSettings
-from mnas.worker_slot import WorkerSlot
+from mnas.workers.slot import WorkerSlot
 
 
 @pytest.fixture(scope="module")

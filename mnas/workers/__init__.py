@@ -1,0 +1,1 @@
+"""The Ray workers that train children, and the training of one child."""
