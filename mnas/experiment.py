@@ -16,7 +16,7 @@ from mnas.documents import changes
 from mnas.documents.yaml_file import read
 from mnas.errors import ConfigurationError
 from mnas.reward import RewardSettings
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
 
 Device = Literal["CPU", "Ascend"]

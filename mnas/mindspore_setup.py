@@ -1,6 +1,6 @@
 """The one place that prepares MindSpore: environment before its import, then mode, device and threads.
 
-Call `prepare_mindspore` before anything that imports MindSpore (`mnas.network.mindspore_cell`, `mnas.training_step`).
+Call `prepare_mindspore` before anything that imports MindSpore (`mnas.network.mindspore_cell`, `mnas.training.step`).
 """
 
 from __future__ import annotations

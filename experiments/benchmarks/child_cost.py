@@ -33,7 +33,7 @@ import numpy as np
 
 from mnas.data import SearchData, load_search_data
 from mnas.experiment import Experiment, load_experiment
-from mnas.phases import PhaseTime
+from mnas.training.phases import PhaseTime
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, LoweredNetwork, architecture_to_dict, cost, format_block, lower, reference

@@ -35,7 +35,7 @@ from mnas.experiment import Experiment, load_experiment
 from mnas.search.driver import Progress
 from mnas.search.launch import run_search
 from mnas.search.store import Trial
-from mnas.training_settings import Constant, TrainingSettings
+from mnas.training.settings import Constant, TrainingSettings
 from mnas.workers.child import train
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core

@@ -17,9 +17,9 @@ import numpy as np
 
 from mnas.data import SearchData, load_search_data
 from mnas.experiment import load_experiment
-from mnas.learning_rate import learning_rates
-from mnas.phases import PhaseTime, timed
-from mnas.training_settings import RmsProp, TrainingSettings
+from mnas.training.phases import PhaseTime, timed
+from mnas.training.schedules import learning_rates
+from mnas.training.settings import RmsProp, TrainingSettings
 from search_space import LoweredNetwork, architecture_from_dict, lower
 
 

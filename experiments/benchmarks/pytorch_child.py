@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mnas.data import SearchData
-from mnas.learning_rate import learning_rates
-from mnas.phases import PhaseTime, timed
-from mnas.training_settings import RmsProp, TrainingSettings
+from mnas.training.phases import PhaseTime, timed
+from mnas.training.schedules import learning_rates
+from mnas.training.settings import RmsProp, TrainingSettings
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
     Activation,

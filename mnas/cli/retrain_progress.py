@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 
 from mnas.checkpoints.checkpoint import Position
-from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow
-from mnas.trainer import StepReport
+from mnas.training.phases import PhaseTime
+from mnas.training.trainer import StepReport
 
 
 class RetrainProgress:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from mnas.checkpoints.checkpoint import Checkpoint, Position
-from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow, StepRow
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.writer import MeanLoss, Writer
-from mnas.sinking import SunkSteps
-from mnas.trainer import StepReport, Trainer
+from mnas.training.phases import PhaseTime
+from mnas.training.sinking import SunkSteps
+from mnas.training.trainer import StepReport, Trainer
 
 
 class Observer(Protocol):

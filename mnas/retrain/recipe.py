@@ -15,7 +15,7 @@ from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 
 Count = Annotated[int, Meta(ge=1)]
 

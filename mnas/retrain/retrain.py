@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.batch_plan import BatchPlan
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position
 from mnas.checkpoints.image_input import input_of
 from mnas.data import FullData, load_full_data
@@ -18,7 +17,8 @@ from mnas.retrain.loop import Loop, Observer
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.writer import Writer, trainer_state
-from mnas.trainer import Trainer
+from mnas.training.batch_plan import BatchPlan
+from mnas.training.trainer import Trainer
 from search_space import ArchitectureFile, lower
 
 ALONE = Process()

@@ -8,7 +8,7 @@ from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
 from mnas.evaluation.accuracy import Validator
 from mnas.retrain.directory import RetrainDirectory
 from mnas.retrain.logs import Logs
-from mnas.trainer import StepReport, Trainer, TrainerState
+from mnas.training.trainer import StepReport, Trainer, TrainerState
 
 
 class MeanLoss:

@@ -13,9 +13,9 @@ from mnas.data import ImageSource
 from mnas.evaluation.accuracy import evaluate
 from mnas.mindspore_setup import Device
 from mnas.network.weights import FloatArray, Weights
-from mnas.phases import PhaseTime, timed
-from mnas.trainer import Trainer
-from mnas.training_settings import TrainingSettings
+from mnas.training.phases import PhaseTime, timed
+from mnas.training.settings import TrainingSettings
+from mnas.training.trainer import Trainer
 from search_space.architecture import Architecture
 from search_space.lowering import LoweredNetwork, lower
 

@@ -12,7 +12,7 @@ import ray
 from mnas.data import SearchData
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import Device, SearchSettings
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from mnas.workers.slot import WorkerSlot
 from search_space import Architecture, architecture_to_dict
 

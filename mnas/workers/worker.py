@@ -17,7 +17,7 @@ import ray
 from mnas.data import SearchData
 from mnas.errors import Failure, FailureKind, MnasError, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from mnas.workers.cores import bind_process, take_core
 from search_space import architecture_from_dict
 
@@ -60,7 +60,7 @@ class ChildWorker:
         from mnas.mindspore_setup import prepare_mindspore
 
         prepare_mindspore(self._device, self._threads)
-        for name in ("mnas.network.mindspore_cell", "mnas.training_step", "onnxruntime"):
+        for name in ("mnas.network.mindspore_cell", "mnas.training.step", "onnxruntime"):
             importlib.import_module(name)
         # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
         gc.collect()

@@ -19,7 +19,7 @@ from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import initial_weights
 from mnas.search.run_directory import open_run
 from mnas.search.store import Outcome, Proposal
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from search_space import (
     Architecture,
     ArchitectureFile,

@@ -8,7 +8,7 @@ import pytest
 from experiments.benchmarks import child_cost
 from experiments.benchmarks.child_cost import Run, mean_cost, medians
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.phases import PhaseTime
+from mnas.training.phases import PhaseTime
 from search_space import SearchSpace, cost, lower
 from search_space.lowering import LoweredNetwork
 

@@ -17,7 +17,7 @@ from mnas.cli import main
 from mnas.data import load_full_data
 from mnas.retrain.recipe import load_recipe
 from mnas.retrain.writer import trainer_state
-from mnas.trainer import Trainer
+from mnas.training.trainer import Trainer
 
 STEPS_PER_EPOCH, CHECKPOINT_STEPS = 44, 10
 ARCHITECTURE = {

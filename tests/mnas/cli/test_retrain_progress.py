@@ -5,8 +5,8 @@ from rich.progress import Progress
 
 from mnas.checkpoints.checkpoint import Position
 from mnas.cli.retrain_progress import RetrainProgress, epoch_line
-from mnas.phases import PhaseTime
 from mnas.retrain.logs import EpochRow
+from mnas.training.phases import PhaseTime
 
 ROW = EpochRow(
     epoch=3,

@@ -9,7 +9,7 @@ from mnas.kernels import usable_kernels
 from mnas.kernels.library import machine_has_kernels
 from mnas.mindspore_setup import Device, Precision, prepare_mindspore
 from mnas.network.weights import initial_weights
-from mnas.training_settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
+from mnas.training.settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
 from search_space.architecture import ActivationKind, Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import LoweredNetwork, lower
@@ -50,7 +50,7 @@ def gradients_of(network: LoweredNetwork, *, kernels: bool) -> dict[str, NDArray
     import mindspore
 
     from mnas.network.mindspore_cell import build_network
-    from mnas.training_step import SmoothedCrossEntropy
+    from mnas.training.step import SmoothedCrossEntropy
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
     cell.set_train()
@@ -74,7 +74,7 @@ def state_after_three_steps(
     from mindspore import Tensor
 
     from mnas.network.mindspore_cell import build_network
-    from mnas.training_step import TrainingStep
+    from mnas.training.step import TrainingStep
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
     step = TrainingStep(cell, network.num_classes, settings, kernels=kernels)

@@ -12,7 +12,7 @@ from mnas.evaluation.classifiers import MindSporeClassifier, onnxruntime_classif
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.network.onnx_graph import build_onnx
 from mnas.network.weights import FloatArray, initial_weights
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.block_string import parse_block

@@ -10,7 +10,7 @@ from mnas.files import RunDirectoryError
 from mnas.network.weights import initial_weights
 from mnas.retrain.directory import RetrainDirectory, open_directory
 from mnas.retrain.recipe import Recipe
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from search_space import Architecture, ArchitectureFile, parse_block
 
 RECIPE = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=2, learning_rate=0.1))

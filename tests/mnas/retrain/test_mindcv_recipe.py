@@ -10,7 +10,7 @@ from mnas.data import ImageFolderSettings
 from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import load_recipe
-from mnas.training_settings import Cosine, DynamicLossScale, RmsProp
+from mnas.training.settings import Cosine, DynamicLossScale, RmsProp
 
 # The keys of MindCV's configs/mnasnet/mnasnet_0.75_ascend.yaml, in another order.
 MNASNET_075 = """

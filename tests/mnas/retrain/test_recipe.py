@@ -7,7 +7,7 @@ from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents.check import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import Recipe, load_recipe
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 
 RECIPES = sorted((Path(experiments.__path__[0]) / "recipes").glob("*.yaml"))
 

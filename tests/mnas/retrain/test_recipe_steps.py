@@ -13,10 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 import experiments
-from mnas.learning_rate import learning_rates
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.retrain.recipe import load_recipe
-from mnas.step_inputs import ema_decay
+from mnas.training.schedules import ema_decay, learning_rates
 
 Array = NDArray[np.float64]
 RECIPES = Path(experiments.__path__[0]) / "recipes"
@@ -125,7 +124,7 @@ def test_ten_steps_of_a_recipe_are_those_of_its_statement(name: str, first_step:
     prepare_mindspore()
     from mindspore import Tensor
 
-    from mnas.training_step import TrainingStep
+    from mnas.training.step import TrainingStep
 
     settings = load_recipe(RECIPES / name).training
     rates = learning_rates(settings, 625)

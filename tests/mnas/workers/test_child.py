@@ -1,5 +1,5 @@
 from mnas.data import DigitsSettings, load_search_data
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train_child
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block

@@ -13,7 +13,7 @@ import pytest
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.training_settings import Constant, Sgd, TrainingSettings
+from mnas.training.settings import Constant, Sgd, TrainingSettings
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool

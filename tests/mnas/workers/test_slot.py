@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from mnas.data import DigitsSettings, load_search_data
-from mnas.training_settings import TrainingSettings
+from mnas.training.settings import TrainingSettings
 from mnas.workers.slot import WorkerSlot
 
 

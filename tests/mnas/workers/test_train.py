@@ -8,9 +8,9 @@ import pytest
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation.accuracy import evaluate
-from mnas.learning_rate import learning_rates
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training_settings import Cosine, Sgd, TrainingSettings
+from mnas.training.schedules import learning_rates
+from mnas.training.settings import Cosine, Sgd, TrainingSettings
 from mnas.workers.child import EpochProgress, TrainingResult, train
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mnas.errors import ConfigurationError, TrainingDivergedError
 from mnas.mindspore_setup import mindspore_errors
-from mnas.trainer import StepReport, Trainer
+from mnas.training.trainer import StepReport, Trainer
 
 COLUMNS = ("images", "labels", "learning_rate", "loss_scale", "ema_decay", "mask")
 Segment = tuple[int, range]

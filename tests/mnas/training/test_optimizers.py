@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training_settings import Adam, Optimizer, RmsProp, Sgd
+from mnas.training.settings import Adam, Optimizer, RmsProp, Sgd
 
 Array = NDArray[np.float64]
 Formula = Callable[[Array, list[Array], list[float]], Array]
@@ -68,7 +68,7 @@ def test_three_steps_follow_the_formula(settings: Optimizer, formula: Formula) -
     prepare_mindspore()
     import mindspore
 
-    from mnas.optimizers import create_optimizer
+    from mnas.training.optimizers import create_optimizer
 
     generator = np.random.default_rng(0)
     # Of kernels that work on 8 numbers at a time, this length uses both parts.

@@ -13,9 +13,9 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
-from mnas.optimizers import create_optimizer
-from mnas.parameter_vector import Concatenate, SubtractFrom
-from mnas.training_settings import FixedLossScale, TrainingSettings
+from mnas.training.optimizers import create_optimizer
+from mnas.training.parameter_vector import Concatenate, SubtractFrom
+from mnas.training.settings import FixedLossScale, TrainingSettings
 
 
 class TrainingStep(nn.Cell):
@@ -24,7 +24,7 @@ class TrainingStep(nn.Cell):
     The inputs are images (N, C, H, W), int32 labels (N,), the learning rate, the loss scale and the decay of the moving
     average, each of shape (), and a mask of the classifier's inputs (N, features) or nothing. The loss is the cross
     entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
-    `mnas.parameter_vector`.
+    `mnas.training.parameter_vector`.
     """
 
     def __init__(

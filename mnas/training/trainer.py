@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mnas.batch_plan import BatchPlan
 from mnas.data import Batch, ImageSource
 from mnas.data.source import check_source
 from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
 from mnas.kernels import usable_kernels
-from mnas.learning_rate import learning_rates
-from mnas.loss_scale import LossScaler
 from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
 from mnas.network.weights import FloatArray, Weights, initial_weights
-from mnas.phases import PhaseTime, timed
-from mnas.step_inputs import dropout_mask, ema_decay
-from mnas.training_settings import TrainingSettings
+from mnas.training.batch_plan import BatchPlan
+from mnas.training.phases import PhaseTime, timed
+from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
+from mnas.training.settings import TrainingSettings
 from search_space.lowering import Dense, LoweredNetwork
 
 if TYPE_CHECKING:
@@ -110,7 +108,7 @@ class Trainer:
         with timed(self.phases, "import"):
             prepare_mindspore(device, threads)
             from mnas.network.mindspore_cell import build_network
-            from mnas.training_step import AccumulatingStep, TrainingStep
+            from mnas.training.step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):
             start = weights if state is None else state.weights
             self._cell = build_network(

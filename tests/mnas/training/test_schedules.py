@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import experiments
-from mnas.learning_rate import learning_rates
+from mnas.errors import TrainingError
 from mnas.retrain.recipe import load_recipe
-from mnas.training_settings import Constant, Cosine, Schedule, Staircase, TrainingSettings
+from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
+from mnas.training.settings import (
+    Constant,
+    Cosine,
+    DynamicLossScale,
+    Ema,
+    FixedLossScale,
+    Schedule,
+    Staircase,
+    TrainingSettings,
+)
 
 RECIPES = Path(experiments.__path__[0]) / "recipes"
 
@@ -83,3 +93,54 @@ def test_every_step_has_a_positive_rate_of_at_most_the_peak(
     values = rates(schedule, epochs=epochs, steps_per_epoch=steps_per_epoch)
     assert len(values) == epochs * steps_per_epoch
     assert all(0 < value <= 0.5 for value in values)
+
+
+def test_a_fixed_scale_stays() -> None:
+    scaler = LossScaler(FixedLossScale(scale=256))
+    scaler.step_taken(skipped=False)
+    assert (scaler.value, scaler.is_dynamic) == (256, False)
+
+
+def test_a_dynamic_scale_halves_at_every_skipped_step() -> None:
+    scaler = LossScaler(DynamicLossScale(initial_scale=1024))
+    scaler.step_taken(skipped=True)
+    scaler.step_taken(skipped=True)
+    assert scaler.value == 256
+
+
+def test_a_dynamic_scale_doubles_after_enough_good_steps_in_a_row() -> None:
+    scaler = LossScaler(DynamicLossScale(initial_scale=8, growth_steps=3))
+    values = []
+    for skipped in (False, False, True, False, False, False, False):
+        scaler.step_taken(skipped=skipped)
+        values.append(scaler.value)
+    assert values == [8, 8, 4, 4, 4, 8, 8]
+
+
+def test_a_scale_below_one_means_that_training_diverged() -> None:
+    scaler = LossScaler(DynamicLossScale(initial_scale=1))
+    with pytest.raises(TrainingError, match="not finite even at loss scale 1"):
+        scaler.step_taken(skipped=True)
+
+
+def test_the_ramp_of_the_average_is_that_of_tensorflow() -> None:
+    ramped = [ema_decay(Ema(decay=0.9999), step) for step in (0, 1, 98, 10**6)]
+    assert ramped == pytest.approx([2 / 11, 3 / 12, 100 / 109, 0.9999])
+
+
+def test_without_ramp_the_decay_is_constant() -> None:
+    assert ema_decay(Ema(decay=0.99, ramp=False), 0) == 0.99
+
+
+def test_a_mask_drops_its_share_and_keeps_the_mean() -> None:
+    mask = dropout_mask(0.2, (400, 500), seed=1, epoch=2, micro_batch=3)
+    assert mask.dtype == np.float32
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(1.25)}
+    assert float((mask == 0).mean()) == pytest.approx(0.2, abs=0.005)
+
+
+def test_a_mask_depends_on_seed_epoch_and_micro_batch_alone() -> None:
+    keys = [(1, 2, 3), (0, 2, 3), (1, 0, 3), (1, 2, 0)]
+    masks = [dropout_mask(0.5, (8, 16), seed=s, epoch=e, micro_batch=m) for s, e, m in keys]
+    assert np.array_equal(masks[0], dropout_mask(0.5, (8, 16), seed=1, epoch=2, micro_batch=3))
+    assert all(not np.array_equal(masks[0], other) for other in masks[1:])

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnas.batch_plan import BatchPlan
 from mnas.errors import ConfigurationError
+from mnas.training.batch_plan import BatchPlan
 
 
 @given(

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training_settings import Sgd, TrainingSettings
+from mnas.training.settings import Sgd, TrainingSettings
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def take_step(loss_scale: float = 1.0, **options: float | str) -> tuple[float, A
     prepare_mindspore()
     import mindspore
 
-    from mnas.training_step import TrainingStep
+    from mnas.training.step import TrainingStep
 
     dense = mindspore.nn.Dense(5, 3)
     dense.weight.set_data(mindspore.Tensor(WEIGHT, mindspore.float32))
@@ -88,7 +88,7 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch() -> None:
     import mindspore
     from mindspore import Tensor
 
-    from mnas.training_step import AccumulatingStep
+    from mnas.training.step import AccumulatingStep
 
     _, weight_gradient, bias_gradient = loss_and_gradients(0.0)
     dense = mindspore.nn.Dense(5, 3)

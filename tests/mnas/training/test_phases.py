@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from mnas.phases import PhaseTime, timed
+from mnas.training.phases import PhaseTime, timed
 
 
 def test_waiting_costs_wall_time_but_hardly_any_cpu_time() -> None:

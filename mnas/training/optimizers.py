@@ -5,7 +5,7 @@ Gradient and step are vectors (n,) of all weights, one after the other; so is ev
 operations on long vectors compile and run faster than a few for each of a hundred parameters.
 
 MindSpore's own optimizers keep the schedule inside the graph; these take the learning rate as an input, so that
-`mnas.learning_rate` is the one place that decides it. Nor do they use its fused kernel of RMSProp: on CPUs it puts
+`mnas.training.schedules` is the one place that decides it. Nor do they use its fused kernel of RMSProp: on CPUs it puts
 epsilon under the root for the last (n modulo 8) elements only and beside it for all others (MindSpore 2.10.0, AVX).
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
@@ -18,7 +18,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
-from mnas.training_settings import Adam, Optimizer, RmsProp, Sgd
+from mnas.training.settings import Adam, Optimizer, RmsProp, Sgd
 
 
 def create_optimizer(settings: Optimizer, size: int) -> nn.Cell:

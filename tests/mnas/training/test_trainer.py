@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnas.batch_plan import BatchPlan
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import WeightsError
 from mnas.kernels.library import machine_has_kernels
-from mnas.trainer import Trainer, TrainerState
-from mnas.training_settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
+from mnas.training.batch_plan import BatchPlan
+from mnas.training.settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
+from mnas.training.trainer import Trainer, TrainerState
 from search_space import Architecture, lower, parse_block
 
 NETWORK = lower(

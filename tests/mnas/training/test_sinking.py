@@ -9,9 +9,9 @@ import pytest
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.sinking import SunkSteps
-from mnas.trainer import Trainer
-from mnas.training_settings import DynamicLossScale, TrainingSettings
+from mnas.training.settings import DynamicLossScale, TrainingSettings
+from mnas.training.sinking import SunkSteps
+from mnas.training.trainer import Trainer
 from search_space import Architecture, lower, parse_block
 
 NETWORK = lower(

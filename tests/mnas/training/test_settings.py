@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from mnas.training_settings import Adam, Cosine, RmsProp, TrainingSettings
+from mnas.training.settings import Adam, Cosine, RmsProp, TrainingSettings
 
 MINIMAL = {"epochs": 5, "learning_rate": 0.016}
 

@@ -22,7 +22,7 @@ def test_the_vector_is_all_tensors_one_after_the_other(kernels: bool) -> None:
     prepare_mindspore(threads=1)
     from mindspore import Tensor
 
-    from mnas.parameter_vector import Concatenate
+    from mnas.training.parameter_vector import Concatenate
 
     vector = Concatenate(kernels=kernels)(tuple(map(Tensor, ARRAYS)))
     np.testing.assert_array_equal(vector.asnumpy(), VECTOR)
@@ -33,7 +33,7 @@ def test_from_each_parameter_its_part_is_subtracted(kernels: bool) -> None:
     prepare_mindspore(threads=1)
     from mindspore import Parameter, ParameterTuple, Tensor
 
-    from mnas.parameter_vector import SubtractFrom
+    from mnas.training.parameter_vector import SubtractFrom
 
     parameters = ParameterTuple([Parameter(Tensor(array), name=f"p{i}") for i, array in enumerate(ARRAYS)])
     SubtractFrom(parameters, kernels=kernels)(Tensor(3 * VECTOR))

@@ -1,0 +1,1 @@
+"""Training a network: settings, the compiled step, optimizers, schedules, and the state that goes on."""
