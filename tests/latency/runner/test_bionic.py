@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from latency.compiler import check_compiler
 from latency.errors import ToolError
 from latency.host.runner import LoadedModel
-from latency.runner import build
 from latency.runtime import RuntimeBundle
+from tools import build_phone_runner as build
+from tools.c_compiler import check_compiler
 
 Start = Callable[..., dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""Build the on-phone runner for every ABI: `python -m latency.runner.build [--check]`.
+"""Build the on-phone runner for every ABI: `python -m tools.build_phone_runner [--check]`.
 
 The binaries in `prebuilt/` are committed, so that nobody needs a compiler. This makes them anew, the same to the byte
 on every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings all headers and libraries of its
@@ -18,9 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from latency.compiler import check_compiler, compile_c
 from latency.downloads import DebianPackage, debian_packages, unpack_debian_package
 from latency.errors import ToolError
+from tools.c_compiler import check_compiler, compile_c
 
 ARCHITECTURES = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
 """The compiler's name for each ABI."""
@@ -110,7 +110,9 @@ def _build_for_bionic(work: Path, target: str) -> None:
 
 def main() -> int:
     """Build, or check; the exit status is 1 when a binary differs, 2 when it cannot be built."""
-    parser = argparse.ArgumentParser(prog="python -m latency.runner.build", description="Build the on-phone runner.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.build_phone_runner", description="Build the on-phone runner."
+    )
     parser.add_argument("--check", action="store_true", help="compare with the committed binaries, change nothing")
     arguments = parser.parse_args()
     try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from latency import compiler
 from latency.errors import ToolError
-from latency.runner import build
+from tools import build_phone_runner as build
+from tools import c_compiler as compiler
 
 
 def test_the_committed_binaries_are_what_the_sources_give(tmp_path: Path) -> None:

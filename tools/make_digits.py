@@ -1,6 +1,6 @@
 """Write mnas/datasets/digits.npz from scikit-learn's copy of the UCI optical digits.
 
-Run once, from the project's root, with scikit-learn installed: `python -m experiments.make_digits`.
+Run once, from the project's root, with scikit-learn installed: `python -m tools.make_digits`.
 """
 
 from pathlib import Path

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from latency import compiler
-from mnas.kernels import build
 from mnas.kernels.library import LIBRARY
+from tools import build_kernels as build
+from tools import c_compiler as compiler
 
 
 def test_the_committed_library_is_what_the_sources_give(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Compile the kernels: `python -m mnas.kernels.build [--check]`.
+"""Compile the kernels: `python -m tools.build_kernels [--check]`.
 
 The library in `prebuilt/` is committed, so that nobody needs a compiler. This makes it anew, the same to the byte on
 every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings the headers and libraries of its
@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from latency.compiler import check_compiler, compile_c
 from latency.errors import ToolError
 from mnas.errors import MnasError
 from mnas.kernels.library import LIBRARY
+from tools.c_compiler import check_compiler, compile_c
 
 TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 """haswell is AVX2 and FMA; glibc 2.17 is what MindSpore asks for."""
@@ -45,7 +45,7 @@ def build(target: Path) -> None:
 
 def main() -> int:
     """Build, or check; the exit status is 1 where the library differs, 2 where it cannot be built."""
-    parser = argparse.ArgumentParser(prog="python -m mnas.kernels.build", description="Compile the kernels.")
+    parser = argparse.ArgumentParser(prog="python -m tools.build_kernels", description="Compile the kernels.")
     parser.add_argument("--check", action="store_true", help="compare with the committed library, change nothing")
     arguments = parser.parse_args()
     try:

@@ -1,0 +1,1 @@
+"""Programs that make the binaries and data in this repository; not installed."""
