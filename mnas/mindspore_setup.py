@@ -17,6 +17,8 @@ from typing import Literal
 from mnas.errors import OutOfMemoryError, TrainingError
 
 Device = Literal["CPU", "Ascend"]
+Precision = Literal["O0", "O1", "O2", "O3"]
+"""What is computed in float16, by MindSpore's names; see `TrainingSettings.precision`."""
 
 # oneDNN's AVX-512 path runs k x k convolutions of MindSpore with its reference kernel, 4 to 60 times slower than AVX2.
 _ONEDNN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -88,6 +90,3 @@ def _bound_threads(threads: int) -> None:
     import mindspore
 
     mindspore.runtime.dispatch_threads_num(threads)
-
-
-Precision = Literal["O0", "O1", "O2", "O3"]

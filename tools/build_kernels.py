@@ -1,8 +1,8 @@
 """Compile the kernels: `python -m tools.build_kernels [--check]`.
 
-The library in `prebuilt/` is committed, so that nobody needs a compiler. This makes it anew, the same to the byte on
-every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings the headers and libraries of its
-targets.
+The library in `mnas/kernels/prebuilt/` is committed, so that nobody needs a compiler. This program builds it again, the
+same to the byte on every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings the headers and
+libraries of its targets.
 `--check` compares with `prebuilt/` and changes nothing.
 """
 
@@ -34,7 +34,7 @@ class BuildError(MnasError):
 
 def build(target: Path) -> None:
     """Compile the library into `target`. Raises BuildError."""
-    folder = Path(__file__).parent
+    folder = LIBRARY.parents[1]
     sources = sorted(path.name for path in folder.glob("*.c"))
     try:
         check_compiler()

@@ -1,9 +1,10 @@
 """Build the on-phone runner for every ABI: `python -m tools.build_phone_runner [--check]`.
 
-The binaries in `prebuilt/` are committed, so that nobody needs a compiler. This makes them anew, the same to the byte
-on every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings all headers and libraries of its
-targets, and ONNX Runtime's C API header is one pinned file of Debian's pool, fetched into the cache. The header is not
-replaced by declarations of our own: its table has some hundred functions, and the compiler should check every call.
+The binaries in `latency/runner/prebuilt/` are committed, so that nobody needs a compiler. This program builds them
+again, the same to the byte on every machine: the compiler is one pinned version of PyPI's `ziglang`, which brings all
+headers and libraries of its targets, and ONNX Runtime's C API header is one pinned file of Debian's pool, fetched into
+the cache. The header is not replaced by declarations of our own: its table has some hundred functions, and the compiler
+should check every call.
 `--check` compares with `prebuilt/` and changes nothing.
 
 Each ABI has two variants: `mnas_runner` runs on the C library that comes with the runtime bundle, `mnas_runner_bionic`
@@ -41,7 +42,7 @@ BIONIC_FUNCTIONS = {
 }
 """All that the bionic variant takes from Android, by library; every Android since 6.0 (API 23) has these."""
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1] / "latency" / "runner"
 _HEADER_FOLDER = "header/usr/include/onnxruntime"
 _COMPILE = (
     *("-std=c11", "-Os", "-fPIE", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),

@@ -34,8 +34,8 @@ def test_it_warns_where_mindspore_came_first() -> None:
 
 
 def test_importing_mnas_does_not_import_mindspore() -> None:
-    program = "import sys, mnas.workers.child, mnas.evaluation.accuracy, mnas.network.onnx_graph; print('mindspore' in sys.modules)"
-    assert run_python(program).stdout.strip() == "False"
+    modules = "mnas.workers.child, mnas.evaluation.accuracy, mnas.network.onnx_graph"
+    assert run_python(f"import sys, {modules}; print('mindspore' in sys.modules)").stdout.strip() == "False"
 
 
 def test_variables_that_the_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import pytest
 from latency.errors import ToolError
 from latency.host.runner import LoadedModel
 from latency.runtime import RuntimeBundle
-from tools import build_phone_runner as build
+from tools.build_phone_runner import prebuilt
 from tools.c_compiler import check_compiler
 
 Start = Callable[..., dict[str, Any]]
@@ -55,7 +55,7 @@ def test_it_gives_the_hosts_checksum_when_started_as_bionic_starts_it(
 ) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(tiny_model)
-    runner = build.prebuilt(bundle.abi, "mnas_runner_bionic")
+    runner = prebuilt(bundle.abi, "mnas_runner_bionic")
     prefix = (f"./{bundle.loader}", "--preload", "libm.so.6", "--library-path", f".:{stand_in}", str(runner))
     core = str(max(os.sched_getaffinity(0)))
     arguments = ["--lib", "./libonnxruntime.so", "--cpu", core, "--reference", str(reference_path), "--runs", "3"]
@@ -67,7 +67,7 @@ def test_it_gives_the_hosts_checksum_when_started_as_bionic_starts_it(
 def test_its_errors_have_the_systems_text(
     start: Start, stand_in: Path, bundle: RuntimeBundle, reference_path: Path
 ) -> None:
-    runner = build.prebuilt(bundle.abi, "mnas_runner_bionic")
+    runner = prebuilt(bundle.abi, "mnas_runner_bionic")
     prefix = (f"./{bundle.loader}", "--preload", "libm.so.6", "--library-path", f".:{stand_in}", str(runner))
     arguments = ["--lib", "./libonnxruntime.so", "--cpu", "1023", "--reference", str(reference_path), "x.onnx"]
     assert "Invalid argument" in start(bundle.folder, [*prefix, *arguments])["error"]

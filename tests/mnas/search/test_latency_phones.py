@@ -24,7 +24,7 @@ CORES = sorted(os.sched_getaffinity(0))
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # Ray's own workers find mnas.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))  # Ray's own workers find mnas.
         head = {"num_cpus": 1, "include_dashboard": False, "resources": {"phone:host": 1}}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, resources={"phone:host": 1, f"phone:host:{CORES[0]}": 1})

@@ -16,7 +16,7 @@ from mnas.search.store import StoreError, Trial, TrialStore
 from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 
-QUICKSTART = Path(__file__).parents[2] / "experiments" / "phone_quickstart.yaml"
+QUICKSTART = Path(__file__).parents[3] / "experiments" / "phone_quickstart.yaml"
 TRIALS = 4
 # A test machine may be busy; which latencies count is tested with the protocol.
 TOLERANT = {
