@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from mnas.documents.errors import InputError
+
 Architecture: TypeAlias = tuple[int, ...]
 """One index per decision: entry d is in [0, decision_sizes[d])."""
 
@@ -19,7 +21,7 @@ MAX_REWARD_MAGNITUDE = 1e100
 """Rewards beyond it are refused: their squares would overflow inside a strategy."""
 
 
-class ControllerError(ValueError):
+class ControllerError(InputError, ValueError):
     """A controller was created, told or restored with something that it does not accept."""
 
 

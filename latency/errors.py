@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnas.documents.errors import Error, InputError
+
 if TYPE_CHECKING:
     from latency.measurement.record import LatencyRecord
 
 
-class LatencyError(Exception):
+class LatencyError(Error):
     """Base of the measurement errors; `kind` is a stable word for programs, the message is for people."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -24,7 +26,7 @@ class LatencyError(Exception):
         return self.message
 
 
-class CandidateError(LatencyError):
+class CandidateError(LatencyError, InputError):
     """The model itself fails on a healthy runner.
 
     Kind: `model_rejected`. `stage` says where: `load` (the engine does not take the graph), `inputs` (inputs

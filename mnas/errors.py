@@ -1,28 +1,66 @@
-"""The errors that users can cause or mend; the command line prints them without a traceback."""
+"""The errors of mnas; the command line prints them without a traceback.
+
+Error                          anything that mnas raises on purpose; exit code 1
+├── InputError                 what the user gave cannot be used; exit code 2
+│   ├── DocumentError          a YAML file or JSON record (also a ValueError)
+│   ├── ConfigurationError     an experiment, recipe or option
+│   ├── DataError              images
+│   ├── CheckpointError        a checkpoint                          mnas.checkpoints.checkpoint
+│   ├── SpaceError             a search space or architecture        search_space (also a ValueError)
+│   ├── ControllerError        a controller's use                    controllers (also a ValueError)
+│   └── CandidateError         a model that cannot be timed          latency (also a LatencyError)
+├── WeightsError               weights that do not fit their network
+├── TrainingError              a training that failed
+│   ├── TrainingDivergedError
+│   └── OutOfMemoryError
+├── TrialError                 a trial of a search that failed, with its FailureKind
+├── SearchStoppedError         a search that gave up                 mnas.search.driver
+├── RunDirectoryError          a run directory                       mnas.files
+├── StoreError                 a trial store                         mnas.search.store
+├── ExportError                an exported folder                    mnas.export.folder
+└── LatencyError               a measurement                         latency
+    ├── CandidateError         the model is at fault
+    ├── PhoneError             the phone is at fault
+    └── ToolError              mnas is at fault
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
+from mnas.documents.errors import DocumentError, Error, InputError
 
-class MnasError(Exception):
-    """Base of mnas' own errors: the message names the thing, the rule and the remedy."""
+__all__ = [
+    "FAILED_CANDIDATE_REWARD",
+    "ConfigurationError",
+    "DataError",
+    "DocumentError",
+    "Error",
+    "Failure",
+    "FailureKind",
+    "InputError",
+    "OutOfMemoryError",
+    "TrainingDivergedError",
+    "TrainingError",
+    "TrialError",
+    "WeightsError",
+]
 
 
-class ConfigurationError(MnasError):
+class ConfigurationError(InputError):
     """An experiment, recipe or option that cannot be used as written."""
 
 
-class DataError(MnasError):
+class DataError(InputError):
     """Training data that is missing, empty, unreadable or of the wrong form."""
 
 
-class WeightsError(MnasError):
+class WeightsError(Error):
     """Weights that do not fit the network they are given for."""
 
 
-class TrainingError(MnasError):
+class TrainingError(Error):
     """A training run that failed; its subclasses say how."""
 
 
@@ -86,7 +124,7 @@ class Failure:
     message: str
 
 
-class TrialError(Exception):
+class TrialError(Error):
     """Raised by the parts of a trial; carries the failure that the trial ends with."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:

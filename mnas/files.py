@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnas.errors import MnasError
+from mnas.errors import Error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -54,7 +54,7 @@ def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
 LOCK_FILE = "lock"
 
 
-class RunDirectoryError(MnasError):
+class RunDirectoryError(Error):
     """A run directory that cannot be used as asked."""
 
 

@@ -1,5 +1,9 @@
-"""The errors of this package."""
+"""The error of this package."""
+
+from __future__ import annotations
+
+from mnas.documents.errors import InputError
 
 
-class SpaceError(ValueError):
+class SpaceError(InputError, ValueError):
     """A search space, architecture or block string that breaks a rule; the message says which and how to mend it."""

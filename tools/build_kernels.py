@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from latency.errors import ToolError
-from mnas.errors import MnasError
+from mnas.errors import Error
 from mnas.kernels.library import LIBRARY
 from tools.c_compiler import check_compiler, compile_c
 
@@ -28,7 +28,7 @@ _CALLS = ("-fno-math-errno", "-fno-builtin-memcpy")
 _FORM = ("-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 
 
-class BuildError(MnasError):
+class BuildError(Error):
     """The kernels cannot be compiled."""
 
 

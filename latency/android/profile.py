@@ -17,7 +17,7 @@ from msgspec import Meta
 from latency.errors import PhoneError
 from latency.measurement.protocol import MeasurementSettings
 from latency.user_folders import profile_folder
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.documents.yaml_file import dump, read
 
 DEFAULT_FOLDER = "/data/local/tmp/mnas"

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from mnas.data.settings import Interpolation
-from mnas.documents.check import DocumentError, convert
-from mnas.errors import MnasError, WeightsError
+from mnas.documents.check import convert
+from mnas.documents.errors import DocumentError
+from mnas.errors import InputError, WeightsError
 from mnas.files import fingerprint_of, write_atomically
 from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
@@ -30,7 +31,7 @@ SUFFIX = ".safetensors"
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
-class CheckpointError(MnasError):
+class CheckpointError(InputError):
     """A checkpoint that is missing, damaged, or not one of ours."""
 
 

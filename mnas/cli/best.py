@@ -26,13 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json, trial_to_dict
-    from mnas.errors import MnasError
+    from mnas.errors import Error
     from mnas.search.run_directory import read_run
 
     with read_run(arguments.run_directory) as opened:
         trials = opened.store.best(arguments.count)
     if not trials:
-        raise MnasError(f"{arguments.run_directory}: no trial is complete yet; `mnas show` says how they stand")
+        raise Error(f"{arguments.run_directory}: no trial is complete yet; `mnas show` says how they stand")
     if arguments.json:
         print_json([trial_to_dict(trial) for trial in trials])
     else:

@@ -32,26 +32,11 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
 def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a user can mend, None for a fault of ours."""
     # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
-    from controllers import ControllerError
-    from latency import CandidateError, LatencyError, PhoneError
-    from mnas.checkpoints.checkpoint import CheckpointError
-    from mnas.documents.check import DocumentError
-    from mnas.errors import ConfigurationError, DataError, MnasError
-    from search_space import SpaceError
+    from latency import PhoneError
+    from mnas.errors import Error, InputError
 
-    bad_input = (
-        ConfigurationError,
-        CheckpointError,
-        DataError,
-        DocumentError,
-        SpaceError,
-        ControllerError,
-        CandidateError,
-    )
-    if isinstance(error, bad_input):
+    if isinstance(error, InputError) or (
+        isinstance(error, PhoneError) and error.kind in ("phone_unknown", "profile_invalid")
+    ):
         return BAD_INPUT
-    if isinstance(error, PhoneError) and error.kind in ("phone_unknown", "profile_invalid"):
-        return BAD_INPUT
-    if isinstance(error, (MnasError, LatencyError)):
-        return FAILED
-    return None
+    return FAILED if isinstance(error, Error) else None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import inspect
 
+from mnas.documents.errors import DocumentError
 from mnas.documents.names import did_you_mean
 
 T = TypeVar("T")
@@ -26,13 +27,6 @@ _NAMED_FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required
 _SHOWN_CHARACTERS = 60
 
 
-class DocumentError(ValueError):
-    """A document (a YAML file, a JSON record) that cannot be read or breaks its schema.
-
-    The message gives the file, the key's path in it, what was found and what is allowed.
-    """
-
-
 def convert(data: object, type: type[T], *, source: str) -> T:
     """Return plain data as an instance of `type`, a msgspec struct or anything else that msgspec can check.
 
@@ -44,7 +38,7 @@ def convert(data: object, type: type[T], *, source: str) -> T:
     Training(epochs=5)
     >>> convert({"epochs": "five"}, Training, source="search.yaml")
     Traceback (most recent call last):
-    mnas.documents.check.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
+    mnas.documents.errors.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
     """
     try:
         return msgspec.convert(data, type=type)

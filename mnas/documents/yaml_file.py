@@ -14,7 +14,8 @@ from typing import TypeVar
 import msgspec
 import yaml
 
-from mnas.documents.check import DocumentError, convert
+from mnas.documents.check import convert
+from mnas.documents.errors import DocumentError
 
 T = TypeVar("T")
 _FLOAT_TAG = "tag:yaml.org,2002:float"

@@ -12,7 +12,7 @@ import numpy as np
 from mnas.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import write_mindspore_weights
-from mnas.errors import ConfigurationError, MnasError
+from mnas.errors import ConfigurationError, Error
 from mnas.evaluation.classifiers import onnx_classifier
 from mnas.export.diagram import network_svg
 from mnas.export.mindir import run_mindir, write_mindir
@@ -43,7 +43,7 @@ _TOLERANCE = 1e-3
 _CHECKED_IMAGES = 3
 
 
-class ExportError(MnasError):
+class ExportError(Error):
     """A folder that cannot be written, or files in it that do not agree."""
 
 

@@ -14,7 +14,7 @@ from mnas.checkpoints.image_input import conventional_input, searched_input
 from mnas.data.settings import Interpolation
 from mnas.documents.check import convert
 from mnas.documents.names import is_path
-from mnas.errors import ConfigurationError, MnasError
+from mnas.errors import ConfigurationError, Error
 from mnas.experiment import Experiment
 from mnas.search.run_directory import Run, read_run
 from mnas.search.store import Trial
@@ -51,7 +51,7 @@ def find_source(what: str, trial_id: int | None = None) -> Source:
     """Find what a user has named: a run directory, a reference network or an architecture file.
 
     `trial_id` chooses a trial of a run; None takes the best. Raises ConfigurationError where it is given for anything
-    else, MnasError where the run has no such complete trial, and what reading the file or the run raises.
+    else, Error where the run has no such complete trial, and what reading the file or the run raises.
     """
     path = Path(what)
     if path.is_dir():
@@ -97,11 +97,11 @@ def _complete_trial(run: Run, directory: Path, trial_id: int | None) -> Trial:
     if trial_id is None:
         best = run.store.best()
         if not best:
-            raise MnasError(f"{directory}: no trial is complete yet; `mnas show {directory}` says how they stand")
+            raise Error(f"{directory}: no trial is complete yet; `mnas show {directory}` says how they stand")
         return best[0]
     trial = run.store.trial(trial_id)
     if trial.state != "complete":
-        raise MnasError(f"{directory}: trial {trial_id} is {trial.state}; `mnas show {directory}` lists complete ones")
+        raise Error(f"{directory}: trial {trial_id} is {trial.state}; `mnas show {directory}` lists complete ones")
     return trial
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from mnas.errors import MnasError
+from mnas.errors import Error
 from mnas.files import write_atomically
 
 EPOCHS_FILE = "epochs.csv"
@@ -112,6 +112,6 @@ def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames is None or tuple(reader.fieldnames) != columns:
-            raise MnasError(f"{path}: its columns are not {', '.join(columns)}; move the file away and start again")
+            raise Error(f"{path}: its columns are not {', '.join(columns)}; move the file away and start again")
         # A machine that went down may have left half a row at the end.
         return [row for row in reader if None not in row.values()]

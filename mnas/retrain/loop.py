@@ -15,7 +15,7 @@ from mnas.training.sinking import SunkSteps
 from mnas.training.trainer import StepReport, Trainer
 
 
-class Observer(Protocol):
+class RetrainObserver(Protocol):
     """What is told while a training goes on."""
 
     def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
@@ -34,7 +34,7 @@ class Observer(Protocol):
 class Loop:
     """The rest of a training. `writer` is None in all processes but the first."""
 
-    def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: Observer) -> None:
+    def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: RetrainObserver) -> None:
         self._recipe, self._trainer, self._writer, self._observer = recipe, trainer, writer, observer
         self._take_steps = trainer.steps
 

@@ -13,7 +13,7 @@ from mnas.errors import DataError
 from mnas.evaluation.accuracy import Validator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
-from mnas.retrain.loop import Loop, Observer
+from mnas.retrain.loop import Loop, RetrainObserver
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.writer import Writer, trainer_state
@@ -39,7 +39,7 @@ class RetrainResult:
 
 
 def retrain(
-    architecture: ArchitectureFile, recipe: Recipe, directory: Path, observer: Observer, process: Process = ALONE
+    architecture: ArchitectureFile, recipe: Recipe, directory: Path, observer: RetrainObserver, process: Process = ALONE
 ) -> RetrainResult | None:
     """Train an architecture by a recipe, or go on with it; None in all processes but the first.
 

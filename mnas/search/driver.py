@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
-from mnas.errors import FAILED_CANDIDATE_REWARD, Failure, MnasError, TrialError
+from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, TrialError
 from mnas.reward import RewardSettings, reward
 from mnas.search.store import Outcome, Proposal, Told, Trial, TrialStore
 from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint
@@ -77,7 +77,7 @@ class Progress:
     best: Trial | None
 
 
-class Observer(Protocol):
+class SearchObserver(Protocol):
     """Is told what happens, to show it."""
 
     def trial_finished(self, trial: Trial) -> None:
@@ -87,7 +87,7 @@ class Observer(Protocol):
         """Show where the search stands; called after every step and every half second."""
 
 
-class SearchStoppedError(MnasError):
+class SearchStoppedError(Error):
     """The search gave up because what it runs on does not work; the same command goes on once that is mended."""
 
 
@@ -106,7 +106,7 @@ class Search:
         store: TrialStore,
         trainer: ChildTrainer,
         latency: LatencyMeter,
-        observer: Observer,
+        observer: SearchObserver,
     ) -> None:
         self._plan = plan
         self._space = space

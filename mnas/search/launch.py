@@ -11,10 +11,10 @@ from pathlib import Path
 from latency import ProcessPauser
 from mnas.data import load_search_data
 from mnas.documents.yaml_file import dump
-from mnas.errors import ConfigurationError, MnasError
+from mnas.errors import ConfigurationError, Error
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
-from mnas.search.driver import Observer, Plan, Search
+from mnas.search.driver import Plan, Search, SearchObserver
 from mnas.search.latency import open_latency_meter
 from mnas.search.run_directory import open_run
 from mnas.search.store import Trial
@@ -34,10 +34,10 @@ class SearchResult:
     failed: int
 
 
-def run_search(experiment: Experiment, directory: Path, observer: Observer) -> SearchResult:
+def run_search(experiment: Experiment, directory: Path, observer: SearchObserver) -> SearchResult:
     """Carry out a search in a run directory, or go on with the one that is there.
 
-    Raises MnasError whose message says what to do; whatever had been learnt by then is in the run directory.
+    Raises Error whose message says what to do; whatever had been learnt by then is in the run directory.
     """
     space = experiment.load_space()
     controller = experiment.create_controller(space)
@@ -78,7 +78,7 @@ def run_search(experiment: Experiment, directory: Path, observer: Observer) -> S
         counts = store.counts()
         best = next(iter(store.best()), None)
     if best is None:
-        raise MnasError(f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why")
+        raise Error(f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why")
     best_path = _write_best(directory, space.name, best, run.input_form)
     return SearchResult(best, run.input_form, best_path, counts["complete"], counts["failed"])
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from controllers import Controller, state_to_bytes
-from mnas.errors import MnasError
+from mnas.errors import Error
 from mnas.search.store import TrialStore
 
 
-class ReplayError(MnasError):
+class ReplayError(Error):
     """A controller that does not repeat what a run has recorded."""
 
 

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from mnas.errors import Failure, FailureKind, MnasError
+from mnas.errors import Error, Failure, FailureKind
 
 SCHEMA_VERSION = 1
 TrialState = Literal["proposed", "complete", "failed"]
@@ -55,7 +55,7 @@ CREATE TABLE controller_log (
 """
 
 
-class StoreError(MnasError):
+class StoreError(Error):
     """The run's database cannot be opened, read or written."""
 
 

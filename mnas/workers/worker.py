@@ -15,7 +15,7 @@ import psutil
 import ray
 
 from mnas.data import SearchData
-from mnas.errors import Failure, FailureKind, MnasError, OutOfMemoryError, TrainingDivergedError
+from mnas.errors import Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
 from mnas.experiment import Device
 from mnas.training.settings import TrainingSettings
 from mnas.workers.cores import bind_process, take_core
@@ -86,12 +86,12 @@ class ChildWorker:
                 device=self._device,
                 threads=self._threads,
             )
-        except MnasError as error:
+        except Error as error:
             return Reply(None, Failure(_failure_kind(error), str(error)), _resident_mb())
         return Reply(asdict(result), None, _resident_mb())
 
 
-def _failure_kind(error: MnasError) -> FailureKind:
+def _failure_kind(error: Error) -> FailureKind:
     if isinstance(error, TrainingDivergedError):
         return FailureKind.TRAINING_DIVERGED
     return FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.INTERNAL

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from search_space import (
     Architecture,
     ArchitectureFile,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from search_space import (
     ArchitectureFile,
     SpaceError,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.documents.yaml_file import parse
 from search_space import Architecture, SearchSpace, SpaceError, cost, fingerprint, lower, parse_block, reference
 

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from mnas.documents.check import DocumentError, convert
+from mnas.documents.check import convert
+from mnas.documents.errors import DocumentError
 
 
 class Schedule(Enum):

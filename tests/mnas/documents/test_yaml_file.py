@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.documents.yaml_file import dump, parse, read
 
 PLAIN = st.recursive(

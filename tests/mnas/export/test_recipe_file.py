@@ -4,7 +4,7 @@ import pytest
 
 from mnas.checkpoints.image_input import conventional_input
 from mnas.data import ImageFolderSettings
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.export.recipe_file import recipe_for, write_recipe
 from mnas.retrain.recipe import load_recipe

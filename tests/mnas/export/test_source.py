@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mnas.documents.check import DocumentError
-from mnas.errors import ConfigurationError, MnasError
+from mnas.documents.errors import DocumentError
+from mnas.errors import ConfigurationError, Error
 from mnas.export.source import find_source, lineage_input
 from mnas.search.store import StoreError
 from search_space import SpaceError, read_architecture, reference
@@ -35,7 +35,7 @@ def test_a_run_tells_the_images_that_it_searched_for(searched_run: Path) -> None
 
 
 def test_a_failed_trial_is_refused(searched_run: Path) -> None:
-    with pytest.raises(MnasError, match="trial 3 is failed"):
+    with pytest.raises(Error, match="trial 3 is failed"):
         find_source(str(searched_run), 3)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mnas.errors import MnasError
+from mnas.errors import Error
 from mnas.retrain.logs import EpochRow, StepRow, open_logs
 
 
@@ -62,7 +62,7 @@ def test_half_a_row_is_dropped(tmp_path: Path) -> None:
 
 def test_another_table_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "steps.csv").write_text("my,own,notes\n")
-    with pytest.raises(MnasError, match=r"steps\.csv: its columns are not step, epoch"), open_logs(tmp_path, step=0):
+    with pytest.raises(Error, match=r"steps\.csv: its columns are not step, epoch"), open_logs(tmp_path, step=0):
         pass
     assert (tmp_path / "steps.csv").read_text() == "my,own,notes\n"
 

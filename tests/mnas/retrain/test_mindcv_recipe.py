@@ -7,7 +7,7 @@ import pytest
 
 import experiments
 from mnas.data import ImageFolderSettings
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import load_recipe
 from mnas.training.settings import Cosine, DynamicLossScale, RmsProp

@@ -4,7 +4,7 @@ import pytest
 
 import experiments
 from mnas.data import DigitsSettings, ImageFolderSettings
-from mnas.documents.check import DocumentError
+from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.training.settings import TrainingSettings

@@ -1,0 +1,18 @@
+"""The root of all errors of mnas, and the errors of what a user gives. `mnas.errors` draws the whole tree."""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Base of every error that mnas raises on purpose; the message names the thing, the rule and the remedy."""
+
+
+class InputError(Error):
+    """Something that the user gave cannot be used; the command line exits with 2."""
+
+
+class DocumentError(InputError, ValueError):
+    """A document (a YAML file, a JSON record) cannot be read or breaks its schema.
+
+    The message gives the file, the key's path in it, what was found and what is allowed.
+    """
