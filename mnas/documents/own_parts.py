@@ -1,0 +1,42 @@
+"""Parts of a user's own that a document names as `package.module:Name`.
+
+Such a name runs code from the user's own machine, as `python -m package.module` does. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from mnas.documents.errors import DocumentError
+
+
+def is_own_part(name: str) -> bool:
+    """Return whether `name` has the form `package.module:Name`.
+
+    >>> is_own_part("my_search.data:load_photos"), is_own_part("ppo")
+    (True, False)
+    """
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def load_own_part(name: str) -> object:
+    """Return what `package.module:Name` names: a class or a function.
+
+    Raises:
+        DocumentError: the name has another form, the module cannot be imported, or it has no such attribute.
+    """
+    if not is_own_part(name):
+        raise DocumentError(f"{name!r} is not of the form package.module:Name")
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise DocumentError(
+            f"{name}: cannot import {module_name} ({type(error).__name__}: {error}); install it, or put its folder on "
+            "PYTHONPATH"
+        ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise DocumentError(f"{name}: {module_name} has no {attribute}") from error
