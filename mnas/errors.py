@@ -49,23 +49,23 @@ __all__ = [
 
 
 class ConfigurationError(InputError):
-    """An experiment, recipe or option that cannot be used as written."""
+    """An experiment, recipe or option cannot be used as written."""
 
 
 class DataError(InputError):
-    """Training data that is missing, empty, unreadable or of the wrong form."""
+    """Images are missing, empty, unreadable or of the wrong form."""
 
 
 class WeightsError(Error):
-    """Weights that do not fit the network they are given for."""
+    """Weights do not fit the network that they are given for."""
 
 
 class TrainingError(Error):
-    """A training run that failed; its subclasses say how."""
+    """A training failed; the subclasses say how."""
 
 
 class TrainingDivergedError(TrainingError):
-    """The loss became infinite or not a number at `step` (counted from 0)."""
+    """The loss became infinite or NaN at `step`, counted from 0."""
 
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(
@@ -75,19 +75,25 @@ class TrainingDivergedError(TrainingError):
         self.loss = loss
 
     def __reduce__(self) -> tuple[type[TrainingDivergedError], tuple[int, float]]:
-        # Ray sends errors between processes; the default would rebuild this one from its message alone.
+        # Ray sends errors between processes; by default this one would be rebuilt from its message alone.
         return type(self), (self.step, self.loss)
 
 
 class OutOfMemoryError(TrainingError):
-    """The device or the host had not enough memory for the network and batch."""
+    """The device or the host does not have enough memory for the network and batch."""
 
 
 FAILED_CANDIDATE_REWARD = 0.0
+"""What the controller is told of a network that cannot be trained or run: such a network classifies nothing."""
 
 
 class FailureKind(Enum):
-    """What went wrong; the value is what the store and the JSON output hold."""
+    """Why a trial failed; the value is what the store and the JSON output hold.
+
+    Some kinds blame the candidate: the network is at fault, and the controller is told `FAILED_CANDIDATE_REWARD`.
+    The other kinds say nothing about the network: the work is retried, and if that does not help the trial ends as
+    failed and the controller is told nothing.
+    """
 
     EXPORT = "export"
     TRAINING_DIVERGED = "training_diverged"
@@ -101,7 +107,7 @@ class FailureKind(Enum):
 
     @property
     def blames_candidate(self) -> bool:
-        """Whether the failure counts against the network."""
+        """Whether the network is at fault."""
         return self in _CANDIDATE_KINDS
 
 
@@ -118,15 +124,18 @@ _CANDIDATE_KINDS = frozenset(
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure of a trial: its kind and what was said."""
+    """Why one trial failed: the kind, and the message for people."""
 
     kind: FailureKind
     message: str
 
 
 class TrialError(Error):
-    """Raised by the parts of a trial; carries the failure that the trial ends with."""
+    """A part of a trial failed; the trial ends with `failure`. Own trainers and latency meters raise it, too."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
-        super().__init__(f"{kind.value}: {message}")
+        super().__init__(kind, message)  # both in `args`, so that the error survives a copy between processes
         self.failure = Failure(kind, message)
+
+    def __str__(self) -> str:
+        return f"{self.failure.kind.value}: {self.failure.message}"

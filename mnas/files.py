@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Files of a run: written whole, locked by one process, and recognised by their content."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ import numpy.typing as npt
 
 from mnas.errors import Error
 
+LOCK_FILE = "lock"
+
+
+class RunDirectoryError(Error):
+    """A run directory cannot be used as asked."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file: a reader, and the disk after a crash, has the old content or the whole new one.
+    """Replace a file, so that a crash at any moment leaves the old content or the new one.
 
-    One process at a time may write a path. Raises OSError where it cannot be written.
+    One process at a time may write a path.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.partial")
     try:
@@ -32,13 +41,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(directory)  # the new name, too, must survive a crash
+        os.fsync(directory)  # the new name must survive a crash, too
     finally:
         os.close(directory)
 
 
 def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
-    """SHA-256 (hex) over the parts, each with its length or type and shape, so that none run together."""
+    """Return the SHA-256 (hex) of the parts.
+
+    Each part counts with its length, or its type and shape, so that a part cannot run into the next one.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -51,26 +63,24 @@ def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
-LOCK_FILE = "lock"
-
-
-class RunDirectoryError(Error):
-    """A run directory that cannot be used as asked."""
-
-
 @contextmanager
 def locked_directory(directory: Path, work: str) -> Iterator[None]:
-    """Make a run directory where it is new, and hold its lock; `work` names who holds it, as in "mnas search".
+    """Create a run directory if it is new, and hold its lock.
 
-    Raises RunDirectoryError where the directory cannot be made or written, or another process works on it.
+    Args:
+        directory: the run directory.
+        work: the command that holds the lock, for the message to other processes: "mnas search".
+
+    Raises:
+        RunDirectoryError: the directory cannot be created or written, or another process holds the lock.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunDirectoryError(
-            f"{directory}: cannot make the run directory ({error.strerror}); choose another with --run-dir"
+            f"{directory}: cannot create the run directory ({error.strerror}); choose another with --run-dir"
         ) from error
-    # The lock belongs to the open file, so it goes with the process however that ends.
+    # The kernel releases the lock when the process ends, however it ends.
     try:
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:

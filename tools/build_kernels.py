@@ -21,9 +21,9 @@ from tools.c_compiler import check_compiler, compile_c
 TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 """haswell is AVX2 and FMA; glibc 2.17 is what MindSpore asks for."""
 
-# No -ffast-math: a loss that is not a number has to stay one.
+# No -ffast-math: a NaN loss must stay NaN.
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math")
-# Nobody reads errno; and the rows that are copied are so short that a call of memcpy takes longer than the copy.
+# Nothing reads errno; and the copied rows are so short that a call of memcpy takes longer than the copy.
 _CALLS = ("-fno-math-errno", "-fno-builtin-memcpy")
 _FORM = ("-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 
@@ -33,7 +33,11 @@ class BuildError(Error):
 
 
 def build(target: Path) -> None:
-    """Compile the library into `target`. Raises BuildError."""
+    """Compile the library into `target`.
+
+    Raises:
+        BuildError: the compiler is missing, or the sources do not compile.
+    """
     folder = LIBRARY.parents[1]
     sources = sorted(path.name for path in folder.glob("*.c"))
     try:
@@ -44,7 +48,7 @@ def build(target: Path) -> None:
 
 
 def main() -> int:
-    """Build, or check; the exit status is 1 where the library differs, 2 where it cannot be built."""
+    """Build or check; return 1 if the library differs, 2 if it cannot be built."""
     parser = argparse.ArgumentParser(prog="python -m tools.build_kernels", description="Compile the kernels.")
     parser.add_argument("--check", action="store_true", help="compare with the committed library, change nothing")
     arguments = parser.parse_args()

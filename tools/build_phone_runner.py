@@ -40,7 +40,7 @@ BIONIC_FUNCTIONS = {
     "libm": "floor fmod ldexp",
     "libdl": "dlerror dlopen dlsym",
 }
-"""All that the bionic variant takes from Android, by library; every Android since 6.0 (API 23) has these."""
+"""The functions that the bionic variant calls, by library; every Android since 6.0 (API 23) has them."""
 
 _FOLDER = Path(__file__).parents[1] / "latency" / "runner"
 _HEADER_FOLDER = "header/usr/include/onnxruntime"
@@ -52,20 +52,21 @@ _LINK = ("-pie", "-s", "-Wl,--build-id=none", "-Wl,-z,max-page-size=65536")
 
 
 def prebuilt(abi: str, variant: str) -> Path:
-    """The committed binary of a variant for an ABI."""
+    """Return the committed binary of a variant for an ABI."""
     return _FOLDER / "prebuilt" / abi / variant
 
 
 def build(folder: Path) -> None:
     """Build every variant for every ABI as `folder/ABI/VARIANT`.
 
-    Raises ToolError (`compiler_missing`, `build_failed`, or `runtime_unavailable` when the header cannot be had).
+    Raises:
+        ToolError: `compiler_missing`, `build_failed`, or `runtime_unavailable` if the header cannot be fetched.
     """
     check_compiler()
     [header_package] = debian_packages([HEADER_PACKAGE])
     for abi, architecture in ARCHITECTURES.items():
         with tempfile.TemporaryDirectory() as temporary:
-            # Compiled here, by relative names, so that no path of this machine gets into a binary.
+            # Relative names: no path of this machine gets into a binary.
             work = Path(temporary)
             for source in _FOLDER.glob("*.[ch]"):
                 shutil.copy(source, work)
@@ -78,7 +79,7 @@ def build(folder: Path) -> None:
 
 
 def differing(folder: Path) -> list[str]:
-    """Those binaries in a folder, as `ABI/VARIANT`, that are not, byte for byte, the committed ones."""
+    """Return the binaries in a folder, as `ABI/VARIANT`, that differ from the committed ones."""
     return [
         f"{abi}/{variant}"
         for abi in ARCHITECTURES
@@ -93,7 +94,7 @@ def _build_for_glibc(work: Path, target: str) -> None:
 
 
 def _build_for_bionic(work: Path, target: str) -> None:
-    """Compile with musl's headers, link to libraries that have the names of Android's and nothing in them."""
+    """Compile with musl's headers; link to empty libraries that have the names of Android's."""
     libraries = []
     for library, functions in BIONIC_FUNCTIONS.items():
         (work / f"{library}.c").write_text("".join(f"void {function}(void) {{}}\n" for function in functions.split()))
@@ -110,7 +111,7 @@ def _build_for_bionic(work: Path, target: str) -> None:
 
 
 def main() -> int:
-    """Build, or check; the exit status is 1 when a binary differs, 2 when it cannot be built."""
+    """Build or check; return 1 if a binary differs, 2 if it cannot be built."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.build_phone_runner", description="Build the on-phone runner."
     )

@@ -1,7 +1,7 @@
-"""The C compiler that our committed binaries are made with: one pinned version of PyPI's `ziglang`.
+"""The C compiler of the committed binaries: one pinned version of PyPI's `ziglang`.
 
-It brings the headers and libraries of all its targets, so what it makes is the same to the byte on every machine. Only
-who changes the C sources needs it.
+It brings the headers and libraries of all its targets, so its output is the same to the byte on every machine. You need
+it only to change the C sources.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ ZIGLANG_VERSION = "0.15.2"
 
 
 def check_compiler() -> None:
-    """Raise ToolError (`compiler_missing`) unless the pinned compiler is installed."""
+    """Check that the pinned compiler is installed.
+
+    Raises:
+        ToolError: `compiler_missing`.
+    """
     try:
         version = metadata.version("ziglang")
     except metadata.PackageNotFoundError:
@@ -28,15 +32,18 @@ def check_compiler() -> None:
     if version != ZIGLANG_VERSION:
         raise ToolError(
             "compiler_missing",
-            f"our binaries are compiled by ziglang {ZIGLANG_VERSION}, and ziglang is {version}; "
+            f"the committed binaries are compiled by ziglang {ZIGLANG_VERSION}, and ziglang is {version}; "
             f"pip install ziglang=={ZIGLANG_VERSION}",
         )
 
 
 def compile_c(arguments: Sequence[str], folder: Path) -> None:
-    """Run the compiler in `folder`, where relative names keep paths of this machine out of what it makes.
+    """Run the compiler in `folder`.
 
-    Raises ToolError (`build_failed`) with what it says.
+    Relative names in `arguments` keep the paths of this machine out of the output.
+
+    Raises:
+        ToolError: `build_failed`, with the compiler's messages.
     """
     with tempfile.TemporaryDirectory() as cache:
         done = subprocess.run(
