@@ -22,7 +22,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 setup: $(VENV)/.installed
 
 search: setup
-	$(BIN)/mnas search experiments/quickstart.yaml
+	$(BIN)/mnas search quickstart
 
 test: setup
 	$(BIN)/python -m pytest

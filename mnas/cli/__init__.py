@@ -18,7 +18,7 @@ accuracy x (latency / target)^w drives the search.
 """
 _EPILOG = """\
 A first search, on the digits that come with mnas:
-  mnas search experiments/quickstart.yaml
+  mnas search quickstart
   mnas show runs/quickstart
   mnas best runs/quickstart
 

@@ -12,7 +12,7 @@ that of an architecture.yaml. Without --checkpoint its weights are initial ones,
 """
 _EPILOG = """\
 examples:
-  mnas export runs/cifar10 --recipe experiments/recipes/cifar10.yaml --out export/found
+  mnas export runs/cifar10 --recipe cifar10 --out export/found
   mnas export runs/cifar10 --trial 12 --checkpoint retrained/best.safetensors --out export/final
   mnas export mnasnet-a1 --width 0.75 --out export/a1-075
   mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt --out export/mindcv-075
@@ -47,9 +47,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--recipe",
-        metavar="RECIPE.yaml",
-        type=Path,
-        help="also write this recipe of `mnas retrain` (or of MindCV), made to fit the network",
+        metavar="RECIPE",
+        help="also write this recipe, made to fit the network: a bundled name, or a YAML file of mnas or MindCV",
     )
     parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")
     parser.add_argument("--force", action="store_true", help="replace the folder, if an export has written it")
@@ -59,6 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from mnas.bundled_files import find_recipe
     from mnas.cli.errors import DONE
     from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.cli.output import print_json
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     subject = subject_of(find_source(arguments.what, arguments.trial), adaptation, arguments.checkpoint)
     form = subject.checkpoint.input
-    recipe = None if arguments.recipe is None else recipe_for(arguments.recipe, form)
+    recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form)
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
     prepare_mindspore()
     terminate_as_interrupt()

@@ -18,8 +18,8 @@ last checkpoint, whatever stopped it. Standard output gets the accuracy of the t
 """
 _EPILOG = """\
 examples:
-  mnas retrain runs/cifar10/best.yaml --recipe experiments/recipes/cifar10.yaml --data data/cifar10
-  mnas retrain mnasnet-b1 --width 0.75 --recipe experiments/recipes/mnasnet_paper.yaml --data /data/imagenet --cards 8
+  mnas retrain runs/cifar10/best.yaml --recipe cifar10 --data data/cifar10
+  mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --data /data/imagenet --cards 8
   msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
 """
 
@@ -40,7 +40,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a reference (mnasnet-a1, ...) or an architecture.yaml (default: what the recipe names)",
     )
     parser.add_argument("--width", type=float, default=1.0, help="multiply every width of ARCH but the head's")
-    parser.add_argument("--recipe", type=Path, required=True, help="how to train: a recipe of mnas or a file of MindCV")
+    parser.add_argument(
+        "--recipe",
+        required=True,
+        help="how to train: name of a bundled recipe, or a YAML file of mnas or MindCV",
+    )
     parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
     parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
     parser.add_argument("--cards", type=_positive, default=1, help="devices of this machine to train on (default: 1)")
@@ -50,16 +54,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from mnas.bundled_files import find_recipe
     from mnas.cli.errors import DONE, INTERRUPTED
     from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.retrain.recipe import load_recipe
     from search_space import find_architecture_file
 
-    recipe = load_recipe(arguments.recipe)
+    recipe_path = find_recipe(arguments.recipe)
+    recipe = load_recipe(recipe_path)
     if arguments.data is not None:
         recipe = recipe.with_data_directory(arguments.data)
     name, width = _what_to_train(arguments, recipe)
-    directory = arguments.run_dir or Path("runs") / _run_name(name, width, arguments.recipe)
+    directory = arguments.run_dir or Path("runs") / _run_name(name, width, recipe_path)
     file = find_architecture_file(name)
     architecture = replace(file, architecture=file.architecture.scaled(width))
     terminate_as_interrupt()

@@ -16,7 +16,7 @@ directory resumes where it stopped, whatever stopped it. Standard output gets th
 """
 _EPILOG = """\
 examples:
-  mnas search experiments/quickstart.yaml
+  mnas search quickstart
   mnas search my_search.yaml --run-dir runs/second-try
 """
 
@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT.yaml", type=Path, help="what to search for, and how")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="name of a bundled experiment, or a YAML file")
     parser.add_argument("--run-dir", type=Path, help="where the run is kept (default: runs/ and the experiment's name)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
@@ -38,12 +38,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from mnas.bundled_files import find_experiment
     from mnas.cli.errors import DONE, INTERRUPTED
     from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.experiment import load_experiment
 
-    experiment = load_experiment(arguments.experiment)
-    directory = arguments.run_dir or Path("runs") / arguments.experiment.stem
+    path = find_experiment(arguments.experiment)
+    experiment = load_experiment(path)
+    directory = arguments.run_dir or Path("runs") / path.stem
 
     # Only now: Ray takes its time to load, and a mistake in the experiment should be told at once.
     from mnas.cli.progress import search_progress

@@ -3,13 +3,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import experiments
 from latency.android.profile import Device, PhoneProfile, write_profile
+from mnas.bundled_files import experiment_names, find_experiment
 from mnas.errors import ConfigurationError
 from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
-
-FOLDER = Path(experiments.__file__).parent
-EXPERIMENTS = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.fixture
@@ -21,14 +18,14 @@ def my_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("my_phone")
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_every_experiment_that_we_ship_is_valid(path: Path) -> None:
-    experiment = load_experiment(path)
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_that_we_ship_is_valid(name: str) -> None:
+    experiment = load_experiment(find_experiment(name))
     assert experiment.create_controller(experiment.load_space()).ask(1)
 
 
 def quickstart() -> Experiment:
-    return load_experiment(FOLDER / "quickstart.yaml")
+    return load_experiment(find_experiment("quickstart"))
 
 
 def test_an_experiment_survives_the_store() -> None:
@@ -99,6 +96,6 @@ def test_other_phones_have_a_say_only_where_the_worst_decides() -> None:
 
 
 def test_the_papers_protocol_is_the_papers() -> None:
-    paper = load_experiment(FOLDER / "imagenet_ascend.yaml")
+    paper = load_experiment(find_experiment("imagenet_ascend"))
     assert (paper.search.trials, paper.training.epochs, paper.data.reward_images) == (8000, 5, 50_000)
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import experiments
+from mnas.bundled_files import find_recipe
 from mnas.data import ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
@@ -63,7 +63,7 @@ def write(folder: Path, **changes: object) -> Path:
 
 def test_the_published_file_is_our_recipe_with_hidden_defaults_written_out(tmp_path: Path) -> None:
     theirs = load_recipe(write(tmp_path))
-    ours = load_recipe(Path(experiments.__path__[0]) / "recipes" / "mnasnet_0.75_ascend.yaml")
+    ours = load_recipe(find_recipe("mnasnet_0.75_ascend"))
     assert theirs.training == ours.training
     assert isinstance(theirs.data, ImageFolderSettings)
     assert theirs.data.normalize.mean == pytest.approx(ours.data.normalize.mean)

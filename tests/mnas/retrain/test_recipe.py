@@ -2,23 +2,21 @@ from pathlib import Path
 
 import pytest
 
-import experiments
+from mnas.bundled_files import find_recipe, recipe_names
 from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.training.settings import TrainingSettings
 
-RECIPES = sorted((Path(experiments.__path__[0]) / "recipes").glob("*.yaml"))
 
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_the_recipes_that_come_with_mnas_are_valid(path: Path) -> None:
-    assert load_recipe(path).training.epochs >= 10
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_recipes_that_come_with_mnas_are_valid(name: str) -> None:
+    assert load_recipe(find_recipe(name)).training.epochs >= 10
 
 
 def test_the_recipe_of_mindcv_takes_the_published_number_of_steps() -> None:
-    recipe = load_recipe(Path(experiments.__path__[0]) / "recipes" / "mnasnet_0.75_ascend.yaml")
+    recipe = load_recipe(find_recipe("mnasnet_0.75_ascend"))
     steps_per_epoch = 1_281_167 // recipe.training.batch_size
     assert (steps_per_epoch, steps_per_epoch * recipe.training.epochs) == (625, 218_750)
 

@@ -5,20 +5,18 @@ ramp, in float64 and by hand; so the network is small.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import experiments
+from mnas.bundled_files import find_recipe
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.retrain.recipe import load_recipe
 from mnas.training.schedules import ema_decay, learning_rates
 
 Array = NDArray[np.float64]
-RECIPES = Path(experiments.__path__[0]) / "recipes"
 IMAGES, INPUTS, HIDDEN, CLASSES, STEPS = 16, 6, 5, 4, 10
 GENERATOR = np.random.default_rng(0)
 START: dict[str, Array] = {
@@ -119,19 +117,19 @@ def small_network() -> Any:
 
 
 @pytest.mark.parametrize("first_step", [0, 3120], ids=["from the start", "at the peak"])
-@pytest.mark.parametrize("name", ["mnasnet_0.75_ascend.yaml", "mnasnet_paper.yaml"])
+@pytest.mark.parametrize("name", ["mnasnet_0.75_ascend", "mnasnet_paper.yaml"])
 def test_ten_steps_of_a_recipe_are_those_of_its_statement(name: str, first_step: int) -> None:
     prepare_mindspore()
     from mindspore import Tensor
 
     from mnas.training.step import TrainingStep
 
-    settings = load_recipe(RECIPES / name).training
+    settings = load_recipe(find_recipe(name)).training
     rates = learning_rates(settings, 625)
     network = small_network()
     step = TrainingStep(network, CLASSES, settings)
-    reference = Reference(decay_norms=name == "mnasnet_0.75_ascend.yaml")
-    scale = 256.0 if name == "mnasnet_0.75_ascend.yaml" else 1.0
+    reference = Reference(decay_norms=name == "mnasnet_0.75_ascend")
+    scale = 256.0 if name == "mnasnet_0.75_ascend" else 1.0
     for index, ((inputs, labels), mask) in enumerate(zip(BATCHES, MASKS, strict=True)):
         position = first_step + index
         numbers = [rates[position], np.float32(scale), np.float32(ema_decay(settings.ema, position))]

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import experiments
+from mnas.bundled_files import find_experiment
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.experiment import Experiment, load_experiment
 from mnas.files import RunDirectoryError
@@ -18,7 +18,7 @@ def data() -> SearchData:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return load_experiment(Path(experiments.__file__).parent / "quickstart.yaml")
+    return load_experiment(find_experiment("quickstart"))
 
 
 def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:

@@ -1,12 +1,11 @@
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import experiments
+from mnas.bundled_files import find_recipe
 from mnas.errors import TrainingError
 from mnas.retrain.recipe import load_recipe
 from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
@@ -20,8 +19,6 @@ from mnas.training.settings import (
     Staircase,
     TrainingSettings,
 )
-
-RECIPES = Path(experiments.__path__[0]) / "recipes"
 
 
 def rates(schedule: Schedule, *, epochs: int = 10, steps_per_epoch: int = 4) -> list[float]:
@@ -43,7 +40,7 @@ def test_a_warm_up_from_zero_has_its_first_step_at_zero() -> None:
 
 
 def test_every_step_of_the_recipe_of_mindcv_has_the_rate_of_its_formula() -> None:
-    recipe = load_recipe(RECIPES / "mnasnet_0.75_ascend.yaml")
+    recipe = load_recipe(find_recipe("mnasnet_0.75_ascend"))
     found = learning_rates(recipe.training, 625)
     warmup = [0.016 * step / 3125 for step in range(3125)]
     cosine = [1e-10 + (0.016 - 1e-10) / 2 * (1 + math.cos(math.pi * step / 215_625)) for step in range(215_625)]

@@ -1,1 +1,0 @@
-"""Searches, recipes and phones to copy and edit; `benchmarks/` holds the scripts behind published numbers."""

@@ -1,0 +1,78 @@
+"""The experiments and recipes that come with mnas, by name.
+
+A wheel holds them in `mnas/bundled`. They are the YAML files of the repository's `experiments/` folder: setup.py maps
+that folder when a wheel is built. A checkout and an editable install use the folder itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnas.documents.names import is_path, unknown_name
+from mnas.errors import ConfigurationError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def experiment_names() -> list[str]:
+    """Return the names of the bundled experiments, sorted.
+
+    >>> experiment_names()
+    ['cifar10', 'imagenet_ascend', 'phone_quickstart', 'quickstart']
+    """
+    return _names(_experiments_folder())
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the bundled recipes, sorted.
+
+    >>> recipe_names()
+    ['cifar10', 'mnasnet_0.75_ascend', 'mnasnet_paper']
+    """
+    return _names(_recipes_folder())
+
+
+def find_experiment(name_or_path: str | Path) -> Path:
+    """Return the path of an experiment.
+
+    Args:
+        name_or_path: The name of a bundled experiment, or the path of a YAML file, which need not exist.
+
+    Raises:
+        ConfigurationError: No bundled experiment has this name.
+    """
+    return _find(name_or_path, "experiment", _experiments_folder())
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """Return the path of a recipe.
+
+    Args:
+        name_or_path: The name of a bundled recipe, or the path of a YAML file, which need not exist.
+
+    Raises:
+        ConfigurationError: No bundled recipe has this name.
+    """
+    return _find(name_or_path, "recipe", _recipes_folder())
+
+
+def _experiments_folder() -> Path:
+    installed = _PACKAGE / "bundled"
+    return installed if installed.is_dir() else _PACKAGE.parent / "experiments"
+
+
+def _recipes_folder() -> Path:
+    return _experiments_folder() / "recipes"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _find(name_or_path: str | Path, kind: str, folder: Path) -> Path:
+    if is_path(name_or_path):
+        return Path(name_or_path)
+    names = _names(folder)
+    if name_or_path not in names:
+        raise ConfigurationError(unknown_name(kind, str(name_or_path), names))
+    return folder / f"{name_or_path}.yaml"
