@@ -1,4 +1,4 @@
-"""The two kinds of NumPy arrays that learning strategies compute with."""
+"""The two types of NumPy arrays that strategies compute with."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from controllers.controller import Architecture, State
+from controllers.controller import Decisions, State
 from controllers.history import History
 from controllers.neighbourhood import neighbours
 from controllers.normal_scores import normal_scores
@@ -14,19 +14,19 @@ from controllers.results import Result, read_results, results_entries
 from controllers.surrogate import Surrogate, expected_improvement
 
 MEMORY_SIZE = 100
-"""As many of the best and as many of the latest results are remembered: a bound on the surrogate's cost."""
+"""Number of the best and number of the latest results that are kept: a bound on the surrogate's cost."""
 _MIN_RESULTS = 10
-"""Fewer results say too little to fit a surrogate to."""
+"""The surrogate is not fitted to fewer results."""
 
 _CONVERGED_SHARE = 0.9
-"""Of the neighbours of the best architecture, all of which have been proposed: some results may never come."""
+"""Share of the best proposal's neighbours that must be told; all are proposed, but some results may never come."""
 
 
 class Climb:
     """A climb from neighbour to neighbour, steered by a surrogate of the rewards.
 
     Attributes:
-        best: the best results, best first; each architecture once. Among equals the earlier one leads.
+        best: the best results, best first, each proposal once. Of equal results the earlier one comes first.
         latest: the latest results, oldest first.
     """
 
@@ -38,42 +38,42 @@ class Climb:
     def add(self, result: Result) -> None:
         """Remember a result."""
         self.latest = [*self.latest, result][-MEMORY_SIZE:]
-        rivals = [result]
+        members = [result]
         for other in self.best:
-            if other.architecture != result.architecture:
-                rivals.append(other)
+            if other.decisions != result.decisions:
+                members.append(other)
             elif other.reward >= result.reward:
                 return
-        rivals.sort(key=lambda member: (-member.reward, member is result))
-        self.best = rivals[:MEMORY_SIZE]
+        members.sort(key=lambda member: (-member.reward, member is result))
+        self.best = members[:MEMORY_SIZE]
 
-    def propose(self, history: History, outstanding: Collection[Architecture]) -> tuple[Architecture | None, bool]:
-        """Return the most promising neighbour of the best architecture, and whether the climb has converged.
+    def propose(self, history: History, pending: Collection[Decisions]) -> tuple[Decisions | None, bool]:
+        """Return the most promising neighbour of the best proposal.
 
-        The best architecture is the one with the highest smoothed score, so that a lucky evaluation does not
-        hold the climb. Of its neighbours that have been neither proposed nor told, the one with the highest
-        expected improvement over it is returned (Jones et al., 1998, equation 15). Where none is left, but too
-        few have been told, the next best architecture takes its place: no proposal waits for results.
+        The best proposal is the one with the highest smoothed score, so that one lucky evaluation does not hold
+        the climb. Of its neighbours that have been neither proposed nor told, the one with the highest expected
+        improvement over it is returned (Jones et al., 1998, equation 15). If none is left, but too few have been
+        told, the next best proposal is used instead: no proposal waits for results.
 
-        Proposals that are out count as if their results were what the surrogate predicts (the kriging believer
-        of Ginsbourger et al., 2010). So many workers at a time do not only try the neighbours of what is known,
-        but also take the steps after the next one.
+        Pending proposals count as if their results were what the surrogate predicts (the kriging believer of
+        Ginsbourger et al., 2010). So with many workers the climb does not only try the neighbours of what is
+        known, it also takes the steps after the next one.
 
         Args:
-            history: all architectures proposed or told.
-            outstanding: those proposed and not yet told.
+            history: everything proposed or told.
+            pending: what was proposed and is not yet told.
 
         Returns:
-            The neighbour, None as long as there are few results; and whether the climb has converged, in which
-            case the neighbour is None, too.
+            The neighbour, or None if there are too few results or the climb has converged; and whether the climb
+            has converged.
         """
         if len(self.latest) < _MIN_RESULTS:
             return None, False
         results = list(dict.fromkeys(self.best + self.latest))
         scores = normal_scores(np.array([result.reward for result in results]))
-        known = [result.architecture for result in results]
+        known = [result.decisions for result in results]
         surrogate = Surrogate(np.array(known), scores)
-        believed = list(outstanding)[-MEMORY_SIZE:]
+        believed = list(pending)[-MEMORY_SIZE:]
         if believed:
             means, _ = surrogate.predict(np.array(believed))
             known += believed
@@ -85,7 +85,7 @@ class Climb:
                 means, deviations = surrogate.predict(np.array(unseen))
                 promise = expected_improvement(means - surrogate.known_means.max(), deviations)
                 return unseen[int(promise.argmax())], False
-            told = sum(neighbour not in outstanding for neighbour in around)
+            told = sum(neighbour not in pending for neighbour in around)
             if rank == 0 and position < len(results) and told >= _CONVERGED_SHARE * len(around):
                 return None, True
         return None, False
@@ -102,7 +102,7 @@ def read_climb(state: Mapping[str, State], decision_sizes: tuple[int, ...]) -> C
     """Return the climb whose `entries` are in the state.
 
     Raises:
-        ControllerError: if they are missing or damaged.
+        ControllerError: they are missing or damaged.
     """
     climb = Climb(decision_sizes)
     climb.best = read_results(state, "best", decision_sizes)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mnas.documents.errors import InputError
 
-Architecture: TypeAlias = tuple[int, ...]
-"""One index per decision: entry d is in [0, decision_sizes[d])."""
+Decisions: TypeAlias = tuple[int, ...]
+"""One proposal: one index per decision; entry d is in [0, decision_sizes[d])."""
 
 State: TypeAlias = "NDArray[Any] | bool | int | float | str"
 """One value of a controller's state; arrays hold numbers and have at least one dimension."""
@@ -26,32 +26,33 @@ class ControllerError(InputError, ValueError):
 
 
 class Controller(Protocol):
-    """Proposes architectures and learns from their rewards.
+    """Proposes decisions and learns from their rewards.
 
     A controller knows only how many choices each decision has. All its randomness comes from its seed: the
     same sequence of calls gives the same proposals.
     """
 
-    def ask(self, count: int) -> list[Architecture]:
-        """Return up to `count` new proposals, fewer (finally none) once a small space is used up.
+    def ask(self, count: int) -> list[Decisions]:
+        """Return up to `count` new proposals.
 
-        Proposals may be outstanding, that is asked for and not yet told, in any number.
+        There are fewer, and finally none, when a small space is used up. A proposal is pending from here until
+        its result is told; any number may be pending at a time.
 
         Raises:
-            ControllerError: if `count` is not an integer >= 0.
+            ControllerError: `count` is not an integer >= 0.
         """
         ...
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
-        """Learn that `architectures[i]` earned `rewards[i]`; higher is better.
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        """Learn that `proposals[i]` earned `rewards[i]`; higher is better.
 
-        Results may come one by one or many at once, in any order, late, or never. Architectures that were
-        not proposed here are welcome too (a warm start) and will not be proposed by a strategy whose
-        proposals are distinct.
+        Results may come one by one or many at once, in any order, late, or never. Decisions that were not
+        proposed here are accepted too (a warm start). A strategy whose proposals are distinct does not propose
+        them afterwards.
 
         Raises:
-            ControllerError: if the lengths differ, an architecture does not fit the decisions, or a reward is
-                not a finite number. The controller is then unchanged.
+            ControllerError: the lengths differ, a proposal does not fit the decisions, or a reward is not a
+                finite number. The controller is then unchanged.
         """
         ...
 
@@ -60,10 +61,10 @@ class Controller(Protocol):
         ...
 
     def restore(self, state: dict[str, State]) -> None:
-        """Continue exactly, bit for bit, from where `state` was taken, outstanding proposals included.
+        """Continue from `state` exactly, bit for bit, pending proposals included.
 
         Raises:
-            ControllerError: if the state belongs to another strategy, other decisions or other
+            ControllerError: the state belongs to another strategy, other decisions or other
                 hyper-parameters, or is damaged. The controller is then unchanged.
         """
         ...
@@ -73,7 +74,7 @@ def check_decision_sizes(decision_sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes as a tuple of ints.
 
     Raises:
-        ControllerError: if there is no decision, or a size is not an integer >= 1.
+        ControllerError: there is no decision, or a size is not an integer >= 1.
     """
     sizes = tuple(decision_sizes)
     if not sizes:
@@ -90,7 +91,7 @@ def check_seed(seed: int) -> int:
     """Return the seed as an int.
 
     Raises:
-        ControllerError: if it is not an integer >= 0.
+        ControllerError: it is not an integer >= 0.
     """
     if not _is_integer(seed) or seed < 0:
         raise ControllerError(f"seed is {seed!r}; it must be an integer >= 0")
@@ -98,10 +99,10 @@ def check_seed(seed: int) -> int:
 
 
 def check_count(count: int) -> int:
-    """Return the number of proposals asked for as an int.
+    """Return the number of proposals that `ask` was called with as an int.
 
     Raises:
-        ControllerError: if it is not an integer >= 0.
+        ControllerError: it is not an integer >= 0.
     """
     if not _is_integer(count) or count < 0:
         raise ControllerError(f"ask was given the count {count!r}; it must be an integer >= 0")
@@ -109,50 +110,48 @@ def check_count(count: int) -> int:
 
 
 def check_results(
-    decision_sizes: tuple[int, ...], architectures: Sequence[Architecture], rewards: Sequence[float]
-) -> list[tuple[Architecture, float]]:
-    """Return what `tell` was given as pairs of plain Python numbers.
+    decision_sizes: tuple[int, ...], proposals: Sequence[Decisions], rewards: Sequence[float]
+) -> list[tuple[Decisions, float]]:
+    """Return what `tell` was called with as pairs of plain Python numbers.
 
     Raises:
-        ControllerError: if the lengths differ, an architecture does not fit the decisions, or a reward is not
-            a finite number of at most `MAX_REWARD_MAGNITUDE`.
+        ControllerError: the lengths differ, a proposal does not fit the decisions, or a reward is not a finite
+            number of at most `MAX_REWARD_MAGNITUDE`.
     """
-    if len(architectures) != len(rewards):
+    if len(proposals) != len(rewards):
         raise ControllerError(
-            f"tell was given {len(architectures)} architectures and {len(rewards)} rewards; "
-            "give one reward for each architecture"
+            f"tell was given {len(proposals)} proposals and {len(rewards)} rewards; give one reward for each proposal"
         )
     return [
-        (_check_architecture(decision_sizes, architecture), _check_reward(architecture, reward))
-        for architecture, reward in zip(architectures, rewards, strict=True)
+        (_check_decisions(decision_sizes, decisions), _check_reward(decisions, reward))
+        for decisions, reward in zip(proposals, rewards, strict=True)
     ]
 
 
-def _check_architecture(decision_sizes: tuple[int, ...], architecture: Architecture) -> Architecture:
-    if len(architecture) != len(decision_sizes):
+def _check_decisions(decision_sizes: tuple[int, ...], decisions: Decisions) -> Decisions:
+    if len(decisions) != len(decision_sizes):
         raise ControllerError(
-            f"architecture {architecture!r} has {len(architecture)} indices; "
-            f"this controller has {len(decision_sizes)} decisions"
+            f"proposal {decisions!r} has {len(decisions)} indices; this controller has {len(decision_sizes)} decisions"
         )
-    for position, (index, size) in enumerate(zip(architecture, decision_sizes, strict=True)):
+    for position, (index, size) in enumerate(zip(decisions, decision_sizes, strict=True)):
         if not _is_integer(index) or not 0 <= index < size:
             raise ControllerError(
-                f"architecture {architecture!r} has {index!r} at decision {position}; "
+                f"proposal {decisions!r} has {index!r} at decision {position}; "
                 f"it must be an integer from 0 to {size - 1}"
             )
-    return tuple(int(index) for index in architecture)
+    return tuple(int(index) for index in decisions)
 
 
-def _check_reward(architecture: Architecture, reward: object) -> float:
+def _check_reward(decisions: Decisions, reward: object) -> float:
     if not isinstance(reward, bool) and isinstance(reward, numbers.Real):
         with contextlib.suppress(OverflowError):  # An integer beyond all floats.
             value = float(reward)
             if abs(value) <= MAX_REWARD_MAGNITUDE:  # False for NaN.
                 return value
     raise ControllerError(
-        f"the reward of architecture {architecture!r} is {reward!r}; it must be a finite number from "
+        f"the reward of proposal {decisions!r} is {reward!r}; it must be a finite number from "
         f"{-MAX_REWARD_MAGNITUDE:g} to {MAX_REWARD_MAGNITUDE:g}. "
-        "Leave a failed trial out, or tell the reward that failures shall have"
+        "Leave a failed trial out, or tell a reward that you choose for failures"
     )
 
 

@@ -1,4 +1,4 @@
-"""The architectures that a controller must not propose again."""
+"""The proposals that a controller must not make again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.controller import Architecture, State
-from controllers.state import index_type, read_architectures
+from controllers.controller import Decisions, State
+from controllers.state import index_type, read_decisions
 
 
 class History:
-    """A set of architectures that can draw uniformly from its complement.
+    """A set of proposals that can draw uniformly from those that are not in it.
 
-    Architectures are numbered in lexicographic order. The sorted numbers of the members make membership and
-    the r-th non-member a binary search, so that drawing never depends on luck, however few are left.
+    Proposals are numbered in lexicographic order, and the members' numbers are kept sorted. So membership and
+    the r-th non-member are one binary search each, and drawing is as fast when few are left.
+
+    Attributes:
+        unseen_count: number of proposals that are not members.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...]) -> None:
@@ -30,52 +33,52 @@ class History:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __contains__(self, architecture: Architecture) -> bool:
-        number = self._number(architecture)
+    def __contains__(self, decisions: Decisions) -> bool:
+        number = self._number(decisions)
         position = bisect.bisect_left(self._numbers, number)
         return position < len(self._numbers) and self._numbers[position] == number
 
-    def add(self, architecture: Architecture) -> bool:
+    def add(self, decisions: Decisions) -> bool:
         """Add a member; return whether it is new."""
-        number = self._number(architecture)
+        number = self._number(decisions)
         position = bisect.bisect_left(self._numbers, number)
         if position < len(self._numbers) and self._numbers[position] == number:
             return False
         count = len(self._numbers)
         if count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
-        self._rows[count] = architecture
+        self._rows[count] = decisions
         self._numbers.insert(position, number)
         self.unseen_count -= 1
         return True
 
-    def draw_unseen(self, generator: np.random.Generator) -> Architecture:
-        """Return a non-member, each with the same probability; it is not added.
+    def draw_unseen(self, generator: np.random.Generator) -> Decisions:
+        """Return a random non-member, each with the same probability, without adding it.
 
         Raises:
-            IndexError: if `unseen_count` is 0.
+            IndexError: `unseen_count` is 0.
         """
         if not self.unseen_count:
-            raise IndexError("every architecture of the space is in the history")
+            raise IndexError("every proposal of the space is in the history")
         rank = _random_below(self.unseen_count, generator)
-        # numbers[i] - i non-members precede member i, so the wanted one follows all members for which that is
-        # at most its rank.
+        # numbers[i] - i non-members come before member i, so the wanted one comes after every member for which
+        # that is at most its rank.
         members_before = bisect.bisect_right(
             range(len(self._numbers)), rank, key=lambda position: self._numbers[position] - position
         )
-        return self._architecture(rank + members_before)
+        return self._decisions(rank + members_before)
 
     def rows(self) -> NDArray[Any]:
-        """Return a copy of the members in the order of their arrival, of shape (members, decisions)."""
+        """Return a copy of the members in the order of their addition, shape (members, decisions)."""
         return self._rows[: len(self._numbers)].copy()
 
-    def _number(self, architecture: Architecture) -> int:
+    def _number(self, decisions: Decisions) -> int:
         number = 0
-        for index, size in zip(architecture, self._sizes, strict=True):
+        for index, size in zip(decisions, self._sizes, strict=True):
             number = number * size + index
         return number
 
-    def _architecture(self, number: int) -> Architecture:
+    def _decisions(self, number: int) -> Decisions:
         indices = []
         for size in reversed(self._sizes):
             number, index = divmod(number, size)
@@ -87,11 +90,11 @@ def read_history(state: Mapping[str, State], key: str, decision_sizes: tuple[int
     """Return the history whose `rows` are stored under `key`.
 
     Raises:
-        ControllerError: if they are missing or damaged.
+        ControllerError: they are missing or damaged.
     """
     history = History(decision_sizes)
-    for architecture in read_architectures(state, key, decision_sizes):
-        history.add(architecture)
+    for decisions in read_decisions(state, key, decision_sizes):
+        history.add(decisions)
     return history
 
 

@@ -1,7 +1,7 @@
 """Hyper-parameters: documented, bounded fields of frozen dataclasses.
 
-A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default; `build`
-makes the dataclass from what a user wrote, `describe` lists the fields for people.
+A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default. `build`
+checks what a user wrote and makes the dataclass; `describe` lists the fields for people.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Hyperparameters = TypeVar("Hyperparameters")
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameter:
-    """One hyper-parameter as people read it."""
+    """The description of one hyper-parameter."""
 
     name: str
     default: bool | int | float | str
@@ -53,7 +53,7 @@ def switch(default: bool, doc: str) -> bool:
 
 
 def choice(default: str, doc: str, *, options: tuple[str, ...]) -> str:
-    """Declare a field that is one of some words."""
+    """Declare a field that is one of `options`."""
     field: str = dataclasses.field(
         default=default, metadata={"doc": doc, "allowed": " or ".join(options), "options": options}
     )
@@ -65,10 +65,14 @@ def build(
 ) -> Hyperparameters:
     """Return the hyper-parameters of `cls` with `values` in place of defaults.
 
-    `also_allowed` are names that the strategy accepts beside the fields, for the error message.
+    Args:
+        strategy: name of the strategy, for error messages.
+        cls: dataclass of the hyper-parameters.
+        values: hyper-parameters by name.
+        also_allowed: other names that the strategy accepts, for error messages.
 
     Raises:
-        ControllerError: if a name is unknown, or a value has the wrong type or is out of range.
+        ControllerError: a name is unknown, or a value has the wrong type or is out of range.
     """
     fields = {field.name: field for field in _fields(cls)}
     for name in values:
@@ -82,7 +86,7 @@ def build(
 
 
 def describe(cls: type[Any]) -> tuple[Hyperparameter, ...]:
-    """Return the hyper-parameters that a dataclass declares."""
+    """Return the descriptions of the hyper-parameters that a dataclass declares."""
     described = []
     for field in _fields(cls):
         default: Any = field.default

@@ -1,4 +1,4 @@
-"""Local search: climb from neighbour to better neighbour until there is none, then start again elsewhere."""
+"""Local search: climb from neighbour to better neighbour; at a local optimum, start again elsewhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import Architecture, ControllerError, State, check_count, check_results
+from controllers.controller import ControllerError, Decisions, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import choice
 from controllers.neighbourhood import shuffled_neighbours
 from controllers.results import Result, read_results, results_entries
 from controllers.state import (
-    architectures_entry,
     check_identity,
+    decisions_entry,
     generator_entry,
     identity_entries,
-    read_architectures,
+    read_decisions,
     read_generator,
 )
 
@@ -29,7 +29,7 @@ class LocalSearchHyperparameters:
 
     improvement: str = choice(
         "first",
-        "climb to the first better neighbour, or to the best one when all of them are proposed",
+        "climb to the first better neighbour, or to the best one once all of them are proposed",
         options=("first", "best"),
     )
 
@@ -37,13 +37,13 @@ class LocalSearchHyperparameters:
 class LocalSearch:
     """Local search with random restarts (White et al., 2021, section 4).
 
-    The neighbours of the incumbent are proposed in random order, but for those proposed or told before. A
-    better one takes the incumbent's place. When there is none, the incumbent is a local optimum, and an unseen
-    architecture drawn uniformly starts the next climb.
+    The incumbent is what the search climbs from. Its neighbours are proposed in random order, without those
+    proposed or told before. A better one replaces the incumbent. If there is none, the incumbent is a local
+    optimum, and a proposal drawn uniformly from the unseen ones starts the next climb.
 
-    No proposal waits for results that are out: once all neighbours are proposed, the search goes on with what
-    has been told. A late neighbour that is better than the incumbent it belongs to, and than the present one,
-    is climbed to all the same.
+    No proposal waits for pending results: once all neighbours are proposed, the search continues with what has
+    been told. A neighbour that is told late still replaces the incumbent if it is better than both the incumbent
+    that it belongs to and the present one.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: LocalSearchHyperparameters) -> None:
@@ -53,31 +53,31 @@ class LocalSearch:
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._history = History(decision_sizes)
         self._incumbent: Result | None = None
-        """What is climbed from; none before the first result of a climb."""
+        """None before the first result of a climb."""
         self._challenger: Result | None = None
-        """The best result that beats the incumbent and shall take its place."""
-        self._neighbours: list[Architecture] = []
-        """Of the incumbent, not yet proposed; the next one is the last."""
-        self._floors: dict[Architecture, float] = {}
-        """For neighbours that are out, the reward of the incumbent that they belong to."""
+        """The best result that beats the incumbent and will replace it."""
+        self._neighbours: list[Decisions] = []
+        """Neighbours of the incumbent that are not yet proposed; the last one is proposed next."""
+        self._floors: dict[Decisions, float] = {}
+        """For each pending neighbour, the reward of the incumbent that it belongs to."""
 
-    def ask(self, count: int) -> list[Architecture]:
-        """Return neighbours of the incumbent, or starts of a climb; fewer once the space is used up."""
+    def ask(self, count: int) -> list[Decisions]:
+        """Return neighbours of the incumbent or starts of climbs; fewer once the space is used up."""
         return [self._propose() for _ in range(min(check_count(count), self._history.unseen_count))]
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
         """Keep the best result that beats the incumbent."""
-        for architecture, reward in check_results(self._sizes, architectures, rewards):
-            self._history.add(architecture)
-            rivals = [rival.reward for rival in (self._incumbent, self._challenger) if rival]
-            if reward > max([self._floors.pop(architecture, -math.inf), *rivals]):
-                self._challenger = Result(architecture, reward)
+        for decisions, reward in check_results(self._sizes, proposals, rewards):
+            self._history.add(decisions)
+            to_beat = [result.reward for result in (self._incumbent, self._challenger) if result]
+            if reward > max([self._floors.pop(decisions, -math.inf), *to_beat]):
+                self._challenger = Result(decisions, reward)
 
-    def _propose(self) -> Architecture:
+    def _propose(self) -> Decisions:
         while True:
             if self._challenger and (self._hyperparameters.improvement == "first" or not self._neighbours):
                 self._incumbent, self._challenger = self._challenger, None
-                self._neighbours = shuffled_neighbours(self._incumbent.architecture, self._sizes, self._generator)
+                self._neighbours = shuffled_neighbours(self._incumbent.decisions, self._sizes, self._generator)
             if not self._incumbent or not self._neighbours:
                 self._incumbent = None
                 start = self._history.draw_unseen(self._generator)
@@ -89,14 +89,14 @@ class LocalSearch:
                 return neighbour
 
     def state(self) -> dict[str, State]:
-        """Return the generator's state, the climb, the proposals out and the architectures seen."""
+        """Return the generator's state, the climb, the pending and the seen proposals."""
         return {
             **self._identity,
             "generator": generator_entry(self._generator),
             "seen": self._history.rows(),
             **results_entries("incumbent", self._sizes, [self._incumbent] if self._incumbent else []),
             **results_entries("challenger", self._sizes, [self._challenger] if self._challenger else []),
-            "neighbours": architectures_entry(self._sizes, self._neighbours),
+            "neighbours": decisions_entry(self._sizes, self._neighbours),
             **results_entries("outstanding", self._sizes, [Result(*pair) for pair in self._floors.items()]),
         }
 
@@ -107,15 +107,15 @@ class LocalSearch:
         history = read_history(state, "seen", self._sizes)
         incumbent = _read_optional_result(state, "incumbent", self._sizes)
         challenger = _read_optional_result(state, "challenger", self._sizes)
-        neighbours = read_architectures(state, "neighbours", self._sizes)
-        outstanding = read_results(state, "outstanding", self._sizes)
+        neighbours = read_decisions(state, "neighbours", self._sizes)
+        pending = read_results(state, "outstanding", self._sizes)
         self._generator, self._history = generator, history
         self._incumbent, self._challenger, self._neighbours = incumbent, challenger, neighbours
-        self._floors = {result.architecture: result.reward for result in outstanding}
+        self._floors = {result.decisions: result.reward for result in pending}
 
 
 def _read_optional_result(state: dict[str, State], key: str, sizes: tuple[int, ...]) -> Result | None:
     results = read_results(state, key, sizes)
     if len(results) > 1:
-        raise ControllerError(f"state value {key!r} holds {len(results)} architectures; expected one or none")
+        raise ControllerError(f"state value {key!r} holds {len(results)} proposals; expected one or none")
     return results[0] if results else None

@@ -1,40 +1,40 @@
-"""Architectures that differ from a given one in exactly one decision."""
+"""Neighbours: decisions that differ from given ones in exactly one place."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from controllers.controller import Architecture
+from controllers.controller import Decisions
 
 
-def neighbours(architecture: Architecture, decision_sizes: tuple[int, ...]) -> list[Architecture]:
+def neighbours(decisions: Decisions, decision_sizes: tuple[int, ...]) -> list[Decisions]:
     """Return all neighbours, in the order of decisions and choices."""
     return [
-        (*architecture[:decision], choice, *architecture[decision + 1 :])
-        for decision, size in enumerate(decision_sizes)
+        (*decisions[:position], choice, *decisions[position + 1 :])
+        for position, size in enumerate(decision_sizes)
         for choice in range(size)
-        if choice != architecture[decision]
+        if choice != decisions[position]
     ]
 
 
 def shuffled_neighbours(
-    architecture: Architecture, decision_sizes: tuple[int, ...], generator: np.random.Generator
-) -> list[Architecture]:
+    decisions: Decisions, decision_sizes: tuple[int, ...], generator: np.random.Generator
+) -> list[Decisions]:
     """Return all neighbours in random order."""
-    ordered = neighbours(architecture, decision_sizes)
+    ordered = neighbours(decisions, decision_sizes)
     return [ordered[position] for position in generator.permutation(len(ordered))]
 
 
-def mutate(architecture: Architecture, decision_sizes: tuple[int, ...], generator: np.random.Generator) -> Architecture:
-    """Return a random neighbour: a decision with a choice is drawn, then another choice for it.
+def mutate(decisions: Decisions, decision_sizes: tuple[int, ...], generator: np.random.Generator) -> Decisions:
+    """Return a random neighbour: draw a decision that has a choice, then another choice for it.
 
     Raises:
-        ValueError: if no decision has a choice.
+        ValueError: no decision has more than one choice.
     """
-    open_decisions = [decision for decision, size in enumerate(decision_sizes) if size > 1]
-    if not open_decisions:
-        raise ValueError("an architecture whose decisions have one choice each has no neighbours")
-    decision = open_decisions[int(generator.integers(len(open_decisions)))]
-    shift = int(generator.integers(1, decision_sizes[decision]))
-    choice = (architecture[decision] + shift) % decision_sizes[decision]
-    return (*architecture[:decision], choice, *architecture[decision + 1 :])
+    open_positions = [position for position, size in enumerate(decision_sizes) if size > 1]
+    if not open_positions:
+        raise ValueError("decisions that all have one choice have no neighbours")
+    position = open_positions[int(generator.integers(len(open_positions)))]
+    shift = int(generator.integers(1, decision_sizes[position]))
+    choice = (decisions[position] + shift) % decision_sizes[position]
+    return (*decisions[:position], choice, *decisions[position + 1 :])

@@ -10,10 +10,11 @@ from controllers.arrays import Floats
 
 
 def normal_scores(rewards: Floats) -> Floats:
-    """Replace the r-th lowest of n rewards by the standard normal distribution's quantile of (r - 0.5) / n.
+    """Return the normal scores of rewards.
 
-    Equal rewards get the score of their mean rank. Scores depend on the order of the rewards alone, so that a
-    single reward far from all others, such as the 0 of a failed child, does not drown their differences.
+    The r-th lowest of n rewards gets the standard normal distribution's quantile of (r - 0.5) / n. Equal rewards
+    get the score of their mean rank. Scores depend only on the order of the rewards, so a single reward far from
+    all others, such as the 0 of a failed child, does not hide the differences between the others.
 
     Args:
         rewards: shape (n,).

@@ -1,4 +1,4 @@
-"""Random search: every architecture not seen before is equally likely."""
+"""Random search: everything not seen before is equally likely."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import Architecture, State, check_count, check_results
+from controllers.controller import Decisions, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.state import check_identity, generator_entry, identity_entries, read_generator
 
 
 @dataclass(frozen=True)
 class RandomHyperparameters:
-    """Random search has nothing to choose."""
+    """Random search has no hyper-parameters."""
 
 
 class RandomSearch:
-    """Draws uniformly without replacement; rewards do not matter."""
+    """Draws proposals uniformly without replacement; rewards have no effect."""
 
     def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: RandomHyperparameters) -> None:
         self._sizes = decision_sizes
@@ -26,8 +26,8 @@ class RandomSearch:
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._history = History(decision_sizes)
 
-    def ask(self, count: int) -> list[Architecture]:
-        """Return up to `count` architectures, uniform among those neither proposed nor told before."""
+    def ask(self, count: int) -> list[Decisions]:
+        """Return up to `count` proposals, uniform among those neither proposed nor told before."""
         proposals = []
         for _ in range(min(check_count(count), self._history.unseen_count)):
             proposal = self._history.draw_unseen(self._generator)
@@ -35,13 +35,13 @@ class RandomSearch:
             proposals.append(proposal)
         return proposals
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
-        """Note that the architectures need not be proposed again."""
-        for architecture, _ in check_results(self._sizes, architectures, rewards):
-            self._history.add(architecture)
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        """Record the proposals, so that they are not made again."""
+        for decisions, _ in check_results(self._sizes, proposals, rewards):
+            self._history.add(decisions)
 
     def state(self) -> dict[str, State]:
-        """Return the generator's state and the architectures seen."""
+        """Return the generator's state and the seen proposals."""
         return {
             **self._identity,
             "generator": generator_entry(self._generator),

@@ -1,4 +1,4 @@
-"""Regularized evolution: mutate the best of a sample of the population, whose oldest member dies."""
+"""Regularized evolution: mutate the best of a sample of the population and remove the oldest member."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import Architecture, State, check_count, check_results
+from controllers.controller import Decisions, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer
 from controllers.neighbourhood import mutate
@@ -15,26 +15,28 @@ from controllers.results import Result, read_results, results_entries
 from controllers.state import check_identity, generator_entry, identity_entries, read_generator
 
 _MAX_MUTATIONS = 100
-"""Tries to find an unseen child before an unseen architecture is drawn uniformly."""
+"""Attempts to find an unseen child; after that, an unseen proposal is drawn uniformly."""
 
 
 @dataclass(frozen=True)
 class EvolutionHyperparameters:
     """Hyper-parameters of regularized evolution."""
 
-    population_size: int = integer(50, "results that can become parents: the last ones told", low=1, high=100_000)
+    population_size: int = integer(
+        50, "number of results that can become parents: the latest ones told", low=1, high=100_000
+    )
     sample_size: int = integer(
-        25, "members drawn, with replacement, of which the best becomes the parent", low=1, high=100_000
+        25, "members drawn with replacement, of which the best becomes the parent", low=1, high=100_000
     )
 
 
 class RegularizedEvolution:
     """Aging evolution (Real et al., 2019, algorithm 1), without repeats.
 
-    The first `population_size` proposals are random. After that, each proposal is a child: one decision of the
-    best of a random sample of the population is changed. A child that was proposed or told before is drawn
-    anew, parent included. The population is the last `population_size` results in the order in which they
-    were told, so no proposal waits for results that are out.
+    The first `population_size` proposals are random. After that, each proposal is a child: the best of a random
+    sample of the population with one decision changed. If a child was proposed or told before, parent and child
+    are drawn again. The population is the latest `population_size` results in the order in which they were told,
+    so no proposal waits for pending results.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: EvolutionHyperparameters) -> None:
@@ -46,8 +48,8 @@ class RegularizedEvolution:
         self._population: list[Result] = []
         """Oldest first."""
 
-    def ask(self, count: int) -> list[Architecture]:
-        """Return random architectures at first, then children; fewer once the space is used up."""
+    def ask(self, count: int) -> list[Decisions]:
+        """Return random proposals at first, then children; fewer once the space is used up."""
         proposals = []
         for _ in range(min(check_count(count), self._history.unseen_count)):
             proposal = self._unseen_child() or self._history.draw_unseen(self._generator)
@@ -55,26 +57,26 @@ class RegularizedEvolution:
             proposals.append(proposal)
         return proposals
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
         """Add the results to the population; the oldest members leave it."""
-        for architecture, reward in check_results(self._sizes, architectures, rewards):
-            self._history.add(architecture)
-            self._population.append(Result(architecture, reward))
+        for decisions, reward in check_results(self._sizes, proposals, rewards):
+            self._history.add(decisions)
+            self._population.append(Result(decisions, reward))
         del self._population[: -self._hyperparameters.population_size]
 
-    def _unseen_child(self) -> Architecture | None:
+    def _unseen_child(self) -> Decisions | None:
         if not self._population or len(self._history) < self._hyperparameters.population_size:
             return None
         for _ in range(_MAX_MUTATIONS):
             sample = self._generator.integers(len(self._population), size=self._hyperparameters.sample_size)
             parent = max((self._population[position] for position in sample), key=lambda member: member.reward)
-            child = mutate(parent.architecture, self._sizes, self._generator)
+            child = mutate(parent.decisions, self._sizes, self._generator)
             if child not in self._history:
                 return child
         return None
 
     def state(self) -> dict[str, State]:
-        """Return the generator's state, the population and the architectures seen."""
+        """Return the generator's state, the population and the seen proposals."""
         return {
             **self._identity,
             "generator": generator_entry(self._generator),

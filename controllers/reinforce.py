@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from controllers.arrays import Floats, Indices
-from controllers.controller import Architecture, ControllerError, State, check_count, check_results
+from controllers.controller import ControllerError, Decisions, State, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer, number, switch
 from controllers.policy.adam import Adam, read_adam, shorten
@@ -33,22 +33,23 @@ class ReinforceHyperparameters:
     """Hyper-parameters of REINFORCE."""
 
     hidden_units: int = integer(32, "units of the LSTM layer", low=1, high=4096)
-    embedding_units: int = integer(32, "length of the vector that stands for a choice", low=1, high=4096)
-    init_scale: float = number(0.1, "parameters start uniform in +- this", low=1e-6, high=10.0)
+    embedding_units: int = integer(32, "length of the vector that represents a choice", low=1, high=4096)
+    init_scale: float = number(0.1, "parameters start uniform between minus and plus this value", low=1e-6, high=10.0)
     learning_rate: float = number(0.01, "learning rate of Adam", low=1e-8, high=1.0)
-    batch_size: int = integer(5, "told architectures per gradient step", low=1, high=10_000)
-    max_gradient_norm: float = number(1.0, "longer gradients are scaled to this norm", low=1e-6, high=1e9)
+    batch_size: int = integer(5, "results per gradient step", low=1, high=10_000)
+    max_gradient_norm: float = number(1.0, "gradients with a larger norm are scaled to it", low=1e-6, high=1e9)
     entropy_weight: float = number(0.0, "weight of the policy's entropy, summed over decisions", low=0.0, high=100.0)
     baseline_decay: float = number(0.95, "decay of the moving average of rewards", low=0.0, high=1.0)
-    distinct: bool = switch(True, "never propose an architecture that was proposed or told before")
+    distinct: bool = switch(True, "never propose what was proposed or told before")
 
 
 class Reinforce:
-    """Samples architectures from an LSTM policy and follows the gradient of the expected reward.
+    """Samples proposals from an LSTM policy and follows the gradient of the expected reward.
 
-    One step of Adam per `batch_size` results, along the mean of (reward - baseline) * gradient of the
+    Every `batch_size` results make one step of Adam along the mean of (reward - baseline) * gradient of the
     log-probability (Williams, 1992; Zoph and Le, 2017, section 3.2). The baseline is an exponential moving
-    average of the rewards. The gradient is that of the present policy, whenever a result was proposed.
+    average of the rewards. The gradient is that of the present policy, also for a result that an earlier policy
+    proposed.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...], seed: int, hyperparameters: ReinforceHyperparameters) -> None:
@@ -65,44 +66,44 @@ class Reinforce:
         )
         self._adam = Adam(len(self._policy.parameters), hyperparameters.learning_rate)
         self._history = History(decision_sizes)
-        self._pending: list[Result] = []
-        """Results that wait for their batch to fill up."""
+        self._batch: list[Result] = []
+        """Results that wait until the batch is full; stored under the key `pending`."""
         self._baseline = 0.0
         self._updates = 0
 
-    def ask(self, count: int) -> list[Architecture]:
+    def ask(self, count: int) -> list[Decisions]:
         """Return `count` samples of the policy; fewer if they are distinct and the space is used up."""
         count = check_count(count)
         if self._hyperparameters.distinct:
             samples = sample_unseen(self._policy, count, self._history, self._generator)
         else:
             samples = sample(self._policy, np.ones(count), self._generator)
-        return [proposal.architecture for proposal in samples]
+        return [proposal.decisions for proposal in samples]
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
-        """Add results to the batch; whenever it is full, update the policy."""
-        for architecture, reward in check_results(self._sizes, architectures, rewards):
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        """Add results to the batch, and update the policy whenever it is full."""
+        for decisions, reward in check_results(self._sizes, proposals, rewards):
             if self._hyperparameters.distinct:
-                self._history.add(architecture)
-            self._pending.append(Result(architecture, reward))
-            if len(self._pending) == self._hyperparameters.batch_size:
+                self._history.add(decisions)
+            self._batch.append(Result(decisions, reward))
+            if len(self._batch) == self._hyperparameters.batch_size:
                 self._update()
-                self._pending = []
+                self._batch = []
 
     def _update(self) -> None:
         advantages, self._baseline = above_moving_average(
-            np.array([result.reward for result in self._pending]),
+            np.array([result.reward for result in self._batch]),
             self._baseline if self._updates else None,
             self._hyperparameters.baseline_decay,
         )
-        architectures = np.array([result.architecture for result in self._pending])
-        gradient = policy_gradient(self._policy, architectures, advantages, self._hyperparameters.entropy_weight)
+        proposals = np.array([result.decisions for result in self._batch])
+        gradient = policy_gradient(self._policy, proposals, advantages, self._hyperparameters.entropy_weight)
         shorten(gradient, self._hyperparameters.max_gradient_norm)
         self._adam.update(self._policy.parameters, gradient)
         self._updates += 1
 
     def state(self) -> dict[str, State]:
-        """Return parameters, optimizer, generator, the results that wait and the architectures seen."""
+        """Return parameters, optimizer, generator, the unfinished batch and the seen proposals."""
         return {
             **self._identity,
             "generator": generator_entry(self._generator),
@@ -111,7 +112,7 @@ class Reinforce:
             "updates": self._updates,
             "baseline": self._baseline,
             "seen": self._history.rows(),
-            **results_entries("pending", self._sizes, self._pending),
+            **results_entries("pending", self._sizes, self._batch),
         }
 
     def restore(self, state: dict[str, State]) -> None:
@@ -124,24 +125,24 @@ class Reinforce:
         updates = read_count(state, "updates")
         baseline = read_float(state, "baseline")
         history = read_history(state, "seen", self._sizes)
-        pending = read_results(state, "pending", self._sizes)
-        if len(pending) >= self._hyperparameters.batch_size:
-            raise ControllerError(f"the state has {len(pending)} pending results, which is a full batch; it is damaged")
+        batch = read_results(state, "pending", self._sizes)
+        if len(batch) >= self._hyperparameters.batch_size:
+            raise ControllerError(f"the state has {len(batch)} pending results, which is a full batch; it is damaged")
         self._policy.parameters[:] = parameters
         self._generator, self._adam, self._history = generator, adam, history
-        self._updates, self._baseline, self._pending = updates, baseline, pending
+        self._updates, self._baseline, self._batch = updates, baseline, batch
 
 
-def policy_gradient(policy: LstmPolicy, architectures: Indices, advantages: Floats, entropy_weight: float) -> Floats:
+def policy_gradient(policy: LstmPolicy, proposals: Indices, advantages: Floats, entropy_weight: float) -> Floats:
     """Return the gradient of -mean(advantage * log-probability) - entropy_weight * entropy.
 
     Args:
-        policy: whose parameters the gradient refers to.
-        architectures: shape (batch, decisions).
+        policy: the policy to whose parameters the gradient refers.
+        proposals: shape (batch, decisions).
         advantages: shape (batch,).
-        entropy_weight: of the entropy summed over decisions and averaged over the batch.
+        entropy_weight: weight of the entropy, which is summed over decisions and averaged over the batch.
     """
-    trace = policy.forward(architectures)
+    trace = policy.forward(proposals)
     slopes = -advantages / len(advantages)
     logit_gradient = slopes[:, None] * (trace.chosen - np.exp(trace.log_probabilities))
     _, entropy_gradient = entropy_term(policy, trace.log_probabilities, entropy_weight)

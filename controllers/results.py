@@ -1,4 +1,4 @@
-"""Told architectures that a strategy remembers, and their place in a state."""
+"""Told proposals that a strategy remembers, and their place in a state."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.controller import Architecture, State
-from controllers.state import architectures_entry, read_architectures, read_floats
+from controllers.controller import Decisions, State
+from controllers.state import decisions_entry, read_decisions, read_floats
 
 
 @dataclass(frozen=True)
 class Result:
-    """An architecture and its reward."""
+    """A proposal and its reward."""
 
-    architecture: Architecture
+    decisions: Decisions
     reward: float
 
 
 def results_entries(key: str, decision_sizes: tuple[int, ...], results: Sequence[Result]) -> dict[str, State]:
     """Return the entries `key`, of shape (results, decisions), and `key`_rewards, of shape (results,)."""
     return {
-        key: architectures_entry(decision_sizes, [result.architecture for result in results]),
+        key: decisions_entry(decision_sizes, [result.decisions for result in results]),
         f"{key}_rewards": np.array([result.reward for result in results], dtype=np.float64),
     }
 
@@ -31,8 +31,8 @@ def read_results(state: Mapping[str, State], key: str, decision_sizes: tuple[int
     """Return the results that `results_entries` stored.
 
     Raises:
-        ControllerError: if an entry is missing or damaged.
+        ControllerError: an entry is missing or damaged.
     """
-    architectures = read_architectures(state, key, decision_sizes)
-    rewards = read_floats(state, f"{key}_rewards", len(architectures))
-    return [Result(*pair) for pair in zip(architectures, rewards.tolist(), strict=True)]
+    proposals = read_decisions(state, key, decision_sizes)
+    rewards = read_floats(state, f"{key}_rewards", len(proposals))
+    return [Result(*pair) for pair in zip(proposals, rewards.tolist(), strict=True)]

@@ -1,8 +1,9 @@
 """Controller states as bytes, and the parts of a state that all strategies share.
 
 A state is a flat dict of numbers, strings and numeric arrays. Its bytes are an uncompressed `.npz` archive
-without pickle, which `numpy.load` opens. Equal states give equal bytes: entries are sorted and carry a fixed
-time stamp. The archive's comment is the SHA-256 of all bytes before it, so that damage is found first.
+without pickle, which `numpy.load` opens. Equal states give equal bytes: entries are sorted and have a fixed
+time stamp. The archive's comment is the SHA-256 of all bytes before it, so that damage is found before anything
+is read.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.controller import ControllerError, State
+from controllers.controller import ControllerError, Decisions, State
 
 STATE_FORMAT = 1
-"""Version of the states' layout; a state of another version is refused."""
+"""Version of a state's layout; a state of another version is refused."""
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _ZIP_SYSTEM_UNIX = 3
@@ -28,11 +29,11 @@ _DIGEST_LENGTH = 64
 
 
 def state_to_bytes(state: Mapping[str, State]) -> bytes:
-    """Serialize a controller's state; equal states give equal bytes.
+    """Return a controller's state as bytes; equal states give equal bytes.
 
     Raises:
-        ControllerError: if a key is not an identifier, or a value is not a bool, int of 64 bits, float,
-            string or numeric array of one dimension or more.
+        ControllerError: a key is not an identifier, or a value is not a bool, int of 64 bits, float, string or
+            numeric array of one dimension or more.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -48,10 +49,10 @@ def state_to_bytes(state: Mapping[str, State]) -> bytes:
 
 
 def state_from_bytes(data: bytes) -> dict[str, State]:
-    """Return the state that `state_to_bytes` serialized.
+    """Return the state that `state_to_bytes` wrote.
 
     Raises:
-        ControllerError: if the bytes are damaged or are not a state at all.
+        ControllerError: the bytes are damaged or not a state.
     """
     if data[-_DIGEST_LENGTH:] != _digest(data[:-_DIGEST_LENGTH]):
         raise ControllerError(
@@ -73,7 +74,7 @@ def _to_array(key: str, value: State) -> NDArray[Any]:
             )
         return np.asarray(value, order="C")
     if isinstance(value, str) and value.endswith("\0"):
-        raise ControllerError(f"state value {key!r} ends in a NUL character, which NumPy strings cannot hold")
+        raise ControllerError(f"state value {key!r} ends in a NUL character, which NumPy strings cannot store")
     if not isinstance(value, bool | int | float | str):
         raise ControllerError(f"state value {key!r} is a {type(value).__name__}; use a bool, int, float, str or array")
     array = np.array(value)
@@ -85,7 +86,7 @@ def _to_array(key: str, value: State) -> NDArray[Any]:
 def identity_entries(
     strategy: str, decision_sizes: tuple[int, ...], hyperparameters: Mapping[str, bool | int | float | str]
 ) -> dict[str, State]:
-    """Return the entries that say which controllers a state fits."""
+    """Return the entries that tell which controllers a state fits."""
     return {
         "format": STATE_FORMAT,
         "strategy": strategy,
@@ -98,7 +99,7 @@ def check_identity(state: Mapping[str, State], expected: Mapping[str, State]) ->
     """Check that a state fits the controller whose `identity_entries` are `expected`.
 
     Raises:
-        ControllerError: naming the first difference.
+        ControllerError: a value differs; the message names the first one.
     """
     for key in expected:
         theirs, ours = _plain(read(state, key)), _plain(expected[key])
@@ -118,7 +119,7 @@ def read_generator(state: Mapping[str, State], key: str) -> np.random.Generator:
     """Return a new generator that continues the one stored under `key`.
 
     Raises:
-        ControllerError: if the entry is missing or damaged.
+        ControllerError: the entry is missing or damaged.
     """
     bit_generator = np.random.PCG64(0)
     try:
@@ -132,7 +133,7 @@ def read(state: Mapping[str, State], key: str) -> State:
     """Return one value of a state.
 
     Raises:
-        ControllerError: if it is missing.
+        ControllerError: it is missing.
     """
     if key not in state:
         raise ControllerError(f"the state has no value {key!r}; it is damaged or was written by another version")
@@ -143,7 +144,7 @@ def read_count(state: Mapping[str, State], key: str) -> int:
     """Return one integer >= 0 of a state.
 
     Raises:
-        ControllerError: if it is missing or something else.
+        ControllerError: it is missing or something else.
     """
     value = read(state, key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -155,7 +156,7 @@ def read_float(state: Mapping[str, State], key: str) -> float:
     """Return one finite float of a state.
 
     Raises:
-        ControllerError: if it is missing or something else.
+        ControllerError: it is missing or something else.
     """
     value = read(state, key)
     if not isinstance(value, float) or not np.isfinite(value):
@@ -167,7 +168,7 @@ def read_floats(state: Mapping[str, State], key: str, length: int) -> NDArray[np
     """Return a copy of one array of `length` finite floats of a state.
 
     Raises:
-        ControllerError: if it is missing or something else.
+        ControllerError: it is missing or something else.
     """
     value = read(state, key)
     if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != (length,):
@@ -182,16 +183,16 @@ def index_type(decision_sizes: tuple[int, ...]) -> np.dtype[Any]:
     return np.min_scalar_type(max(decision_sizes) - 1)
 
 
-def architectures_entry(decision_sizes: tuple[int, ...], architectures: list[tuple[int, ...]]) -> NDArray[Any]:
-    """Return architectures as an array of shape (count, decisions)."""
-    return np.array(architectures, dtype=index_type(decision_sizes)).reshape(-1, len(decision_sizes))
+def decisions_entry(decision_sizes: tuple[int, ...], proposals: list[Decisions]) -> NDArray[Any]:
+    """Return proposals as an array of shape (proposals, decisions)."""
+    return np.array(proposals, dtype=index_type(decision_sizes)).reshape(-1, len(decision_sizes))
 
 
-def read_architectures(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the architectures of an array of shape (count, decisions).
+def read_decisions(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[Decisions]:
+    """Return the proposals of an array of shape (proposals, decisions).
 
     Raises:
-        ControllerError: if it is missing, has another shape or type, or an index is out of range.
+        ControllerError: it is missing, has another shape or type, or an index is out of range.
     """
     value = read(state, key)
     if (
@@ -200,7 +201,7 @@ def read_architectures(state: Mapping[str, State], key: str, decision_sizes: tup
         or value.shape[1:] != (len(decision_sizes),)
         or (value >= np.array(decision_sizes)).any()
     ):
-        raise ControllerError(f"state value {key!r} does not hold architectures of these decisions")
+        raise ControllerError(f"state value {key!r} does not hold proposals of these decisions")
     return [tuple(row) for row in value.tolist()]
 
 

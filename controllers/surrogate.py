@@ -1,4 +1,4 @@
-"""A Gaussian process over architectures, fitted to the scores of known ones."""
+"""A Gaussian process over proposals, fitted to the scores of known ones."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import numpy as np
 from controllers.arrays import Floats, Indices
 
 _LENGTH_SCALE = 0.5
-"""Share of decisions in which two architectures differ whose scores correlate by 1/e."""
+"""If two proposals differ in this share of their decisions, their scores have the correlation 1/e."""
 _NOISE = 0.01
 """Variance of an evaluation's noise, as a share of the variance of scores."""
 
 
 class Surrogate:
-    """Predicts the scores of architectures that have not been evaluated.
+    """Predicts the scores of proposals that have not been evaluated.
 
-    The covariance of two scores is exp(-d / 0.5), where d is the share of decisions in which the architectures
+    The covariance of two scores is exp(-d / 0.5), where d is the share of decisions in which the proposals
     differ (the exponential kernel on Hamming distance; Rasmussen and Williams, 2006, section 4.2).
 
     Attributes:
-        known_means: smoothed scores of the known architectures, shape (known,).
+        known_means: smoothed scores of the known proposals, shape (known,).
     """
 
-    def __init__(self, architectures: Indices, scores: Floats) -> None:
-        """Fit to architectures of shape (known, decisions) and scores of shape (known,) with mean 0 and variance 1."""
-        self._known = architectures
-        covariance = _covariance(architectures, architectures)
-        self._inverse = np.linalg.inv(covariance + _NOISE * np.eye(len(architectures)))
+    def __init__(self, proposals: Indices, scores: Floats) -> None:
+        """Fit to proposals, shape (known, decisions), and scores of mean 0 and variance 1, shape (known,)."""
+        self._known = proposals
+        covariance = _covariance(proposals, proposals)
+        self._inverse = np.linalg.inv(covariance + _NOISE * np.eye(len(proposals)))
         self._weights = self._inverse @ scores
         self.known_means: Floats = covariance @ self._weights
 
-    def predict(self, architectures: Indices) -> tuple[Floats, Floats]:
-        """Return means and standard deviations of the scores of architectures, both of shape (architectures,)."""
-        covariance = _covariance(architectures, self._known)
+    def predict(self, proposals: Indices) -> tuple[Floats, Floats]:
+        """Return means and standard deviations of the scores of proposals, each of shape (proposals,)."""
+        covariance = _covariance(proposals, self._known)
         explained = ((covariance @ self._inverse) * covariance).sum(axis=1)
         return covariance @ self._weights, np.sqrt(np.maximum(1.0 - explained, 1e-12))
 

@@ -21,7 +21,7 @@ class Adam:
     Attributes:
         mean: running mean of the gradient, shape (parameters,).
         variance: running mean of the squared gradient, shape (parameters,).
-        steps: updates made.
+        steps: number of updates so far.
     """
 
     def __init__(self, size: int, learning_rate: float) -> None:
@@ -31,7 +31,7 @@ class Adam:
         self.steps = 0
 
     def update(self, parameters: NDArray[np.float64], gradient: NDArray[np.float64]) -> None:
-        """Change `parameters` in place, one step against `gradient`."""
+        """Change `parameters` in place by one step against `gradient`."""
         self.steps += 1
         self.mean += (1 - MEAN_DECAY) * (gradient - self.mean)
         self.variance += (1 - VARIANCE_DECAY) * (gradient * gradient - self.variance)
@@ -52,7 +52,7 @@ def read_adam(state: Mapping[str, State], size: int, learning_rate: float) -> Ad
     """Return the optimizer whose `entries` are in the state.
 
     Raises:
-        ControllerError: if they are missing or damaged.
+        ControllerError: they are missing or damaged.
     """
     adam = Adam(size, learning_rate)
     adam.mean = read_floats(state, "adam_mean", size)
@@ -62,7 +62,7 @@ def read_adam(state: Mapping[str, State], size: int, learning_rate: float) -> Ad
 
 
 def shorten(gradient: NDArray[np.float64], max_norm: float) -> None:
-    """Scale a gradient in place to `max_norm` if it is longer."""
+    """Scale a gradient in place to `max_norm` if its norm is larger."""
     # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
     norm = float(np.sqrt((gradient * gradient).sum()))
     if norm > max_norm:

@@ -1,4 +1,4 @@
-"""How much better than expected the rewards of a batch are."""
+"""Advantages: how much better than expected the rewards of a batch are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from controllers.arrays import Floats
 
 
 def standardised(values: Floats) -> Floats:
-    """Return values of shape (batch,) moved to mean 0 and scaled to variance 1; equal ones become 0."""
-    # Scaled first, so that the squares of extreme rewards neither overflow nor vanish.
+    """Return values, shape (batch,), with mean 0 and variance 1; equal values become 0."""
+    # Scaled first, so that the squares of extreme rewards neither overflow nor underflow.
     scaled = values / (np.abs(values).max() or 1.0)
     centred = scaled - scaled.mean()
     result: Floats = centred / (np.sqrt((centred**2).mean()) + 1e-8)
@@ -17,10 +17,10 @@ def standardised(values: Floats) -> Floats:
 
 
 def above_moving_average(rewards: Floats, baseline: float | None, decay: float) -> tuple[Floats, float]:
-    """Compare each reward of shape (batch,) with the exponential moving average of those before it.
+    """Compare each reward with the exponential moving average of those before it.
 
     Args:
-        rewards: in the order in which they were told.
+        rewards: shape (batch,), in the order in which they were told.
         baseline: the average so far; None starts it at the mean of `rewards`.
         decay: weight of the past, in [0, 1].
 

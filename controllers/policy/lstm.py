@@ -1,11 +1,11 @@
-"""An autoregressive LSTM that gives every architecture a probability, with its gradient written out.
+"""An autoregressive LSTM that gives every proposal a probability, with its gradient in NumPy.
 
-Decision after decision, the LSTM reads an embedding of the previous choice, and the decision's softmax head
-gives the probabilities of its choices. This is the controller of NASNet (Zoph et al., 2018, appendix A) and
+For one decision after the other, the LSTM reads an embedding of the previous choice, and the decision's softmax
+head gives the probabilities of its choices. This is the controller of NASNet (Zoph et al., 2018, appendix A) and
 of MnasNet.
 
-Choices of all decisions are laid side by side: choice c of decision d is column `offsets[d] + c`. Arrays over
-choices therefore have the shape (batch, sum of decision sizes), without padding.
+The choices of all decisions are columns of one array: choice c of decision d is column `offsets[d] + c`. Arrays
+over choices therefore have the shape (batch, sum of decision sizes), without padding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Weights:
     embedding: Floats
     """Input that follows each choice, shape (choices of all decisions but the last, embedding)."""
     input_kernel: Floats
-    """Shape (embedding, 4 hidden): input, forget and output gates, then the candidate."""
+    """Shape (embedding, 4 hidden): input, forget and output gate, then the candidate."""
     recurrent_kernel: Floats
     """Shape (hidden, 4 hidden)."""
     gate_bias: Floats
@@ -42,16 +42,16 @@ class Weights:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass keeps for the backward pass."""
 
     chosen: Floats
-    """1 where a choice was taken, else 0; shape (batch, choices)."""
+    """1 for a choice that was taken, else 0; shape (batch, choices)."""
     log_probabilities: Floats
-    """Of every choice given the choices before it; shape (batch, choices)."""
+    """Log-probability of every choice given the choices before it; shape (batch, choices)."""
     inputs: Floats
     """Shape (decisions, batch, embedding)."""
     gates: Floats
-    """After their activations; shape (decisions, batch, 4 hidden)."""
+    """Values after their activations; shape (decisions, batch, 4 hidden)."""
     cells: Floats
     """Shape (decisions, batch, hidden)."""
     cell_outputs: Floats
@@ -61,7 +61,13 @@ class Trace:
 
 
 class LstmPolicy:
-    """The policy network. Its parameters are the flat vector `parameters`, which may be changed in place."""
+    """The policy network.
+
+    Attributes:
+        parameters: all weights as one flat vector, which may be changed in place.
+        sizes: number of choices of each decision.
+        offsets: column of each decision's first choice.
+    """
 
     def __init__(
         self,
@@ -91,14 +97,17 @@ class LstmPolicy:
         self._weights = self._views(self.parameters)
 
     def sample(self, temperatures: Floats, generator: np.random.Generator) -> tuple[Indices, Floats]:
-        """Draw one architecture for each temperature and return them with their log-probabilities.
+        """Draw one proposal for each temperature.
 
-        A temperature of 1 samples from the policy, a higher one from a flattened policy. Log-probabilities
-        are those of the policy in any case. The shapes are (draws, decisions) and (draws,).
+        A temperature of 1 samples from the policy, a higher one from a flattened policy.
+
+        Returns:
+            The proposals, shape (draws, decisions), and their log-probabilities under the policy itself, whatever
+            the temperature, shape (draws,).
         """
         count = len(temperatures)
         weights = self._weights
-        architectures = np.empty((count, len(self.sizes)), dtype=np.int64)
+        proposals = np.empty((count, len(self.sizes)), dtype=np.int64)
         log_probabilities = np.zeros(count)
         rows = np.arange(count)
         inputs = np.broadcast_to(weights.start, (count, len(weights.start)))
@@ -110,25 +119,25 @@ class LstmPolicy:
             cumulative = np.exp(logits / temperatures[:, None]).cumsum(axis=1)
             threshold = generator.random(count) * cumulative[:, -1]
             choice = (cumulative < threshold[:, None]).sum(axis=1)
-            architectures[:, decision] = choice
+            proposals[:, decision] = choice
             log_probabilities += logits[rows, choice] - np.log(np.exp(logits).sum(axis=1))
             if decision + 1 < len(self._columns):
                 inputs = weights.embedding[columns.start + choice]
-        return architectures, log_probabilities
+        return proposals, log_probabilities
 
-    def forward(self, architectures: Indices) -> Trace:
-        """Evaluate architectures, shape (batch, decisions)."""
+    def forward(self, proposals: Indices) -> Trace:
+        """Evaluate proposals of shape (batch, decisions)."""
         weights = self._weights
-        batch, decisions = architectures.shape
-        flat = architectures + self.offsets
+        batch, length = proposals.shape
+        flat = proposals + self.offsets
         chosen = np.zeros((batch, len(weights.head_bias)))
         np.put_along_axis(chosen, flat, 1.0, axis=1)
-        inputs = np.empty((decisions, batch, len(weights.start)))
+        inputs = np.empty((length, batch, len(weights.start)))
         inputs[0] = weights.start
         inputs[1:] = weights.embedding[flat[:, :-1].T]
         input_sums = inputs @ weights.input_kernel + weights.gate_bias
-        gates = np.empty((decisions, batch, 4 * self._hidden))
-        cells, cell_outputs, hidden = (np.empty((decisions, batch, self._hidden)) for _ in range(3))
+        gates = np.empty((length, batch, 4 * self._hidden))
+        cells, cell_outputs, hidden = (np.empty((length, batch, self._hidden)) for _ in range(3))
         logits = np.empty_like(chosen)
         last_cell = last_hidden = np.zeros((batch, self._hidden))
         for decision, columns in enumerate(self._columns):
@@ -144,13 +153,13 @@ class LstmPolicy:
         """Return the gradient of a loss with respect to `parameters`.
 
         Args:
-            trace: of the forward pass.
-            logit_gradient: the loss's gradient with respect to the heads' logits, shape (batch, choices).
+            trace: what the forward pass returned.
+            logit_gradient: gradient of the loss with respect to the heads' logits, shape (batch, choices).
         """
         weights = self._weights
         result = np.zeros_like(self.parameters)
         gradient = self._views(result)
-        # Local slopes for all decisions at once; only the chain from decision to decision needs the loop.
+        # Local derivatives for all decisions at once; only the chain from decision to decision needs the loop.
         input_gate, forget_gate, output_gate, candidate = self._split_gates(trace.gates)
         last_cells = np.concatenate([np.zeros_like(trace.cells[:1]), trace.cells[:-1]])
         cell_to_input = candidate * input_gate * (1 - input_gate)
@@ -183,11 +192,11 @@ class LstmPolicy:
         return result
 
     def sum_choices(self, values: Floats) -> Floats:
-        """Sum values of shape (batch, choices) over each decision's choices, giving (batch, decisions)."""
+        """Sum values, shape (batch, choices), over each decision's choices; return shape (batch, decisions)."""
         return np.add.reduceat(values, self.offsets, axis=1)
 
     def spread(self, values: Floats) -> Floats:
-        """Repeat values of shape (batch, decisions) for each decision's choices, giving (batch, choices)."""
+        """Repeat values, shape (batch, decisions), for each decision's choices; return shape (batch, choices)."""
         return np.repeat(values, self.sizes, axis=1)
 
     def _log_softmax(self, logits: Floats) -> Floats:
@@ -195,7 +204,7 @@ class LstmPolicy:
         return shifted - self.spread(np.log(self.sum_choices(np.exp(shifted))))
 
     def _step(self, input_sum: Floats, cell: Floats, hidden: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Advance the LSTM by one decision; return its gates, cell, tanh of the cell, and hidden state."""
+        """Advance the LSTM by one decision; return gates, cell, tanh of the cell and hidden state."""
         units = self._hidden
         gates = _product(hidden, self._weights.recurrent_kernel)
         gates += input_sum
@@ -232,8 +241,8 @@ def _flat(values: Floats) -> Floats:
 def _product(left: Floats, right: Floats) -> Floats:
     """Return the matrix product, summed in blocks of the inner dimension.
 
-    The order in which OpenBLAS adds up longer sums depends on its number of threads; within a block it does
-    not. So a run stays exact when it is resumed or replayed with other thread settings.
+    The order in which OpenBLAS adds up longer sums depends on its number of threads; within a block it does not.
+    So a run that is resumed or replayed with another number of threads repeats exactly.
     """
     result: Floats = left[..., :_PRODUCT_BLOCK] @ right[:_PRODUCT_BLOCK]
     for start in range(_PRODUCT_BLOCK, len(right), _PRODUCT_BLOCK):

@@ -1,4 +1,4 @@
-"""The loss that PPO minimizes, over a batch of results and a queue of the best ones, and its gradient."""
+"""The loss that PPO minimizes over a batch of results and the best proposals, and its gradient."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from controllers.arrays import Floats, Indices
 from controllers.policy.lstm import LstmPolicy
 
 MAX_LOG_RATIO = 10.0
-"""Log-ratios of new to old probability are clamped to +-10, for exp of a larger one may overflow."""
+"""Log-ratios of new to old probability are clamped to +-10, because exp of a larger one may overflow."""
 
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Weights of the loss."""
+    """The settings of the loss."""
 
     clip_ratio: float
     entropy_weight: float
@@ -24,29 +24,29 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the loss is computed on."""
+    """The data that the loss is computed on."""
 
-    architectures: Indices
-    """Told architectures, shape (batch, decisions)."""
+    proposals: Indices
+    """Told proposals, shape (batch, decisions)."""
     old_log_probabilities: Floats
-    """Of these architectures when they were proposed, shape (batch,)."""
+    """Log-probabilities of the proposals when they were proposed, shape (batch,)."""
     advantages: Floats
     """Shape (batch,)."""
     elite: Indices
-    """The best architectures so far, shape (elite, decisions); may be empty."""
+    """The best proposals so far, shape (elite, decisions); may be empty."""
 
 
 def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tuple[float, Floats]:
     """Return the loss and its gradient with respect to the policy's parameters.
 
     The loss is the sum of
-    - the clipped surrogate (Schulman et al., 2017, equation 7), an architecture being one action:
+    - the clipped surrogate (Schulman et al., 2017, equation 7), with a whole proposal as one action:
       -mean(min(ratio * advantage, clip(ratio, 1 - clip_ratio, 1 + clip_ratio) * advantage));
     - -entropy_weight * the entropy of the decisions, summed over decisions and averaged over the batch;
     - -priority_queue_weight * the mean log-probability of the elite (Abolafia et al., 2018, equation 4).
     """
-    count, elite_count = len(batch.architectures), len(batch.elite)
-    trace = policy.forward(np.concatenate([batch.architectures, batch.elite]))
+    count, elite_count = len(batch.proposals), len(batch.elite)
+    trace = policy.forward(np.concatenate([batch.proposals, batch.elite]))
     log_probabilities = (trace.chosen * trace.log_probabilities).sum(axis=1)
 
     log_ratios = log_probabilities[:count] - batch.old_log_probabilities
@@ -55,7 +55,7 @@ def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tup
     clipped = np.clip(ratios, 1 - terms.clip_ratio, 1 + terms.clip_ratio) * batch.advantages
     loss = -float(np.minimum(unclipped, clipped).mean())
     moves = (unclipped <= clipped) & (np.abs(log_ratios) < MAX_LOG_RATIO)
-    # Derivative of the loss with respect to each architecture's log-probability.
+    # Derivative of the loss with respect to each proposal's log-probability.
     slopes = np.zeros(count + elite_count)
     slopes[:count] = np.where(moves, -unclipped, 0.0) / count
 
@@ -72,12 +72,14 @@ def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tup
 
 
 def entropy_term(policy: LstmPolicy, log_probabilities: Floats, weight: float) -> tuple[float, Floats]:
-    """Return -weight * the entropy, summed over decisions and averaged over the batch, and its gradient.
+    """Return -weight * the entropy, and its gradient.
+
+    The entropy is summed over decisions and averaged over the batch.
 
     Args:
-        policy: that gave the probabilities.
-        log_probabilities: of all choices, shape (batch, choices).
-        weight: of the term in the loss.
+        policy: the policy that gave the probabilities.
+        log_probabilities: log-probabilities of all choices, shape (batch, choices).
+        weight: weight of the term in the loss.
 
     Returns:
         The term, and its gradient with respect to the heads' logits, shape (batch, choices).

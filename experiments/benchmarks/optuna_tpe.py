@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from controllers import Architecture
+from controllers import Decisions
 
 # Imported by name, for type checkers shall not miss what only this peer needs.
 optuna: Any = importlib.import_module("optuna")
@@ -19,9 +19,9 @@ class OptunaTpe:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sizes = decision_sizes
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-        self._outstanding: dict[Architecture, list[Any]] = {}
+        self._outstanding: dict[Decisions, list[Any]] = {}
 
-    def ask(self, count: int) -> list[Architecture]:
+    def ask(self, count: int) -> list[Decisions]:
         """Return `count` proposals, which may repeat earlier ones."""
         proposals = []
         for _ in range(count):
@@ -34,7 +34,7 @@ class OptunaTpe:
             proposals.append(proposal)
         return proposals
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
         """Report the rewards of proposals."""
-        for architecture, reward in zip(architectures, rewards, strict=True):
-            self._study.tell(self._outstanding[architecture].pop(), reward)
+        for decisions, reward in zip(proposals, rewards, strict=True):
+            self._study.tell(self._outstanding[decisions].pop(), reward)

@@ -30,7 +30,7 @@ from typing import Protocol
 import numpy as np
 
 import controllers
-from controllers import Architecture
+from controllers import Decisions
 from experiments.benchmarks.search_tables import Floats, Table, load_tables
 
 CHECKPOINTS = (50, 100, 200, 500, 1000)
@@ -57,11 +57,11 @@ class Conditions:
 class Contender(Protocol):
     """The part of a controller that the benchmark uses."""
 
-    def ask(self, count: int) -> list[Architecture]:
+    def ask(self, count: int) -> list[Decisions]:
         """Return up to `count` proposals."""
         ...
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
         """Learn from rewards."""
         ...
 
@@ -108,8 +108,8 @@ def search(contender: Contender, table: Table, conditions: Conditions, generator
     The best is the one with the highest observed reward; before there is any, the median of random ones stands
     in for it. Should the contender come to rest early, its last value is repeated.
     """
-    observed: dict[Architecture, float] = {}
-    running: list[tuple[float, int, Architecture]] = []
+    observed: dict[Decisions, float] = {}
+    running: list[tuple[float, int, Decisions]] = []
     true_best: list[float] = []
     best, true, clock, proposals = -np.inf, table.median, 0.0, 0
     evaluations = conditions.evaluations
@@ -119,15 +119,15 @@ def search(contender: Contender, table: Table, conditions: Conditions, generator
             proposals += 1
         if not running:  # The space is used up.
             break
-        clock, _, architecture = heapq.heappop(running)
-        if architecture not in observed:
-            observed[architecture] = float(table.observe(np.array([architecture]), generator)[0])
+        clock, _, decisions = heapq.heappop(running)
+        if decisions not in observed:
+            observed[decisions] = float(table.observe(np.array([decisions]), generator)[0])
             if conditions.failure_share and generator.random() < conditions.failure_share:
-                observed[architecture] = FAILURE_REWARD
-            elif observed[architecture] > best:
-                best, true = observed[architecture], float(table.rewards(np.array([architecture]))[0])
+                observed[decisions] = FAILURE_REWARD
+            elif observed[decisions] > best:
+                best, true = observed[decisions], float(table.rewards(np.array([decisions]))[0])
             true_best.append(true)
-        contender.tell([architecture], [observed[architecture]])
+        contender.tell([decisions], [observed[decisions]])
     return np.array(true_best + true_best[-1:] * (evaluations - len(true_best)))
 
 

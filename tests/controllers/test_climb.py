@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from controllers import Architecture
+from controllers import Decisions
 from controllers.climb import MEMORY_SIZE, Climb
 from controllers.history import History
 from controllers.neighbourhood import neighbours
@@ -16,23 +16,23 @@ SUMMIT = (2,) * 8
 ELSEWHERE = [tuple(int(digit) for digit in np.base_repr(number * 137, 3).zfill(8)) for number in range(12)]
 
 
-def reward(architecture: Architecture) -> float:
-    return float(sum(architecture))
+def reward(decisions: Decisions) -> float:
+    return float(sum(decisions))
 
 
-def climb_with(architectures: Sequence[Architecture]) -> tuple[Climb, History]:
+def climb_with(proposals: Sequence[Decisions]) -> tuple[Climb, History]:
     climb, history = Climb(SIZES), History(SIZES)
-    for architecture in architectures:
-        history.add(architecture)
-        climb.add(Result(architecture, reward(architecture)))
+    for decisions in proposals:
+        history.add(decisions)
+        climb.add(Result(decisions, reward(decisions)))
     return climb, history
 
 
-def test_the_best_are_kept_in_order_and_each_architecture_once() -> None:
+def test_the_best_are_kept_in_order_and_each_proposal_once() -> None:
     climb = Climb((9,))
     for choice, value in zip([0, 1, 2, 3, 0, 4, 4], [0.1, 0.5, 0.3, 0.3, 0.4, 0.9, 0.2], strict=True):
         climb.add(Result((choice,), value))
-    assert [result.architecture[0] for result in climb.best] == [4, 1, 0, 2, 3]
+    assert [result.decisions[0] for result in climb.best] == [4, 1, 0, 2, 3]
     assert [result.reward for result in climb.best] == [0.9, 0.5, 0.4, 0.3, 0.3]
 
 
@@ -40,8 +40,8 @@ def test_memory_holds_the_best_and_the_latest_results_only() -> None:
     climb = Climb((1000,))
     for choice in range(300):
         climb.add(Result((choice,), -float(choice)))
-    assert [result.architecture[0] for result in climb.best] == list(range(MEMORY_SIZE))
-    assert [result.architecture[0] for result in climb.latest] == list(range(300 - MEMORY_SIZE, 300))
+    assert [result.decisions[0] for result in climb.best] == list(range(MEMORY_SIZE))
+    assert [result.decisions[0] for result in climb.latest] == list(range(300 - MEMORY_SIZE, 300))
 
 
 def test_nothing_is_proposed_from_a_few_results() -> None:
@@ -58,7 +58,7 @@ def test_the_proposal_is_an_unseen_neighbour_of_the_best() -> None:
         assert history.add(proposal)
 
 
-def test_the_neighbour_like_good_architectures_comes_first() -> None:
+def test_the_neighbour_like_good_proposals_comes_first() -> None:
     tails = [(2, 0, 0, 0), (2, 1, 0, 0), (2, 0, 2, 0), (2, 0, 0, 1)]
     bad_tails = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 1)]
     told = [(1, 1, 1, 1, *tail) for tail in tails] + [(0, 0, 0, 0, *tail) for tail in bad_tails]
@@ -73,7 +73,7 @@ def test_a_climb_has_converged_when_all_neighbours_of_the_best_are_told() -> Non
     assert climb.propose(history, ()) == (None, True)
 
 
-def test_a_climb_goes_on_at_the_next_best_while_results_are_out() -> None:
+def test_a_climb_goes_on_at_the_next_best_while_results_are_pending() -> None:
     around = neighbours(SUMMIT, SIZES)
     climb, history = climb_with([*ELSEWHERE, SUMMIT])
     for neighbour in around:
@@ -84,7 +84,7 @@ def test_a_climb_goes_on_at_the_next_best_while_results_are_out() -> None:
     assert not converged
 
 
-def test_a_promising_proposal_that_is_out_is_built_upon() -> None:
+def test_a_promising_proposal_that_is_pending_is_built_upon() -> None:
     base = (1, 1, 1, 1, 1, 1, 1, 1)
     steps = [(2, *base[1:]), (1, 2, *base[2:]), (1, 1, 2, *base[3:])]
     climb, history = climb_with(ELSEWHERE)
@@ -113,7 +113,7 @@ def test_the_smoothed_best_leads_and_not_a_lucky_one() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 1, 1)])
-def test_a_space_of_one_architecture_has_converged_at_once(sizes: tuple[int, ...]) -> None:
+def test_a_space_of_one_proposal_has_converged_at_once(sizes: tuple[int, ...]) -> None:
     climb, history = Climb(sizes), History(sizes)
     only = (0,) * len(sizes)
     history.add(only)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers import Architecture, Controller, ControllerError, create, state_from_bytes, state_to_bytes
+from controllers import Controller, ControllerError, Decisions, create, state_from_bytes, state_to_bytes
 
 SMALL = {"hidden_units": 6, "embedding_units": 3}
 MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,11 +33,11 @@ def make(member: str, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> Controll
     return create(name, sizes, seed=seed, **hyperparameters)
 
 
-def reward_of(architecture: Architecture) -> float:
-    return math.sin(sum((position + 1) * index for position, index in enumerate(architecture)))
+def reward_of(decisions: Decisions) -> float:
+    return math.sin(sum((position + 1) * index for position, index in enumerate(decisions)))
 
 
-def run(controller: Controller, trials: int) -> list[Architecture]:
+def run(controller: Controller, trials: int) -> list[Decisions]:
     proposals = []
     for _ in range(trials):
         for proposal in controller.ask(1):
@@ -46,9 +46,9 @@ def run(controller: Controller, trials: int) -> list[Architecture]:
     return proposals
 
 
-def fits(architecture: Architecture, sizes: tuple[int, ...]) -> bool:
-    return len(architecture) == len(sizes) and all(
-        type(index) is int and 0 <= index < size for index, size in zip(architecture, sizes, strict=True)
+def fits(decisions: Decisions, sizes: tuple[int, ...]) -> bool:
+    return len(decisions) == len(sizes) and all(
+        type(index) is int and 0 <= index < size for index, size in zip(decisions, sizes, strict=True)
     )
 
 
@@ -85,13 +85,13 @@ def test_a_space_is_proposed_once_each_and_then_nothing(
 
 
 @every_distinct_member
-def test_architectures_told_from_elsewhere_are_not_proposed(member: str) -> None:
+def test_foreign_results_are_not_proposed(member: str) -> None:
     controller = make(member, (2, 2))
     controller.tell([(0, 1), (1, 0)], [0.5, 0.25])
     assert sorted(controller.ask(4)) == [(0, 0), (1, 1)]
 
 
-def test_the_paper_preset_may_propose_an_architecture_again() -> None:
+def test_the_paper_preset_may_repeat_a_proposal() -> None:
     assert max(Counter(make("ppo-paper", (2, 2)).ask(20)).values()) > 1
 
 
@@ -155,7 +155,7 @@ def test_one_tell_of_many_results_equals_many_tells_of_one(member: str) -> None:
 
 
 @every_member
-def test_an_architecture_may_be_told_again(member: str) -> None:
+def test_a_proposal_may_be_told_again(member: str) -> None:
     controller = make(member)
     (proposal,) = controller.ask(1)
     for reward in (0.5, 0.75, 0.25, 0.5, 0.5):
@@ -196,7 +196,7 @@ REFUSED: dict[str, tuple[list[Any], list[Any], str]] = {
     "index too high": ([(0, 0, 2, 0, 0)], [0.5], "decision 2.*from 0 to 1"),
     "index negative": ([(0, 0, 0, -1, 0)], [0.5], "decision 3.*from 0 to 3"),
     "index not integer": ([(0, 0, 0, 1.0, 0)], [0.5], "decision 3"),
-    "reward missing": ([(0, 0, 0, 0, 0)], [], "1 architectures and 0 rewards"),
+    "reward missing": ([(0, 0, 0, 0, 0)], [], "1 proposals and 0 rewards"),
     "second of two": ([(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)], [0.5, math.nan], "nan"),
 }
 
@@ -204,12 +204,12 @@ REFUSED: dict[str, tuple[list[Any], list[Any], str]] = {
 @every_member
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_result_is_refused_and_changes_nothing(member: str, case: str) -> None:
-    architectures, rewards, message = REFUSED[case]
+    proposals, rewards, message = REFUSED[case]
     controller = make(member)
     run(controller, 3)  # One result short of an update.
     before = state_to_bytes(controller.state())
     with pytest.raises(ControllerError, match=message):
-        controller.tell(architectures, rewards)
+        controller.tell(proposals, rewards)
     assert state_to_bytes(controller.state()) == before
 
 
@@ -219,12 +219,12 @@ def test_a_bad_result_is_refused_and_changes_nothing(member: str, case: str) -> 
 def test_a_restored_controller_goes_on_exactly(member: str, data: st.DataObject) -> None:
     sizes = data.draw(decision_sizes)
     controller = make(member, sizes, seed=1)
-    outstanding: list[Architecture] = []
+    pending: list[Decisions] = []
     for _ in range(data.draw(st.integers(0, 6))):
-        outstanding += controller.ask(data.draw(st.integers(0, 5)))
-        told = outstanding[:: data.draw(st.integers(1, 3))]
-        controller.tell(told, [reward_of(architecture) for architecture in told])
-        outstanding = [architecture for architecture in outstanding if architecture not in told]
+        pending += controller.ask(data.draw(st.integers(0, 5)))
+        told = pending[:: data.draw(st.integers(1, 3))]
+        controller.tell(told, [reward_of(decisions) for decisions in told])
+        pending = [decisions for decisions in pending if decisions not in told]
 
     stored = state_to_bytes(controller.state())
     twin = make(member, sizes, seed=2)
@@ -232,7 +232,7 @@ def test_a_restored_controller_goes_on_exactly(member: str, data: st.DataObject)
 
     assert state_to_bytes(twin.state()) == stored
     for original in (controller, twin):
-        original.tell(outstanding, [reward_of(architecture) for architecture in outstanding])
+        original.tell(pending, [reward_of(decisions) for decisions in pending])
     assert run(twin, 6) == run(controller, 6)
     assert state_to_bytes(twin.state()) == state_to_bytes(controller.state())
 
@@ -242,23 +242,23 @@ def test_replaying_a_run_gives_the_same_proposals_and_the_same_state(member: str
     sizes = (4, 3, 2) * 4
     recorder = make(member, sizes, seed=5)
     generator = np.random.default_rng(0)
-    log: list[tuple[str, list[Architecture], list[float]]] = []
-    outstanding: list[Architecture] = []
+    log: list[tuple[str, list[Decisions], list[float]]] = []
+    pending: list[Decisions] = []
     for _ in range(40):
         proposals = recorder.ask(int(generator.integers(1, 4)))
         log.append(("ask", proposals, []))
-        outstanding += proposals
-        told = [outstanding.pop(int(generator.integers(len(outstanding)))) for _ in range(2) if outstanding]
+        pending += proposals
+        told = [pending.pop(int(generator.integers(len(pending)))) for _ in range(2) if pending]
         rewards = [float(value) for value in generator.random(len(told))]
         recorder.tell(told, rewards)
         log.append(("tell", told, rewards))
 
     replayer = make(member, sizes, seed=5)
-    for call, architectures, rewards in log:
+    for call, proposals, rewards in log:
         if call == "ask":
-            assert replayer.ask(len(architectures)) == architectures
+            assert replayer.ask(len(proposals)) == proposals
         else:
-            replayer.tell(architectures, rewards)
+            replayer.tell(proposals, rewards)
     assert state_to_bytes(replayer.state()) == state_to_bytes(recorder.state())
 
 

@@ -21,7 +21,7 @@ def test_members_are_kept_once_in_order_and_never_drawn(members: list[tuple[int,
     for position, member in enumerate(members):
         assert history.add(member) == (member not in members[:position])
     assert [tuple(row) for row in history.rows().tolist()] == list(dict.fromkeys(members))
-    assert all((architecture in history) == (architecture in members) for architecture in SPACE)
+    assert all((decisions in history) == (decisions in members) for decisions in SPACE)
     assert history.unseen_count == len(SPACE) - len(set(members))
     if history.unseen_count:
         assert history.draw_unseen(np.random.default_rng(seed)) not in members
@@ -31,20 +31,20 @@ def test_drawing_is_uniform_over_the_unseen() -> None:
     history = History(SIZES)
     for member in SPACE[::3]:
         history.add(member)
-    unseen = [architecture for architecture in SPACE if architecture not in history]
+    unseen = [decisions for decisions in SPACE if decisions not in history]
     generator = np.random.default_rng(0)
     draws = 8000
     counts = Counter(history.draw_unseen(generator) for _ in range(draws))
     assert counts.keys() == set(unseen)
     expected = draws / len(unseen)
-    chi_square = sum((counts[architecture] - expected) ** 2 / expected for architecture in unseen)
+    chi_square = sum((counts[decisions] - expected) ** 2 / expected for decisions in unseen)
     assert chi_square < 24.3  # 0.1% of fair samples exceed it at 7 degrees of freedom.
 
 
 def test_drawing_from_a_full_history_is_an_error() -> None:
     history = History((1,))
     history.add((0,))
-    with pytest.raises(IndexError, match="every architecture"):
+    with pytest.raises(IndexError, match="every proposal"):
         history.draw_unseen(np.random.default_rng(0))
 
 

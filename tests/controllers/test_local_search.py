@@ -3,20 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers import Architecture, Controller, create
+from controllers import Controller, Decisions, create
 from controllers.neighbourhood import neighbours
 
 SIZES = (3, 2, 4)
 NEIGHBOURS = 6
 
 
-def climb_from(start: Architecture, improvement: str = "first") -> Controller:
+def climb_from(start: Decisions, improvement: str = "first") -> Controller:
     controller = create("local_search", SIZES, seed=0, improvement=improvement)
     controller.tell([start], [0.0])
     return controller
 
 
-def distance(one: Architecture, other: Architecture) -> int:
+def distance(one: Decisions, other: Decisions) -> int:
     return int(np.count_nonzero(np.array(one) != np.array(other)))
 
 
@@ -69,7 +69,7 @@ def test_the_climb_goes_on_from_a_start_however_bad_it_is() -> None:
     assert all(distance(proposal, start) == 1 for proposal in controller.ask(2))
 
 
-def late_neighbour_of_an_old_climb(reward: float) -> tuple[Architecture, list[Architecture]]:
+def late_neighbour_of_an_old_climb(reward: float) -> tuple[Decisions, list[Decisions]]:
     sizes = (2,) * 40
     controller = create("local_search", sizes, seed=0)
     controller.tell([(0,) * 40], [0.0])
@@ -97,7 +97,7 @@ def test_no_proposal_waits_for_results() -> None:
     assert len(set(controller.ask(NEIGHBOURS + 5))) == NEIGHBOURS + 5
 
 
-def test_the_best_architecture_told_from_elsewhere_is_the_start() -> None:
+def test_the_best_foreign_result_is_the_start() -> None:
     controller = create("local_search", SIZES, seed=0)
     controller.tell([(0, 0, 0), (2, 1, 3), (1, 0, 1)], [0.1, 0.3, 0.2])
     assert all(distance(proposal, (2, 1, 3)) == 1 for proposal in controller.ask(3))

@@ -14,7 +14,7 @@ def test_neighbours_change_one_decision_each() -> None:
     assert neighbours((1, 0, 1), SIZES) == [(0, 0, 1), (2, 0, 1), (1, 0, 0)]
 
 
-def test_an_architecture_without_choices_has_no_neighbours() -> None:
+def test_decisions_without_choices_have_no_neighbours() -> None:
     assert neighbours((0, 0), (1, 1)) == []
 
 
@@ -34,6 +34,6 @@ def test_a_mutation_is_uniform_over_decisions_and_then_over_choices() -> None:
     assert chi_square < 13.8  # 0.1% of fair samples exceed it at 2 degrees of freedom.
 
 
-def test_a_space_of_one_architecture_cannot_mutate() -> None:
+def test_the_only_proposal_of_a_space_cannot_mutate() -> None:
     with pytest.raises(ValueError, match="no neighbours"):
         mutate((0, 0), (1, 1), np.random.default_rng(0))

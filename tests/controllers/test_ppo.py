@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from controllers import Architecture, Controller, create
+from controllers import Controller, Decisions, create
 from controllers.ppo import PRESETS, PpoHyperparameters
 
 SIZES = (3,) * 12
 TABLE = np.random.default_rng(7).normal(size=(12, 3))
 
 
-def additive_reward(architecture: Architecture) -> float:
-    return float(TABLE[np.arange(12), architecture].sum())
+def additive_reward(decisions: Decisions) -> float:
+    return float(TABLE[np.arange(12), decisions].sum())
 
 
 def best_after(controller: Controller, trials: int) -> float:
@@ -105,7 +105,7 @@ def test_old_log_probabilities_are_those_at_the_time_of_asking() -> None:
     assert told.tolist() == asked[4:].tolist()
 
 
-def test_the_log_probability_of_a_foreign_architecture_is_the_present_one() -> None:
+def test_the_log_probability_of_a_foreign_proposal_is_the_present_one() -> None:
     controller = create("ppo", (2,) * 3, seed=0, init_scale=1e-6)
     controller.tell([(0, 1, 0)], [1.0])
     value = controller.state()["pending_log_probabilities"]
@@ -113,7 +113,7 @@ def test_the_log_probability_of_a_foreign_architecture_is_the_present_one() -> N
     assert value == pytest.approx([3 * np.log(0.5)], rel=1e-5)
 
 
-def test_the_priority_queue_keeps_the_best_in_order_and_each_architecture_once() -> None:
+def test_the_priority_queue_keeps_the_best_in_order_and_each_proposal_once() -> None:
     controller = create("ppo", (9,), seed=0)
     controller.tell([(0,), (1,), (2,), (3,), (0,), (4,), (4,)], [0.1, 0.5, 0.3, 0.3, 0.4, 0.9, 0.2])
     state = controller.state()
@@ -181,11 +181,11 @@ def test_a_converged_policy_proposes_neighbours_of_the_best() -> None:
     assert mean(np.count_nonzero(proposal) for proposal in proposals) < 5  # Uniform draws differ in 8 places.
 
 
-def distance(one: Architecture, other: Architecture) -> int:
+def distance(one: Decisions, other: Decisions) -> int:
     return int(np.count_nonzero(np.array(one) != np.array(other)))
 
 
-def climber(neighbour_rate: float = 1.0) -> tuple[Controller, Architecture]:
+def climber(neighbour_rate: float = 1.0) -> tuple[Controller, Decisions]:
     """A controller that has been told ten results, and the best of them."""
     controller = create("ppo", SIZES, seed=0, hidden_units=4, neighbour_rate=neighbour_rate)
     proposals = controller.ask(10)
@@ -205,13 +205,13 @@ def test_neighbours_of_the_best_are_proposed_at_their_rate() -> None:
 def test_a_neighbour_has_the_log_probability_of_the_policy_when_it_was_proposed() -> None:
     controller, _ = climber()
     controller.ask(1)
-    outstanding = controller.state()["outstanding_log_probabilities"]
-    assert isinstance(outstanding, np.ndarray)
-    assert outstanding == pytest.approx(-12 * np.log(3), rel=0.1)  # After two updates it is still near uniform.
+    pending = controller.state()["outstanding_log_probabilities"]
+    assert isinstance(pending, np.ndarray)
+    assert pending == pytest.approx(-12 * np.log(3), rel=0.1)  # After two updates it is still near uniform.
 
 
-def converged() -> tuple[Controller, Architecture, float]:
-    """A controller whose next proposal starts afresh while one is out, that one, and the best reward."""
+def converged() -> tuple[Controller, Decisions, float]:
+    """A controller whose next proposal makes it start again while one is pending, that one, and the best reward."""
     controller, best = climber()
     (late,) = controller.ask(1)
     around = [
@@ -225,7 +225,7 @@ def converged() -> tuple[Controller, Architecture, float]:
     return controller, late, best_reward
 
 
-def test_a_climb_that_has_converged_starts_afresh() -> None:
+def test_a_climb_that_has_converged_starts_again() -> None:
     controller, _, _ = converged()
     controller.ask(1)
     state = controller.state()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from controllers import Architecture, Controller, create
+from controllers import Controller, Decisions, create
 
 SIZES = (4,) * 20
 FIRST, SECOND, THIRD = ((choice,) * 20 for choice in range(3))
@@ -12,13 +12,13 @@ def evolution(population_size: int, sample_size: int) -> Controller:
     return create("regularized_evolution", SIZES, seed=0, population_size=population_size, sample_size=sample_size)
 
 
-def distance(one: Architecture, other: Architecture) -> int:
+def distance(one: Decisions, other: Decisions) -> int:
     return int(np.count_nonzero(np.array(one) != np.array(other)))
 
 
 def test_the_first_proposals_are_random_and_then_come_children() -> None:
     controller = evolution(population_size=5, sample_size=5)
-    population: list[Architecture] = []
+    population: list[Decisions] = []
     nearest = []
     for _ in range(8):
         (proposal,) = controller.ask(1)
@@ -62,7 +62,7 @@ def test_proposals_are_random_while_no_result_has_arrived() -> None:
     assert min(distance(one, other) for one in proposals for other in proposals if one != other) > 5
 
 
-def test_a_family_that_is_used_up_is_left_for_a_random_architecture() -> None:
+def test_a_family_that_is_used_up_is_left_for_a_random_proposal() -> None:
     controller = create("regularized_evolution", (2,) * 12, seed=0, population_size=1)
     controller.tell([(0,) * 12], [1.0])
     children = controller.ask(12)

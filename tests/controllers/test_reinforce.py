@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from controllers import Architecture, Controller, create
+from controllers import Controller, Decisions, create
 from controllers.policy.lstm import LstmPolicy
 from controllers.reinforce import policy_gradient
 
@@ -16,8 +16,8 @@ SIZES = (3,) * 8
 TABLE = np.random.default_rng(7).normal(size=(8, 3))
 
 
-def additive_reward(architecture: Architecture) -> float:
-    return float(TABLE[np.arange(8), architecture].sum())
+def additive_reward(decisions: Decisions) -> float:
+    return float(TABLE[np.arange(8), decisions].sum())
 
 
 def parameters(controller: Controller) -> NDArray[Any]:
@@ -48,7 +48,7 @@ def test_the_gradient_is_that_of_the_expected_reward() -> None:
         values: NDArray[np.float64] = np.exp((trace.chosen * trace.log_probabilities).sum(axis=1))
         return values
 
-    # Weighting every architecture by its probability takes the expectation over samples exactly.
+    # Weighting every proposal by its probability takes the expectation over samples exactly.
     gradient = policy_gradient(policy, space, probabilities() * rewards * len(space), entropy_weight=0.0)
     step = 1e-6
     numeric = np.empty_like(gradient)

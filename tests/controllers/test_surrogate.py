@@ -9,25 +9,25 @@ from controllers.surrogate import Surrogate, expected_improvement
 DECISIONS = 10
 
 
-def random_architectures(count: int) -> Indices:
+def random_proposals(count: int) -> Indices:
     return np.random.default_rng(0).integers(3, size=(count, DECISIONS))
 
 
-def scores_of(architectures: Indices) -> Floats:
+def scores_of(proposals: Indices) -> Floats:
     """A sum of decisions, standardised."""
-    scores: Floats = (architectures.sum(axis=1) - DECISIONS) / (DECISIONS * 2 / 3) ** 0.5
+    scores: Floats = (proposals.sum(axis=1) - DECISIONS) / (DECISIONS * 2 / 3) ** 0.5
     return scores
 
 
-def test_the_prediction_of_a_known_architecture_is_close_to_its_score_and_sure() -> None:
-    known = random_architectures(40)
+def test_the_prediction_of_a_known_proposal_is_close_to_its_score_and_sure() -> None:
+    known = random_proposals(40)
     means, deviations = Surrogate(known, scores_of(known)).predict(known)
     assert means == pytest.approx(scores_of(known), abs=0.15)
     assert (deviations < 0.11).all()  # The square root of the noise's variance is 0.1.
 
 
 def test_smoothed_scores_are_the_predictions_of_the_known() -> None:
-    known = random_architectures(20)
+    known = random_proposals(20)
     surrogate = Surrogate(known, scores_of(known))
     assert surrogate.known_means == pytest.approx(surrogate.predict(known)[0])
 
@@ -46,9 +46,9 @@ def test_correlation_falls_with_the_share_of_decisions_that_differ() -> None:
     assert means == pytest.approx(np.exp(-np.arange(1, DECISIONS + 1) / DECISIONS / 0.5))
 
 
-def test_unknown_architectures_are_ranked_well_after_enough_results() -> None:
-    architectures = random_architectures(200)
-    known, unknown = architectures[:100], architectures[100:]
+def test_unknown_proposals_are_ranked_well_after_enough_results() -> None:
+    proposals = random_proposals(200)
+    known, unknown = proposals[:100], proposals[100:]
     means, _ = Surrogate(known, scores_of(known)).predict(unknown)
     assert np.corrcoef(means, scores_of(unknown))[0, 1] > 0.8
 

@@ -17,8 +17,8 @@ def make_policy(sizes: tuple[int, ...] = SIZES, init_scale: float = 0.8) -> Lstm
     return LstmPolicy(sizes, hidden_units=5, embedding_units=3, init_scale=init_scale, generator=generator)
 
 
-def log_probabilities(policy: LstmPolicy, architectures: Indices) -> Floats:
-    trace = policy.forward(architectures)
+def log_probabilities(policy: LstmPolicy, proposals: Indices) -> Floats:
+    trace = policy.forward(proposals)
     total: Floats = (trace.chosen * trace.log_probabilities).sum(axis=1)
     return total
 
@@ -29,7 +29,7 @@ def test_parameters_start_uniform_within_the_scale() -> None:
     assert policy.parameters.std() == pytest.approx(0.1 / 3**0.5, rel=0.05)
 
 
-def test_probabilities_of_all_architectures_sum_to_one() -> None:
+def test_probabilities_of_all_proposals_sum_to_one() -> None:
     assert np.exp(log_probabilities(make_policy(), SPACE)).sum() == pytest.approx(1.0, rel=1e-12)
 
 
@@ -80,13 +80,13 @@ def test_huge_logits_do_not_overflow() -> None:
 @pytest.mark.parametrize("sizes", [SIZES, (3,), (1, 1), (2, 5, 3, 1, 4, 2)], ids=str)
 def test_the_gradient_equals_finite_differences(sizes: tuple[int, ...]) -> None:
     policy = make_policy(sizes)
-    architectures, _ = policy.sample(np.ones(4), np.random.default_rng(0))
+    proposals, _ = policy.sample(np.ones(4), np.random.default_rng(0))
     weights = np.random.default_rng(2).normal(size=(4, sum(sizes)))
 
     def loss() -> float:
-        return float((weights * policy.forward(architectures).log_probabilities).sum())
+        return float((weights * policy.forward(proposals).log_probabilities).sum())
 
-    trace = policy.forward(architectures)
+    trace = policy.forward(proposals)
     logit_gradient = weights - np.exp(trace.log_probabilities) * policy.spread(policy.sum_choices(weights))
     gradient = policy.backward(trace, logit_gradient)
     step = 1e-5

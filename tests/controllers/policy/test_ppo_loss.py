@@ -26,9 +26,9 @@ def policy() -> LstmPolicy:
 
 @pytest.fixture
 def batch(policy: LstmPolicy) -> Batch:
-    architectures, log_probabilities = policy.sample(np.ones(6), np.random.default_rng(2))
+    proposals, log_probabilities = policy.sample(np.ones(6), np.random.default_rng(2))
     elite, _ = policy.sample(np.ones(3), np.random.default_rng(3))
-    return Batch(architectures, log_probabilities - LOG_RATIOS, ADVANTAGES, elite)
+    return Batch(proposals, log_probabilities - LOG_RATIOS, ADVANTAGES, elite)
 
 
 def numeric_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> Floats:
@@ -73,7 +73,7 @@ def test_the_surrogate_is_the_clipped_one_of_the_paper(policy: LstmPolicy, batch
 def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: Batch) -> None:
     clipped = [1, 4]  # Less likely than before although bad, more likely although good.
     only_clipped = Batch(
-        batch.architectures[clipped],
+        batch.proposals[clipped],
         batch.old_log_probabilities[clipped],
         batch.advantages[clipped],
         NO_ELITE,
@@ -82,7 +82,7 @@ def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: Batch) 
     assert not gradient.any()
 
 
-def test_the_entropy_of_a_uniform_policy_is_the_log_of_the_number_of_architectures(
+def test_the_entropy_of_a_uniform_policy_is_the_log_of_the_number_of_proposals(
     policy: LstmPolicy, batch: Batch
 ) -> None:
     policy.parameters[:] = 0.0

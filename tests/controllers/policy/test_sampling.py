@@ -18,21 +18,21 @@ def policy() -> LstmPolicy:
 
 def test_samples_carry_their_log_probability(policy: LstmPolicy) -> None:
     for drawn in sample(policy, np.ones(8), np.random.default_rng(0)):
-        assert drawn.log_probability == pytest.approx(log_probability(policy, drawn.architecture))
+        assert drawn.log_probability == pytest.approx(log_probability(policy, drawn.decisions))
 
 
 def test_unseen_samples_are_distinct_and_join_the_history(policy: LstmPolicy) -> None:
     history = History(SIZES)
     history.add((0, 0, 0))
-    drawn = [one.architecture for one in sample_unseen(policy, 10, history, np.random.default_rng(0))]
+    drawn = [one.decisions for one in sample_unseen(policy, 10, history, np.random.default_rng(0))]
     assert len({*drawn, (0, 0, 0)}) == 11
-    assert all(architecture in history for architecture in drawn)
+    assert all(decisions in history for decisions in drawn)
 
 
-def test_a_policy_that_is_certain_still_gives_every_architecture_of_the_space(policy: LstmPolicy) -> None:
+def test_a_policy_that_is_certain_still_gives_every_proposal_of_the_space(policy: LstmPolicy) -> None:
     policy.parameters[-4:] += [1e6, 0.0, 0.0, 0.0]  # The head's bias of the last decision.
     history = History(SIZES)
     drawn = sample_unseen(policy, 100, history, np.random.default_rng(0))
-    assert len({one.architecture for one in drawn}) == 24
+    assert len({one.decisions for one in drawn}) == 24
     assert history.unseen_count == 0
-    assert all(one.log_probability == pytest.approx(log_probability(policy, one.architecture)) for one in drawn)
+    assert all(one.log_probability == pytest.approx(log_probability(policy, one.decisions)) for one in drawn)

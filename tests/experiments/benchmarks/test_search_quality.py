@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controllers import Architecture
+from controllers import Decisions
 from experiments.benchmarks.search_quality import (
     Conditions,
     Gap,
@@ -46,13 +46,13 @@ class Scripted:
 
     def __init__(self, choices: Sequence[int]) -> None:
         self.left = list(choices)
-        self.told: list[tuple[Architecture, float]] = []
+        self.told: list[tuple[Decisions, float]] = []
 
-    def ask(self, count: int) -> list[Architecture]:
+    def ask(self, count: int) -> list[Decisions]:
         return [(self.left.pop(0),) for _ in range(min(count, len(self.left)))]
 
-    def tell(self, architectures: Sequence[Architecture], rewards: Sequence[float]) -> None:
-        self.told += zip(architectures, rewards, strict=True)
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        self.told += zip(proposals, rewards, strict=True)
 
 
 def best_after_each(choices: Sequence[int], evaluations: int, table: Table = TABLE, workers: int = 1) -> list[float]:
