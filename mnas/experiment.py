@@ -146,10 +146,12 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         hyperparameters = dict(self.controller)
         name = hyperparameters.pop("name", None)
         if not isinstance(name, str):
-            known = ", ".join(strategy.name for strategy in controllers.strategies())
+            known = ", ".join(controllers.STRATEGIES)
             raise ConfigurationError(f"controller.name: give the name of a strategy ({known})")
+        if "seed" in hyperparameters:
+            raise ConfigurationError("controller.seed: unknown key; the controller's seed is the experiment's `seed`")
         try:
-            return controllers.create(name, space.decision_sizes, seed=self.seed, **hyperparameters)
+            return controllers.create_controller(name, space.decision_sizes, seed=self.seed, **hyperparameters)
         except controllers.ControllerError as error:
             raise ConfigurationError(f"controller: {error}") from error
 

@@ -43,7 +43,7 @@ def measure(strategy: str, checkpoints: Sequence[int], window: int, seed: int = 
     """Run one strategy up to the last checkpoint."""
     generator = np.random.default_rng(seed)
     values = generator.normal(size=(len(DECISION_SIZES) - 1, max(DECISION_SIZES), max(DECISION_SIZES)))
-    controller = controllers.create(strategy, DECISION_SIZES, seed=seed)
+    controller = controllers.create_controller(strategy, DECISION_SIZES, seed=seed)
     trial_ms: list[float] = []
     costs = []
     for trial in range(1, max(checkpoints) + 1):
@@ -70,7 +70,7 @@ def measure(strategy: str, checkpoints: Sequence[int], window: int, seed: int = 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line for each strategy and number of trials."""
-    names = [strategy.name for strategy in controllers.strategies()]
+    names = list(controllers.STRATEGIES)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategy", action="append", choices=names, help="measure this one only (may be repeated)")
     parser.add_argument("--results", type=Path, metavar="FILE.csv")

@@ -91,9 +91,9 @@ def contenders() -> dict[str, Factory]:
     """Return all strategies with their defaults, PPO's other preset, and Optuna's TPE if it is installed."""
 
     def ours(name: str, **hyperparameters: str) -> Factory:
-        return lambda sizes, seed: controllers.create(name, sizes, seed=seed, **hyperparameters)
+        return lambda sizes, seed: controllers.create_controller(name, sizes, seed=seed, **hyperparameters)
 
-    result = {strategy.name: ours(strategy.name) for strategy in controllers.strategies()}
+    result = {name: ours(name) for name in controllers.STRATEGIES}
     result["ppo, paper preset"] = ours("ppo", preset="paper")
     if importlib.util.find_spec("optuna"):
         from experiments.benchmarks.optuna_tpe import OptunaTpe

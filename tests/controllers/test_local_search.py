@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers import Controller, Decisions, create
+from controllers import Controller, Decisions, create_controller
 from controllers.neighbourhood import neighbours
 
 SIZES = (3, 2, 4)
@@ -11,7 +11,7 @@ NEIGHBOURS = 6
 
 
 def climb_from(start: Decisions, improvement: str = "first") -> Controller:
-    controller = create("local_search", SIZES, seed=0, improvement=improvement)
+    controller = create_controller("local_search", SIZES, seed=0, improvement=improvement)
     controller.tell([start], [0.0])
     return controller
 
@@ -54,7 +54,7 @@ def test_an_equal_neighbour_is_no_improvement() -> None:
 
 def test_a_local_optimum_is_left_for_a_random_start() -> None:
     sizes = (2,) * 40
-    controller = create("local_search", sizes, seed=0)
+    controller = create_controller("local_search", sizes, seed=0)
     controller.tell([(0,) * 40], [0.0])
     controller.tell(controller.ask(40), [-1.0] * 40)
     (start,) = controller.ask(1)
@@ -71,7 +71,7 @@ def test_the_climb_goes_on_from_a_start_however_bad_it_is() -> None:
 
 def late_neighbour_of_an_old_climb(reward: float) -> tuple[Decisions, list[Decisions]]:
     sizes = (2,) * 40
-    controller = create("local_search", sizes, seed=0)
+    controller = create_controller("local_search", sizes, seed=0)
     controller.tell([(0,) * 40], [0.0])
     late, *others = controller.ask(40)
     controller.tell(others, [-1.0] * 39)
@@ -98,14 +98,14 @@ def test_no_proposal_waits_for_results() -> None:
 
 
 def test_the_best_foreign_result_is_the_start() -> None:
-    controller = create("local_search", SIZES, seed=0)
+    controller = create_controller("local_search", SIZES, seed=0)
     controller.tell([(0, 0, 0), (2, 1, 3), (1, 0, 1)], [0.1, 0.3, 0.2])
     assert all(distance(proposal, (2, 1, 3)) == 1 for proposal in controller.ask(3))
 
 
 def test_a_sum_of_decisions_is_solved_in_one_climb() -> None:
     sizes = (3,) * 8
-    controller = create("local_search", sizes, seed=1)
+    controller = create_controller("local_search", sizes, seed=1)
     best = -np.inf
     for _ in range(100):
         (proposal,) = controller.ask(1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from controllers import Controller, Decisions, create
+from controllers import Controller, Decisions, create_controller
 from controllers.ppo import PRESETS, PpoHyperparameters
 
 SIZES = (3,) * 12
@@ -41,14 +41,16 @@ def parameters(controller: Controller) -> NDArray[Any]:
 
 def test_the_tuned_preset_finds_much_more_than_random_search() -> None:
     optimum, trials, seeds = TABLE.max(axis=1).sum(), 150, range(3)
-    ppo_gap = mean(optimum - best_after(create("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds)
-    random_gap = mean(optimum - best_after(create("random", SIZES, seed=seed), trials) for seed in seeds)
+    ppo_gap = mean(
+        optimum - best_after(create_controller("ppo", SIZES, seed=seed, hidden_units=32), trials) for seed in seeds
+    )
+    random_gap = mean(optimum - best_after(create_controller("random", SIZES, seed=seed), trials) for seed in seeds)
     assert ppo_gap < 0.25 * random_gap
 
 
 def test_the_mean_reward_rises_under_the_papers_loss() -> None:
     # The preset's learning rate needs thousands of trials; the loss is the same.
-    controller = create("ppo", SIZES, seed=0, preset="paper", learning_rate=0.01, hidden_units=32)
+    controller = create_controller("ppo", SIZES, seed=0, preset="paper", learning_rate=0.01, hidden_units=32)
     means = []
     for _ in range(40):
         proposals = controller.ask(20)
@@ -59,7 +61,7 @@ def test_the_mean_reward_rises_under_the_papers_loss() -> None:
 
 
 def test_the_paper_preset_has_the_published_settings() -> None:
-    state = create("ppo", (2, 2), seed=0, preset="paper").state()
+    state = create_controller("ppo", (2, 2), seed=0, preset="paper").state()
     published = {
         "hidden_units": 100,
         "init_scale": 0.1,
@@ -81,7 +83,7 @@ def test_presets_change_known_hyperparameters_only(preset: str) -> None:
 
 
 def test_the_policy_changes_when_a_batch_is_full_and_not_before() -> None:
-    controller = create("ppo", SIZES, seed=0, batch_size=4, hidden_units=4)
+    controller = create_controller("ppo", SIZES, seed=0, batch_size=4, hidden_units=4)
     proposals = controller.ask(5)
     before = parameters(controller)
     for count, proposal in enumerate(proposals[:4], start=1):
@@ -94,7 +96,7 @@ def test_the_policy_changes_when_a_batch_is_full_and_not_before() -> None:
 
 
 def test_old_log_probabilities_are_those_at_the_time_of_asking() -> None:
-    controller = create("ppo", SIZES, seed=0, batch_size=4, hidden_units=4)
+    controller = create_controller("ppo", SIZES, seed=0, batch_size=4, hidden_units=4)
     proposals = controller.ask(5)
     asked = controller.state()["outstanding_log_probabilities"]
     controller.tell(proposals[:4], [1.0, 2.0, 3.0, 4.0])  # An update, then a late result.
@@ -106,7 +108,7 @@ def test_old_log_probabilities_are_those_at_the_time_of_asking() -> None:
 
 
 def test_the_log_probability_of_a_foreign_proposal_is_the_present_one() -> None:
-    controller = create("ppo", (2,) * 3, seed=0, init_scale=1e-6)
+    controller = create_controller("ppo", (2,) * 3, seed=0, init_scale=1e-6)
     controller.tell([(0, 1, 0)], [1.0])
     value = controller.state()["pending_log_probabilities"]
     assert isinstance(value, np.ndarray)
@@ -114,7 +116,7 @@ def test_the_log_probability_of_a_foreign_proposal_is_the_present_one() -> None:
 
 
 def test_the_priority_queue_keeps_the_best_in_order_and_each_proposal_once() -> None:
-    controller = create("ppo", (9,), seed=0)
+    controller = create_controller("ppo", (9,), seed=0)
     controller.tell([(0,), (1,), (2,), (3,), (0,), (4,), (4,)], [0.1, 0.5, 0.3, 0.3, 0.4, 0.9, 0.2])
     state = controller.state()
     elite, rewards = state["best"], state["best_rewards"]
@@ -126,7 +128,8 @@ def test_the_priority_queue_keeps_the_best_in_order_and_each_proposal_once() -> 
 
 def test_standardised_advantages_ignore_shift_and_scale_of_rewards() -> None:
     plain, moved = (
-        create("ppo", SIZES, seed=0, batch_size=5, hidden_units=4, advantage="standardised") for _ in range(2)
+        create_controller("ppo", SIZES, seed=0, batch_size=5, hidden_units=4, advantage="standardised")
+        for _ in range(2)
     )
     proposals = plain.ask(5)
     moved.ask(5)
@@ -137,14 +140,14 @@ def test_standardised_advantages_ignore_shift_and_scale_of_rewards() -> None:
 
 
 def test_equal_rewards_teach_nothing_without_entropy_and_queue() -> None:
-    controller = create("ppo", SIZES, seed=0, batch_size=4, entropy_weight=0.0, priority_queue_weight=0.0)
+    controller = create_controller("ppo", SIZES, seed=0, batch_size=4, entropy_weight=0.0, priority_queue_weight=0.0)
     before = parameters(controller)
     controller.tell(controller.ask(4), [0.7] * 4)
     assert (parameters(controller) == before).all()
 
 
 def test_the_moving_average_follows_rewards_one_by_one() -> None:
-    controller = create("ppo", (3, 3), seed=0, preset="paper", batch_size=2, baseline_decay=0.75)
+    controller = create_controller("ppo", (3, 3), seed=0, preset="paper", batch_size=2, baseline_decay=0.75)
     controller.tell(controller.ask(2), [1.0, 3.0])  # Starts at the first batch's mean, 2.
     assert controller.state()["baseline"] == pytest.approx(0.75 * (0.75 * 2.0 + 0.25 * 1.0) + 0.25 * 3.0)
 
@@ -152,7 +155,7 @@ def test_the_moving_average_follows_rewards_one_by_one() -> None:
 def test_the_state_does_not_depend_on_the_number_of_blas_threads() -> None:
     script = (
         "import hashlib, controllers\n"
-        "controller = controllers.create('ppo', (3,) * 40, seed=0)\n"
+        "controller = controllers.create_controller('ppo', (3,) * 40, seed=0)\n"
         "for _ in range(3):\n"
         "    proposals = controller.ask(15)\n"
         "    controller.tell(proposals, [float(sum(proposal)) for proposal in proposals])\n"
@@ -172,7 +175,7 @@ def test_the_state_does_not_depend_on_the_number_of_blas_threads() -> None:
 
 
 def test_a_converged_policy_proposes_neighbours_of_the_best() -> None:
-    controller = create("ppo", SIZES, seed=0, hidden_units=32, entropy_weight=0.0, priority_queue_size=1)
+    controller = create_controller("ppo", SIZES, seed=0, hidden_units=32, entropy_weight=0.0, priority_queue_size=1)
     favourite = (0,) * 12
     for _ in range(30):
         controller.tell([favourite] * 10, [1.0] * 10)
@@ -187,7 +190,7 @@ def distance(one: Decisions, other: Decisions) -> int:
 
 def climber(neighbour_rate: float = 1.0) -> tuple[Controller, Decisions]:
     """A controller that has been told ten results, and the best of them."""
-    controller = create("ppo", SIZES, seed=0, hidden_units=4, neighbour_rate=neighbour_rate)
+    controller = create_controller("ppo", SIZES, seed=0, hidden_units=4, neighbour_rate=neighbour_rate)
     proposals = controller.ask(10)
     controller.tell(proposals, [additive_reward(proposal) for proposal in proposals])
     return controller, max(proposals, key=additive_reward)

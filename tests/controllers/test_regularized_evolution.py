@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from controllers import Controller, Decisions, create
+from controllers import Controller, Decisions, create_controller
 
 SIZES = (4,) * 20
 FIRST, SECOND, THIRD = ((choice,) * 20 for choice in range(3))
 
 
 def evolution(population_size: int, sample_size: int) -> Controller:
-    return create("regularized_evolution", SIZES, seed=0, population_size=population_size, sample_size=sample_size)
+    return create_controller(
+        "regularized_evolution", SIZES, seed=0, population_size=population_size, sample_size=sample_size
+    )
 
 
 def distance(one: Decisions, other: Decisions) -> int:
@@ -63,7 +65,7 @@ def test_proposals_are_random_while_no_result_has_arrived() -> None:
 
 
 def test_a_family_that_is_used_up_is_left_for_a_random_proposal() -> None:
-    controller = create("regularized_evolution", (2,) * 12, seed=0, population_size=1)
+    controller = create_controller("regularized_evolution", (2,) * 12, seed=0, population_size=1)
     controller.tell([(0,) * 12], [1.0])
     children = controller.ask(12)
     assert {sum(child) for child in children} == {1}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from controllers import Controller, Decisions, create
+from controllers import Controller, Decisions, create_controller
 from controllers.policy.lstm import LstmPolicy
 from controllers.reinforce import policy_gradient
 
@@ -27,7 +27,7 @@ def parameters(controller: Controller) -> NDArray[Any]:
 
 
 def test_the_mean_reward_rises() -> None:
-    controller = create("reinforce", SIZES, seed=0, distinct=False)
+    controller = create_controller("reinforce", SIZES, seed=0, distinct=False)
     means = []
     for _ in range(60):
         proposals = controller.ask(10)
@@ -70,7 +70,7 @@ def test_the_entropy_weight_pulls_towards_uniform_choices() -> None:
 
 
 def test_the_policy_changes_when_a_batch_is_full_and_not_before() -> None:
-    controller = create("reinforce", SIZES, seed=0, batch_size=3, hidden_units=4)
+    controller = create_controller("reinforce", SIZES, seed=0, batch_size=3, hidden_units=4)
     before = parameters(controller)
     proposals = controller.ask(3)
     controller.tell(proposals[:2], [1.0, 2.0])
@@ -80,14 +80,14 @@ def test_the_policy_changes_when_a_batch_is_full_and_not_before() -> None:
 
 
 def test_rewards_equal_to_the_baseline_teach_nothing() -> None:
-    controller = create("reinforce", SIZES, seed=0, batch_size=4)
+    controller = create_controller("reinforce", SIZES, seed=0, batch_size=4)
     before = parameters(controller)
     controller.tell(controller.ask(4), [0.7] * 4)
     assert (parameters(controller) == before).all()
 
 
 def test_the_baseline_follows_rewards_one_by_one() -> None:
-    controller = create("reinforce", (3, 3), seed=0, batch_size=2, baseline_decay=0.75)
+    controller = create_controller("reinforce", (3, 3), seed=0, batch_size=2, baseline_decay=0.75)
     controller.tell(controller.ask(2), [1.0, 3.0])  # Starts at the first batch's mean, 2.
     baseline = controller.state()["baseline"]
     assert isinstance(baseline, float)

@@ -6,7 +6,7 @@ import controllers
 from experiments.benchmarks.search_cost import measure
 
 
-@pytest.mark.parametrize("name", [strategy.name for strategy in controllers.strategies()])
+@pytest.mark.parametrize("name", list(controllers.STRATEGIES))
 def test_every_strategy_is_measured_at_every_checkpoint(name: str) -> None:
     costs = measure(name, (5, 15), window=5)
     assert [(cost.strategy, cost.trial) for cost in costs] == [(name, 5), (name, 15)]

@@ -81,7 +81,7 @@ class Setup:
         return TrialStore(self.path, create=True)
 
     def controller(self) -> controllers.Controller:
-        return controllers.create(self.name, SPACE.decision_sizes, seed=5)
+        return controllers.create_controller(self.name, SPACE.decision_sizes, seed=5)
 
     def search(self, store: TrialStore) -> Search:
         return Search(self.plan, SPACE, self.controller(), store, self.trainer, self.latency, self.watcher)
@@ -179,7 +179,7 @@ def search_small_space(folder: Path, skip: str, trials: int) -> Setup:
     )
     space = SearchSpace.load(path)
     setup = Setup(folder / "trials.sqlite", name="random", trials=trials)
-    controller = controllers.create("random", space.decision_sizes, seed=0)
+    controller = controllers.create_controller("random", space.decision_sizes, seed=0)
     Search(setup.plan, space, controller, setup.store(), setup.trainer, setup.latency, setup.watcher).run()
     return setup
 
