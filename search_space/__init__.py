@@ -1,4 +1,4 @@
-"""The factorized hierarchical search space, its architectures and what they lower to."""
+"""The factorized hierarchical search space of MnasNet, its architectures, and their layers and costs."""
 
 from search_space.architecture import Architecture, Block, scale_filters
 from search_space.architecture_file import (

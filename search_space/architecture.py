@@ -1,4 +1,4 @@
-"""Architectures: what the search chooses, before it is lowered to layers.
+"""Architectures: what a search chooses, before it is lowered to layers.
 
 A network is a fixed stem, a sequence of blocks and a fixed head (MnasNet, arXiv 1807.11626, section 4.1). A block is
 `layers` identical layers; only its first layer applies the stride and changes the width.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mnas.documents.html_table import html_table
 from search_space.errors import SpaceError
 
 Op = Literal["conv", "mbconv"]
@@ -20,12 +21,21 @@ ActivationKind = Literal["relu", "relu6"]
 class Block:
     """One block of identical layers.
 
-    `op` is "conv" (a regular convolution) or "mbconv" (expansion, depthwise convolution, projection). The paper's
-    depthwise separable convolution is "mbconv" with `expand` 1, as in the official model code. `se_ratio` is relative
-    to the layer's input filters; 0 means no squeeze-and-excitation. `skip` "identity" adds the layer's input where
-    stride and width allow it; "pool" adds its average-pooled input on every layer; "none" adds nothing.
+    Attributes:
+        op: "conv" (a regular convolution) or "mbconv" (expansion, depthwise convolution, projection). The paper's
+            depthwise separable convolution is "mbconv" with `expand` 1, as in the official model code.
+        layers: number of layers, at least 1.
+        kernel: edge of the regular or depthwise convolution in pixels, odd.
+        stride: stride of the first layer, from 1 to 9; the others have stride 1.
+        expand: factor by which "mbconv" expands its input, at least 1; 1 for "conv".
+        in_filters: filters of the first layer's input.
+        out_filters: filters of every layer's output.
+        se_ratio: filters of squeeze-and-excitation relative to the layer's input filters; 0 for none.
+        skip: "identity" adds the layer's input if stride and width allow it, "pool" adds its average-pooled input on
+            every layer, "none" adds nothing.
 
-    Raises SpaceError where a value is out of range.
+    Raises:
+        SpaceError: a value is out of range.
     """
 
     op: Op
@@ -53,13 +63,21 @@ class Block:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A whole network but for the number of classes and the size of its input.
+    """A whole network without its number of classes and the size of its input.
 
     Each block's `in_filters` must equal the `out_filters` of the block before it. The first block's may differ from
-    `stem_filters`: the official MnasNet-small says i16 after a stem of 8, which switches its residual off; tensors
-    follow the stem.
+    `stem_filters`: the official MnasNet-small has i16 after a stem of 8, which switches off that layer's residual; the
+    tensors have the stem's width.
 
-    Raises SpaceError where blocks do not fit together.
+    Attributes:
+        blocks: the blocks, at least one.
+        stem_filters: output filters of the stem, a 3x3 convolution.
+        stem_stride: stride of the stem, 1 or 2.
+        head_filters: output filters of the head, a 1x1 convolution.
+        activation: the activation after every batch norm that has one.
+
+    Raises:
+        SpaceError: a value is out of range, or the blocks do not fit together.
     """
 
     blocks: tuple[Block, ...]
@@ -77,12 +95,12 @@ class Architecture:
         for number, (before, after) in enumerate(zip(self.blocks, self.blocks[1:], strict=False)):
             _require(
                 before.out_filters == after.in_filters,
-                f"blocks[{number}] puts out {before.out_filters} filters but blocks[{number + 1}] takes in "
-                f"{after.in_filters}; make them equal",
+                f"blocks[{number}] has {before.out_filters} output filters but blocks[{number + 1}] has "
+                f"{after.in_filters} input filters; make them equal",
             )
 
     def scaled(self, width: float) -> Architecture:
-        """Return this network with every width but the head's scaled by `width` (the paper's depth multiplier)."""
+        """Return this network with all widths except the head's scaled (the paper's depth multiplier)."""
         return replace(
             self,
             stem_filters=scale_filters(self.stem_filters, width),
@@ -96,11 +114,27 @@ class Architecture:
             ),
         )
 
+    def _repr_html_(self) -> str:
+        """Return a table of the blocks, which notebooks show."""
+        return html_table(
+            ["block", "operation", "kernel", "stride", "expansion", "SE ratio", "filters", "layers", "skip"],
+            [
+                [number, b.op, b.kernel, b.stride, b.expand, b.se_ratio or "none", b.out_filters, b.layers, b.skip]
+                for number, b in enumerate(self.blocks)
+            ],
+            caption=f"stem: {self.stem_filters} filters, stride {self.stem_stride}; head: {self.head_filters} filters; "
+            f"activation: {self.activation}",
+        )
+
 
 def scale_filters(filters: int, width: float) -> int:
-    """Scale a number of filters to a multiple of 8 that is at least 8 and at least 90% of the exact product.
+    """Return a number of filters scaled by `width` and rounded to a multiple of 8.
 
-    The rule of the official MnasNet and MobileNetV2 code. Raises SpaceError for a width that is not positive.
+    The result is at least 8 and at least 90% of the exact product: the rule of the official MnasNet and MobileNetV2
+    code. A width of 1 changes nothing.
+
+    Raises:
+        SpaceError: the width is not positive.
     """
     _require(width > 0, f"width is {width}; it must be above 0")
     if width == 1:

@@ -1,6 +1,6 @@
-"""Architectures as data: `architecture.yaml`, and the plain dict that JSON and databases keep.
+"""Architectures as data: `architecture.yaml`, and the dict that is stored in JSON and databases.
 
-An architecture file is what a search hands on to export and full training:
+A search passes an architecture file on to export and full training:
 
     name: best of run 12
     stem_filters: 32
@@ -14,7 +14,7 @@ An architecture file is what a search hands on to export and full training:
     indices: [1, 0, ...]
     lineage: {run: 12, trial: 87, ...}
 
-All but `blocks` may be left out; stem, head and activation are then those of MnasNet.
+Everything except `blocks` may be left out; stem, head and activation are then those of MnasNet.
 """
 
 from __future__ import annotations
@@ -36,9 +36,14 @@ from search_space.errors import SpaceError
 
 @dataclass(frozen=True)
 class ArchitectureFile:
-    """An architecture with what is known of it: its name, the space and indices it came from, and its lineage.
+    """An architecture with its name and origin.
 
-    `lineage` is free: text, numbers, lists and mappings with text as keys, kept as they are.
+    Attributes:
+        architecture: the network.
+        name: its name.
+        space: the search space that it came from.
+        indices: its indices in that space.
+        lineage: anything else about its origin: text, numbers, lists and mappings with text as keys, stored as given.
     """
 
     architecture: Architecture
@@ -51,7 +56,8 @@ class ArchitectureFile:
 class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The schema of an architecture as plain data; blocks are block strings.
 
-    Raises ValueError where the blocks are no architecture.
+    Raises:
+        SpaceError: the blocks are not an architecture.
     """
 
     stem_filters: Annotated[int, Meta(ge=1)] = 32
@@ -64,7 +70,11 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         self.architecture()
 
     def architecture(self) -> Architecture:
-        """Return the architecture. Raises SpaceError where the blocks are none."""
+        """Return the architecture.
+
+        Raises:
+            SpaceError: the blocks are not an architecture.
+        """
         blocks = []
         for number, text in enumerate(self.blocks):
             try:
@@ -81,7 +91,7 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ArchitectureFileFields(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The schema of an architecture file, for documents that hold one (a checkpoint)."""
+    """The schema of an architecture file, also for documents that contain one (a checkpoint)."""
 
     name: str | None = None
     space: str | None = None
@@ -89,7 +99,7 @@ class ArchitectureFileFields(ArchitectureFields, frozen=True, forbid_unknown_fie
     lineage: dict[str, Any] = {}
 
     def file(self) -> ArchitectureFile:
-        """Return the architecture with what is known of it."""
+        """Return the architecture with its name and origin."""
         return ArchitectureFile(
             self.architecture(), name=self.name, space=self.space, indices=self.indices, lineage=self.lineage
         )
@@ -111,28 +121,39 @@ def architecture_to_dict(architecture: Architecture) -> dict[str, Any]:
 
 
 def architecture_from_dict(data: object, *, source: str = "architecture") -> Architecture:
-    """Return the architecture of `architecture_to_dict`.
+    """Return the architecture that `architecture_to_dict` made data of.
 
-    `source` names where the data comes from. Raises DocumentError that says what does not fit.
+    Args:
+        data: the plain data.
+        source: where it comes from, for error messages.
+
+    Raises:
+        DocumentError: the data does not fit; the message says where.
     """
     return convert(data, ArchitectureFields, source=source).architecture()
 
 
 def read_architecture(path: str | Path) -> ArchitectureFile:
-    """Read an architecture file. Raises DocumentError where it cannot be read or is no architecture."""
+    """Read an architecture file.
+
+    Raises:
+        DocumentError: the file cannot be read or is not an architecture.
+    """
     return yaml_file.read(path, ArchitectureFileFields).file()
 
 
 def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
     """Write an architecture file; `read_architecture` gives back an equal one.
 
-    Raises DocumentError where the lineage is no plain data, and OSError where the file cannot be written.
+    Raises:
+        DocumentError: the lineage is not plain data.
+        OSError: the file cannot be written.
     """
     Path(path).write_text(yaml_file.dump(architecture_file_to_dict(file)), encoding="utf-8")
 
 
 def architecture_file_to_dict(file: ArchitectureFile) -> dict[str, Any]:
-    """Return an architecture file as plain data, in the order of its keys; what is not known is left out."""
+    """Return an architecture file as plain data, in the order of its keys; unknown values are left out."""
     document = {
         "name": file.name,
         **architecture_to_dict(file.architecture),

@@ -1,4 +1,4 @@
-"""What a search may choose for one block, and how the choices act."""
+"""The choices of one block, and the block that chosen indices stand for."""
 
 from __future__ import annotations
 
@@ -23,16 +23,23 @@ _OPS: Mapping[str, tuple[Op, int]] = {
 
 
 class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The choices of one block, as they stand in a space's YAML file; all layers of the block share them.
+    """The choices of one block, as in a space's YAML file; all layers of the block share them.
 
-    - `op`: the convolution. "dconv" is the paper's depthwise separable convolution, "mbconv3" and "mbconv6" are
-      MBConv with that expansion; "mbconv" takes its expansion from the decision `expand`, which the others ignore.
-    - `kernel`: edge of the regular or depthwise convolution.
-    - `se_ratio`: squeeze-and-excitation filters relative to the layer's input filters; 0 for none.
-    - `skip`: "identity" where shapes allow it, "pool" (average-pooled input, on every layer) or "none".
-    - `filters`: output filters. `layers`: how many layers; only the first has the block's `stride`.
+    A list of one choice is fixed: it is not a decision of the search.
 
-    A list of one choice is fixed and not a decision of the search. Raises ValueError where choices make no sense.
+    Attributes:
+        stride: stride of the first layer, from 1 to 9; the others have stride 1.
+        op: the convolution. "dconv" is the paper's depthwise separable convolution, "mbconv3" and "mbconv6" are MBConv
+            with that expansion. "mbconv" takes its expansion from the decision `expand`; the others ignore it.
+        filters: output filters.
+        layers: number of layers.
+        expand: expansions of "mbconv".
+        kernel: edge of the regular or depthwise convolution in pixels, odd.
+        se_ratio: squeeze-and-excitation filters relative to the layer's input filters; 0 for none.
+        skip: "identity" (if shapes allow it), "pool" (the average-pooled input, on every layer) or "none".
+
+    Raises:
+        ValueError: a choice is listed twice, a kernel is even, or `op` and `expand` do not fit together.
     """
 
     stride: Annotated[int, Meta(ge=1, le=9)]
@@ -52,25 +59,25 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{name} lists {repeated[0]} twice; give every choice once")
         even = [kernel for kernel in self.kernel if kernel % 2 == 0]
         if even:
-            raise ValueError(f"kernel {even[0]} is even; kernels must be odd to keep the padding symmetric")
+            raise ValueError(f"kernel {even[0]} is even; kernels must be odd, so that the padding is symmetric")
         if "mbconv" in self.op and self.expand is None:
             raise ValueError("op mbconv needs the decision expand, such as [1, 3, 6] (or choose mbconv3, mbconv6)")
         if "mbconv" not in self.op and self.expand is not None:
             raise ValueError("expand acts on op mbconv, which is not among the choices; add it or leave expand out")
 
     def choices(self, decision: str) -> tuple[Choice, ...]:
-        """Return the choices of a decision in `DECISION_NAMES`; one choice where it is fixed."""
+        """Return the choices of a decision in `DECISION_NAMES`; one choice if it is fixed."""
         if decision == "expand":
             return self.expand or (1,)
         chosen: tuple[Choice, ...] = getattr(self, decision)
         return chosen
 
     def decisions(self) -> tuple[str, ...]:
-        """Return the names of the decisions that have more than one choice, in the order of `DECISION_NAMES`."""
+        """Return the names of the decisions with more than one choice, as ordered in `DECISION_NAMES`."""
         return tuple(name for name in DECISION_NAMES if len(self.choices(name)) > 1)
 
     def block(self, indices: Sequence[int], in_filters: int) -> Block:
-        """Return the block that one index for each of `decisions()` stands for."""
+        """Return the block for one index per decision of `decisions()`."""
         index = dict(zip(self.decisions(), indices, strict=True))
         position = {name: index.get(name, 0) for name in DECISION_NAMES}
         op, expand = op_and_expand(self.op[position["op"]], (self.expand or (1,))[position["expand"]])
@@ -88,5 +95,5 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def op_and_expand(choice: OpChoice, expand: int) -> tuple[Op, int]:
-    """Return a block's op and expansion for a choice of op and, for "mbconv", the chosen `expand`."""
+    """Return a block's op and expansion for a choice of `op` and, for "mbconv", of `expand`."""
     return ("mbconv", expand) if choice == "mbconv" else _OPS[choice]

@@ -1,12 +1,20 @@
-"""Block strings: the official MnasNet grammar, and the two words that it lacks.
+"""Block strings: one block of a network as a short text, such as `r3_k5_s22_e3_i24_o40_se0.25`.
 
-`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`, fields in any order
-(tensorflow/tpu, models/official/mnasnet). Example: `r3_k5_s22_e3_i24_o40_se0.25`.
+The fields are joined by `_`, in any order:
+- `r3`: three identical layers, of which only the first has the stride and changes the number of filters.
+- `k5`, `s22`: 5x5 kernels; stride 2 in both directions.
+- `e3`: each layer first expands its input to 3 times as many filters. `e1` expands nothing: the paper's depthwise
+  separable convolution.
+- `i24`, `o40`: 24 filters in, 40 filters out.
+- `se0.25`: squeeze-and-excitation with 0.25 times the input's filters; leave it out for none.
 
-Extension, which leaves every official string as it is:
-- `_conv`: a block of regular convolutions (needs e1);
-- `_pool`: the average-pooled input is added instead of the identity.
-The paper's depthwise separable convolution needs no word of its own: it is e1.
+A layer's input is added to its output if their shapes agree. `noskip` at the end turns that off.
+
+The form is the official one (tensorflow/tpu, models/official/mnasnet):
+`r<layers>_k<kernel>_s<stride><stride>_e<expand>_i<in>_o<out>[_se<ratio>][_noskip]`. Two words are added to it; official
+strings keep their meaning:
+- `pool`: the average-pooled input is added instead, on every layer.
+- `conv`: regular convolutions (needs `e1`).
 """
 
 from __future__ import annotations
@@ -26,7 +34,10 @@ _SE_FIELD = re.compile(r"(se)([0-9]*\.?[0-9]+)")
 
 
 def parse_block(text: str) -> Block:
-    """Read one block string. Raises SpaceError that names the string, the field and the grammar.
+    """Return the block that a block string stands for.
+
+    Raises:
+        SpaceError: the string has another form; the message names the string, the field and the grammar.
 
     >>> block = parse_block("r3_k5_s22_e3_i24_o40_se0.25")
     >>> block.layers, block.kernel, block.stride, block.expand, block.se_ratio, block.skip
@@ -61,7 +72,7 @@ def parse_block(text: str) -> Block:
 
 
 def format_block(block: Block) -> str:
-    """Write a block as its string, fields in the official order. `parse_block` reads back an equal block.
+    """Return a block's string, fields in the official order; `parse_block` reads back an equal block.
 
     >>> format_block(parse_block("k3_r1_e1_s11_o16_i32_conv_noskip"))
     'r1_k3_s11_e1_i32_o16_noskip_conv'
@@ -83,11 +94,11 @@ def _parse_word(word: str, text: str) -> tuple[str, str]:
         return match[1], match[2]
     if match := _STRIDE_FIELD.fullmatch(word):
         if match[2] != match[3]:
-            raise SpaceError(f"block string {text!r}: strides of {word!r} differ; only equal ones are supported (s22)")
+            raise SpaceError(f"block string {text!r}: the strides of {word!r} differ; give equal ones, such as s22")
         return match[1], match[2]
-    raise SpaceError(f"block string {text!r}: {word!r} is no field; the form is {GRAMMAR}")
+    raise SpaceError(f"block string {text!r}: {word!r} is not a field; the form is {GRAMMAR}")
 
 
 def _plain(ratio: float) -> str:
-    # repr keeps the round trip exact but may use an exponent, which the grammar has not.
+    # repr keeps the round trip exact but may use an exponent, which the grammar does not have.
     return format(Decimal(repr(float(ratio))), "f")

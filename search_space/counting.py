@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a lowered network."""
+"""Count the parameters and multiply-adds of a lowered network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_space.lowering import BatchNorm, Convolution, Dense, Layer, LoweredN
 
 @dataclass(frozen=True)
 class Parameter:
-    """One weight or statistic tensor of a network; statistics (BN mean and variance) are not trained."""
+    """One weight or statistic tensor of a network; batch-norm mean and variance are not trained."""
 
     name: str
     shape: tuple[int, ...]
@@ -24,7 +24,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs: `params` includes the batch-norm statistics, `multiply_adds` is for one image."""
+    """The size and work of a network.
+
+    Attributes:
+        trainable_params: number of trained values.
+        params: number of all values, batch-norm statistics included.
+        multiply_adds: multiply-adds for one image.
+    """
 
     trainable_params: int
     params: int
@@ -65,12 +71,12 @@ def layer_parameters(layer: Layer) -> tuple[Parameter, ...]:
 
 
 def multiply_adds(network: LoweredNetwork) -> int:
-    """Return the multiply-adds of convolutions, squeeze-and-excitation and dense layers for one image."""
+    """Return the multiply-adds for one image of convolutions, squeeze-and-excitation and dense layers."""
     return sum(_layer_multiply_adds(layer) for layer in network.layers())
 
 
 def cost(network: LoweredNetwork) -> Cost:
-    """Count parameters and multiply-adds."""
+    """Return the numbers of parameters and multiply-adds."""
     listed = parameters(network)
     return Cost(
         trainable_params=sum(parameter.size for parameter in listed if parameter.trainable),

@@ -1,8 +1,8 @@
-"""From an architecture back to the decisions of a space: the inverse of decoding.
+"""From an architecture back to the indices of a space: the inverse of decoding.
 
-Several index tuples may decode to the same network (an expansion that a regular convolution ignores, an identity skip
-where none can be, layers that could belong to either of two blocks). The search below compares lowered layers, not
-decisions, tries index tuples in ascending order and so returns the lowest of them.
+Several index tuples may decode to the same network: a regular convolution ignores the expansion, an identity skip has
+no effect if shapes differ, a layer may belong to either of two blocks. The search below compares lowered layers, not
+decisions, and tries index tuples in ascending order, so it returns the lowest of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from search_space.lowering import Convolution, Unit, lower, unit_structure
 def encode_blocks(choices: Sequence[BlockChoices], architecture: Architecture) -> tuple[int, ...]:
     """Return the lowest indices, block after block, that decode to the network of `architecture`.
 
-    Stem, head and activation are taken as given. Raises SpaceError that says which block is outside, and why.
+    Stem, head and activation are not compared.
+
+    Raises:
+        SpaceError: the architecture is outside the space; the message says which block, and why.
     """
     units = _body(architecture)
     structures = [unit_structure(unit) for unit in units]
@@ -49,14 +52,14 @@ def encode_blocks(choices: Sequence[BlockChoices], architecture: Architecture) -
 def _matches(
     choices: BlockChoices, structures: Sequence[object], in_filters: int, out_filters: int
 ) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Yield, in ascending order, the indices whose block equals the next layers, with the number of its layers."""
+    """Yield, in ascending order, the indices of each block that equals the next layers, and its number of layers."""
     names = choices.decisions()
     if out_filters not in choices.filters:
         return
     ranges: list[Sequence[int]] = [range(len(choices.choices(name))) for name in names]
     if "filters" in names:
         ranges[names.index("filters")] = (choices.filters.index(out_filters),)
-    # The layers come last, and the layers of a block are alike but for the first: two of them show what all are.
+    # `layers` is the last decision, and all layers of a block after the first are equal: two layers show them all.
     layer_indices: Sequence[int] = ranges.pop() if "layers" in names else (0,)
     for indices in product(*ranges):
         whole = (*indices, 0) if "layers" in names else indices

@@ -6,4 +6,4 @@ from mnas.documents.errors import InputError
 
 
 class SpaceError(InputError, ValueError):
-    """A search space, architecture or block string that breaks a rule; the message says which and how to mend it."""
+    """A search space, architecture or block string breaks a rule; the message says which and how to fix it."""

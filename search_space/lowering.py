@@ -1,12 +1,12 @@
-"""The lowering: an architecture as primitive layers with shapes and parameter names.
+"""Lowering: an architecture as primitive layers with shapes and parameter names.
 
-Everything that needs to know what a network consists of reads this one list: the counters, the MindSpore network, the
-ONNX graph and the mapping of checkpoints. They cannot disagree, and weights pass between them by name.
+Counters, MindSpore network, ONNX graph and the mapping of checkpoints all read this one list of layers. So they agree,
+and weights are exchanged by name.
 
-Choices that the paper leaves open, made here:
-- A `conv` layer is convolution, batch norm, activation, then squeeze-and-excitation where asked for.
-- The "pool" skip is a 3x3 average pooling of the layer's input at the layer's stride; where the number of channels
-  changes, channels are cut off or filled up with zeros (parameter-free, like the shortcut A of ResNet).
+The paper leaves two things open. Here
+- a `conv` layer is convolution, batch norm, activation, then squeeze-and-excitation if there is any;
+- the "pool" skip is a 3x3 average pooling of the layer's input at the layer's stride. If the number of channels
+  changes, channels are cut off or zero channels are appended (without parameters, like shortcut A of ResNet).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POOL_SKIP_KERNEL = 3
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square convolution without bias, padded by kernel // 2 on every side; weight (out, in / groups, k, k)."""
+    """A square convolution without bias, padded by kernel // 2; weight of shape (out, in / groups, k, k)."""
 
     name: str
     in_channels: int
@@ -54,7 +54,11 @@ class Activation:
 
 @dataclass(frozen=True)
 class SqueezeExcite:
-    """Global mean, 1x1 convolution to `reduced_channels`, ReLU, 1x1 convolution back, sigmoid, product; with biases."""
+    """Squeeze-and-excitation: the input times weights of its channels.
+
+    The weights are global mean, 1x1 convolution to `reduced_channels`, ReLU, 1x1 convolution back, sigmoid; the
+    convolutions have biases.
+    """
 
     name: str
     channels: int
@@ -63,7 +67,7 @@ class SqueezeExcite:
 
 @dataclass(frozen=True)
 class AveragePool:
-    """Average pooling, output size ceil(input / stride), padding as in TensorFlow's SAME and not counted."""
+    """Average pooling to ceil(input / stride), with TensorFlow's SAME padding, which is not averaged."""
 
     kernel: int
     stride: int
@@ -73,7 +77,7 @@ class AveragePool:
 
 @dataclass(frozen=True)
 class FitChannels:
-    """Cut channels off, or fill up with zero channels, at the end of the channel axis."""
+    """Removal of channels, or addition of zero channels, at the end of the channel axis."""
 
     in_channels: int
     out_channels: int
@@ -88,7 +92,7 @@ class GlobalAveragePool:
 
 @dataclass(frozen=True)
 class Dense:
-    """Fully connected with bias; weight (out, in)."""
+    """A fully connected layer with bias; weight of shape (out, in)."""
 
     name: str
     in_features: int
@@ -100,9 +104,12 @@ Layer = Convolution | BatchNorm | Activation | SqueezeExcite | AveragePool | Fit
 
 @dataclass(frozen=True)
 class Unit:
-    """Layers applied in order; where `shortcut` is not None, its result on the same input is added.
+    """Layers applied in order, and a shortcut whose result on the same input is added.
 
-    An empty shortcut is the identity.
+    Attributes:
+        name: start of the names of its parameters.
+        body: the layers.
+        shortcut: the layers of the shortcut; empty for the identity, None for no shortcut.
     """
 
     name: str
@@ -112,7 +119,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class LoweredNetwork:
-    """A network as a chain of units: (N, channels, image_size, image_size) in, (N, num_classes) out."""
+    """A network as a chain of units.
+
+    The input has the shape (N, channels, image_size, image_size), the output (N, num_classes).
+    """
 
     image_size: int
     channels: int
@@ -120,7 +130,7 @@ class LoweredNetwork:
     units: tuple[Unit, ...]
 
     def layers(self) -> Iterator[Layer]:
-        """Yield every layer, the shortcut of a unit after its body."""
+        """Yield every layer, each unit's shortcut after its body."""
         for unit in self.units:
             yield from unit.body
             yield from unit.shortcut or ()
@@ -129,9 +139,16 @@ class LoweredNetwork:
 def lower(
     architecture: Architecture, *, image_size: int = 224, channels: int = 3, num_classes: int = 1000
 ) -> LoweredNetwork:
-    """Lower an architecture for square images of `image_size` pixels.
+    """Return the layers of an architecture for square images.
 
-    Raises SpaceError where a size is below 1.
+    Args:
+        architecture: the architecture.
+        image_size: edge of the images in pixels.
+        channels: channels of the images.
+        num_classes: number of classes.
+
+    Raises:
+        SpaceError: a size is below 1.
     """
     for what, value in (("image_size", image_size), ("channels", channels), ("num_classes", num_classes)):
         if value < 1:
@@ -161,9 +178,10 @@ def lower(
 
 
 def fingerprint(architecture: Architecture) -> str:
-    """Return 16 hexadecimal digits that are equal exactly where two architectures are the same network.
+    """Return 16 hexadecimal digits that are equal if and only if two architectures are the same network.
 
-    Decisions without effect (an identity skip where none can be, how layers are grouped into blocks) do not enter.
+    Decisions without effect do not count: an identity skip between different shapes, the grouping of layers into
+    blocks.
     """
     network = lower(architecture)
     text = json.dumps([unit_structure(unit) for unit in network.units], sort_keys=True)
@@ -171,9 +189,9 @@ def fingerprint(architecture: Architecture) -> str:
 
 
 def unit_structure(unit: Unit) -> list[object]:
-    """Return body and shortcut of a unit as plain data without what says nothing about which network it is.
+    """Return body and shortcut of a unit as plain data, without names and spatial sizes.
 
-    That is the names and the spatial sizes. Units of equal structure compute the same function of their weights.
+    Units of equal structure compute the same function of their weights.
     """
     return [_structure(unit.body), _structure(unit.shortcut)]
 
@@ -196,7 +214,7 @@ def _structure(layers: tuple[Layer, ...] | None) -> list[object] | None:
 
 @dataclass(frozen=True)
 class _Place:
-    """One layer of a block where it stands in the network; `width` and `in_size` are those of its input tensor."""
+    """One layer of a block and its place in the network; `width` and `in_size` are those of its input tensor."""
 
     name: str
     block: Block

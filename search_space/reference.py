@@ -1,4 +1,7 @@
-"""Reference networks and their published numbers; other widths are `reference(name).architecture.scaled(width)`."""
+"""Reference networks and their published numbers.
+
+Other widths of a network are `reference(name).architecture.scaled(width)`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Published numbers of a network at one width, on ImageNet at 224 pixels; latency is of one core of a Pixel 1."""
+    """Published numbers of a network at one width.
+
+    Attributes:
+        width: factor of all widths except the head's.
+        top1_percent: accuracy on ImageNet at 224 pixels.
+        top5_percent: the same, among the five likeliest classes.
+        pixel1_latency_ms: latency on one core of a Pixel 1.
+    """
 
     width: Annotated[float, Meta(gt=0)]
     top1_percent: Percent
@@ -30,7 +40,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 @dataclass(frozen=True)
 class Reference:
-    """A network from the literature at width 1, with its published numbers in ascending order of width."""
+    """A network from the literature at width 1, and its published numbers in ascending order of width."""
 
     name: str
     description: str
@@ -49,10 +59,13 @@ def reference_names() -> tuple[str, ...]:
 
 
 def reference(name: str) -> Reference:
-    """Return a reference network by its name, such as "mnasnet-a1". Raises SpaceError for an unknown name.
+    """Return a reference network by its name, such as "mnasnet-a1".
 
     >>> reference("mnasnet-b1").architecture.scaled(0.75).stem_filters
     24
+
+    Raises:
+        SpaceError: there is no network of this name.
     """
     entries = _entries()
     if name not in entries:
@@ -64,13 +77,20 @@ def reference(name: str) -> Reference:
 def find_architecture(name_or_path: str | Path) -> Architecture:
     """Return a reference network by its name, or the architecture of an architecture file by its path.
 
-    Raises SpaceError for an unknown name and DocumentError for a file that is no architecture.
+    Raises:
+        SpaceError: there is no network of this name.
+        DocumentError: the file is not an architecture.
     """
     return find_architecture_file(name_or_path).architecture
 
 
 def find_architecture_file(name_or_path: str | Path) -> ArchitectureFile:
-    """Return what `find_architecture` returns with its name and, where a file has it, its lineage."""
+    """Return what `find_architecture` returns, with its name and what else a file has.
+
+    Raises:
+        SpaceError: there is no network of this name.
+        DocumentError: the file is not an architecture.
+    """
     if is_path(name_or_path):
         return read_architecture(name_or_path)
     return ArchitectureFile(reference(str(name_or_path)).architecture, name=str(name_or_path))

@@ -1,14 +1,15 @@
-"""Search spaces: decisions that a controller makes as integers, and the architectures they stand for.
+"""Search spaces: decisions that a controller makes as integers, and the architectures that they stand for.
 
-The factorized hierarchical search space of MnasNet (arXiv 1807.11626, section 4.1): a fixed stem and head around blocks
-whose layers are alike, each block with its own decisions. A space is a YAML file; those that come with the package are
-in `spaces/`.
+This is the factorized hierarchical search space of MnasNet (arXiv 1807.11626, section 4.1): a fixed stem and head
+around blocks of equal layers, each block with its own decisions. A space is a YAML file; those of this package are in
+`spaces/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import files
 from math import prod
 from operator import index as as_integer
@@ -20,26 +21,31 @@ import numpy as np
 from msgspec import Meta
 
 from mnas.documents import yaml_file
+from mnas.documents.html_table import html_table
 from mnas.documents.names import is_path, unknown_name
 from search_space.architecture import ActivationKind, Architecture, Block
-from search_space.block_choices import BlockChoices, Choice, Positive
+from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, Positive
 from search_space.encoding import encode_blocks
 from search_space.errors import SpaceError
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One integer that the search chooses: `name` is such as "blocks[2].kernel", an index picks one of `choices`."""
+    """One integer that the search chooses.
+
+    Attributes:
+        name: its place in the space, such as "blocks[2].kernel".
+        choices: what the integer, an index from 0, selects from.
+    """
 
     name: str
     choices: tuple[Choice, ...]
 
 
 class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A search space: the schema of its YAML file and the mapping from indices to architectures.
+    """A search space: the schema of its YAML file, and the mapping from indices to architectures.
 
-    An index tuple has one entry for each of `decisions`, block after block. `image_size` is the input size, in pixels,
-    that the space is meant for.
+    An index tuple has one entry for each of `decisions`, block after block.
 
     >>> space = SearchSpace.load("mnasnet")
     >>> len(space.decisions), space.decisions[0]
@@ -49,6 +55,16 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     >>> architecture = space.decode([0] * 42)
     >>> space.encode(architecture) == (0,) * 42
     True
+
+    Attributes:
+        name: name of the space.
+        image_size: edge in pixels of the images that the space is meant for.
+        stem_filters: output filters of the stem.
+        stem_stride: stride of the stem, 1 or 2.
+        head_filters: output filters of the head.
+        blocks: the choices of each block.
+        activation: the activation of all architectures, "relu" or "relu6".
+        description: what the space is for.
     """
 
     name: str
@@ -62,13 +78,15 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def __post_init__(self) -> None:
         if not any(choices.decisions() for choices in self.blocks):
-            raise ValueError("blocks leave nothing to decide; give at least one decision two choices")
+            raise ValueError("blocks have no decision; give at least one of them two choices")
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
         """Return a space of this package by its name, or read a YAML file.
 
-        Raises SpaceError for an unknown name and DocumentError for a file that is no valid space.
+        Raises:
+            SpaceError: there is no space of this name.
+            DocumentError: the file is not a valid space.
         """
         if is_path(name_or_path):
             return yaml_file.read(name_or_path, cls)
@@ -80,13 +98,13 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return the names of the spaces that come with the package."""
+        """Return the names of the spaces of this package."""
         entries = (entry.name for entry in (files("search_space") / "spaces").iterdir())
         return tuple(sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml")))
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """Every decision with more than one choice, in the order of the indices."""
+        """All decisions, in the order of the indices; each has more than one choice."""
         return tuple(
             Decision(f"blocks[{number}].{name}", choices.choices(name))
             for number, choices in enumerate(self.blocks)
@@ -95,22 +113,23 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def decision_sizes(self) -> tuple[int, ...]:
-        """The number of choices of each decision; this is all that a controller needs to know."""
+        """The number of choices of each decision: all that a controller needs to know."""
         return tuple(len(decision.choices) for decision in self.decisions)
 
     @property
     def cardinality(self) -> int:
-        """The number of index tuples; a few more than networks, as some tuples decode to the same one."""
+        """The number of index tuples, a few more than networks: some decode to the same network."""
         return prod(self.decision_sizes)
 
     def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Draw an index tuple, each with the same probability."""
+        """Return a random index tuple, each with the same probability."""
         return tuple(int(index) for index in rng.integers(self.decision_sizes))
 
     def decode(self, indices: Sequence[int]) -> Architecture:
         """Return the architecture that `indices` stand for.
 
-        Raises SpaceError where their number or a value does not fit the decisions.
+        Raises:
+            SpaceError: their number or a value does not fit the decisions.
         """
         remaining = list(self._checked(indices))
         in_filters = self.stem_filters
@@ -131,13 +150,25 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def encode(self, architecture: Architecture) -> tuple[int, ...]:
         """Return the lowest indices that decode to the same network (equal `fingerprint`).
 
-        Raises SpaceError that says which part of the architecture is outside the space.
+        Raises:
+            SpaceError: the architecture is outside the space; the message says which part.
         """
         for field in ("stem_filters", "stem_stride", "head_filters", "activation"):
             found, fixed = getattr(architecture, field), getattr(self, field)
             if found != fixed:
                 raise SpaceError(f"{field} {found} is outside the space {self.name!r}; it is {fixed} there")
         return encode_blocks(self.blocks, architecture)
+
+    def _repr_html_(self) -> str:
+        """Return a table of every block's choices, which notebooks show."""
+        return html_table(
+            ["block", *DECISION_NAMES, "stride"],
+            [
+                [number, *(_listed(block, name) for name in DECISION_NAMES), block.stride]
+                for number, block in enumerate(self.blocks)
+            ],
+            caption=f"{self.name}: {len(self.decisions)} decisions, {Decimal(self.cardinality):.3g} combinations",
+        )
 
     def _checked(self, indices: Sequence[int]) -> tuple[int, ...]:
         decisions = self.decisions
@@ -149,3 +180,9 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 highest = len(decision.choices) - 1
                 raise SpaceError(f"index {position} ({decision.name}) is {index}; it must be from 0 to {highest}")
         return checked
+
+
+def _listed(block: BlockChoices, decision: str) -> str:
+    if decision == "expand" and block.expand is None:  # Each choice of `op` has its own expansion.
+        return ""
+    return ", ".join(str(choice) for choice in block.choices(decision))

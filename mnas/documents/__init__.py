@@ -1,1 +1,5 @@
-"""YAML and JSON documents: read, checked against a type, compared and written. Imports nothing else of mnas."""
+"""YAML and JSON documents: read, checked against a type, compared and written.
+
+This package imports nothing else of mnas, and its `errors`, `names`, `own_parts` and `html_table` nothing beyond the
+standard library.
+"""

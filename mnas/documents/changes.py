@@ -1,4 +1,4 @@
-"""What differs between the settings that a run was started with and those it is resumed with."""
+"""Differences between the settings that a run was started with and those it is resumed with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 def changed_keys(before: msgspec.Struct, after: msgspec.Struct, ignored: Set[str] = frozenset()) -> list[str]:
-    """Return the paths of the keys that differ, with both values, but for the paths in `ignored`."""
+    """Return the paths of the keys that differ, with both values, without the paths in `ignored`."""
     old, new = _flat(msgspec.to_builtins(before)), _flat(msgspec.to_builtins(after))
     return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"

@@ -1,7 +1,7 @@
-"""Conversion of plain data (from YAML or JSON) to a declared type, with error messages a user can act on.
+"""Convert plain data (from YAML or JSON) to a declared type, with error messages that a user can act on.
 
-msgspec does the checking; its message tells where, but neither what was found nor which keys exist. Those are read off
-the data and the type here, once a document has been refused.
+msgspec checks the data. Its messages say where a value does not fit, but neither what was found nor which keys exist.
+After a document has been refused, this module takes that from the data and the type.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ _SHOWN_CHARACTERS = 60
 
 
 def convert(data: object, type: type[T], *, source: str) -> T:
-    """Return plain data as an instance of `type`, a msgspec struct or anything else that msgspec can check.
-
-    `source` names the document in messages. Raises DocumentError for the first thing that does not fit.
+    """Return plain data as an instance of `type`.
 
     >>> class Training(msgspec.Struct, forbid_unknown_fields=True):
     ...     epochs: int
@@ -39,6 +37,14 @@ def convert(data: object, type: type[T], *, source: str) -> T:
     >>> convert({"epochs": "five"}, Training, source="search.yaml")
     Traceback (most recent call last):
     mnas.documents.errors.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
+
+    Args:
+        data: the plain data.
+        type: a msgspec struct or anything else that msgspec can check.
+        source: name of the document, for error messages.
+
+    Raises:
+        DocumentError: the data does not fit; the message is about the first value that does not.
     """
     try:
         return msgspec.convert(data, type=type)
@@ -49,7 +55,7 @@ def convert(data: object, type: type[T], *, source: str) -> T:
 
 
 class _Spot(NamedTuple):
-    """A place in a document: the way to it, what stands there and what may stand there."""
+    """A place in a document: its path, its value and the type that it must have."""
 
     steps: tuple[Step, ...]
     value: Any
@@ -81,7 +87,7 @@ def _explain_key(spot: _Spot) -> str:
     where = _quoted(spot.steps) or "the document"
     member = _member(spot.type, spot.value)
     allowed = _describe(member.key_type) if isinstance(member, inspect.DictType) else "text"
-    # A whole number or a date as a key is what a user meets: `1:` instead of `"1":`.
+    # The usual mistake is a whole number or a date as a key: `1:` instead of `"1":`.
     keys = [key for key in spot.value if not isinstance(key, str)]
     found = f"has the key {_shown(keys[0])}" if keys else "has a key that is not allowed"
     return f"{where} {found}; keys must be {allowed}"
@@ -93,7 +99,7 @@ def _guess(spot: _Spot) -> str:
 
 
 def _locate(path: str, message: str, document: object, type: type[Any]) -> _Spot:
-    """Follow msgspec's path through the document and its type side by side."""
+    """Follow msgspec's path through the document and through its type."""
     spot = _Spot((), document, inspect.type_info(type))
     for step in _PATH_STEP.finditer(path):
         container = _member(spot.type, spot.value)
@@ -108,7 +114,7 @@ def _locate(path: str, message: str, document: object, type: type[Any]) -> _Spot
 
 
 def _failing_key(spot: _Spot, message: str, document: object, type: type[Any]) -> str:
-    # msgspec does not say which entry of a mapping it refused; ask it again with one entry at a time.
+    # msgspec does not say which entry of a mapping it refused: convert one entry at a time to find it.
     for key, value in spot.value.items():
         try:
             msgspec.convert(_replaced(document, spot.steps, {key: value}), type=type)
@@ -148,7 +154,7 @@ def _members(type: inspect.Type) -> Iterator[inspect.Type]:
 
 
 def _member(type: inspect.Type, value: object) -> inspect.Type:
-    """Return the member of a union that `value` was meant for; a type that is no union is its own member."""
+    """Return the member of a union that `value` was meant for; another type is returned as it is."""
     members = list(_members(type))
     if isinstance(value, Mapping):
         records = [member for member in members if isinstance(member, _RECORD_TYPES)]
@@ -203,7 +209,7 @@ def _literals(type: inspect.Type) -> list[object]:
 
 
 def _describe(type: inspect.Type) -> str:
-    """Say in words what may stand at a place."""
+    """Describe in words the values that a type allows."""
     type = _bare(type)
     match type:
         case inspect.IntType():
@@ -249,7 +255,7 @@ def _lengths(least: int | None, most: int | None, unit: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """Write a value as it would stand in the document, shortened; a container by its kind."""
+    """Return a value as a document has it, shortened; for a container its kind."""
     if value is None:
         return "empty (null)"
     if isinstance(value, bool):
@@ -263,6 +269,6 @@ def _shown(value: object) -> str:
 
 
 def _quoted(steps: tuple[Step, ...]) -> str:
-    """Write the way to a place, such as 'blocks[2].kernel'; nothing for the document itself."""
+    """Return the path of a place, such as 'blocks[2].kernel'; an empty text for the document itself."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
     return f"'{text}'" if text else ""

@@ -1,10 +1,10 @@
-"""The root of all errors of mnas, and the errors of what a user gives. `mnas.errors` draws the whole tree."""
+"""The root of all errors of mnas, and the errors about a user's input; `mnas.errors` draws the whole tree."""
 
 from __future__ import annotations
 
 
 class Error(Exception):
-    """Base of every error that mnas raises on purpose; the message names the thing, the rule and the remedy."""
+    """The base of every error that mnas raises on purpose; messages name the thing, the rule and the remedy."""
 
 
 class InputError(Error):

@@ -1,4 +1,4 @@
-"""Names that a user types: whether they mean a file, and what was probably meant by a wrong one."""
+"""Names that a user types: whether one is a path, and what a wrong one was probably meant to be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return " (did you mean 'epochs'?)" where one of the choices is near `word`, else an empty string.
+    """Return " (did you mean 'epochs'?)" if one of the choices is similar to `word`, else an empty string.
 
     >>> did_you_mean("epoch", ["epochs", "batch_size"])
     " (did you mean 'epochs'?)"
@@ -21,7 +21,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def is_path(name_or_path: str | Path) -> bool:
-    """Return whether a path of a YAML file is meant: a folder or `.yaml` / `.yml` is in it.
+    """Return whether the path of a YAML file is meant: it has a folder or ends in `.yaml` or `.yml`.
 
     >>> is_path("mnasnet"), is_path("mnasnet.yaml"), is_path("./mnasnet")
     (False, True, True)
@@ -31,7 +31,7 @@ def is_path(name_or_path: str | Path) -> bool:
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str]) -> str:
-    """Return the message for a name that none of `names` is."""
+    """Return the error message for a name that is not one of `names`."""
     names = tuple(names)
     guess = did_you_mean(name, names)
-    return f"no {kind} is called {name!r}{guess}; there are {', '.join(names)}, or give the path of a YAML file"
+    return f"no {kind} is called {name!r}{guess}; choose one of {', '.join(names)}, or give the path of a YAML file"

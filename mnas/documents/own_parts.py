@@ -1,6 +1,6 @@
-"""Parts of a user's own that a document names as `package.module:Name`.
+"""Parts of a user's own code that a document names as `package.module:Name`.
 
-Such a name runs code from the user's own machine, as `python -m package.module` does. Nothing is unpickled.
+Such a name runs code of the user's own machine, as `python -m package.module` does. Nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""YAML documents: read and checked against a type, and written so that they read back the same.
+"""YAML documents: read and checked against a type, and written so that they read back equal.
 
-YAML is read as PyYAML's safe loader reads it, but for two things:
-- floats follow YAML 1.2: `1e-5` is a number (YAML 1.1, and so PyYAML, takes it for text unless a dot is in it);
-- a key that is given twice in one mapping is an error instead of silently replacing the first.
+YAML is read as PyYAML's safe loader reads it, with two differences:
+- Floats follow YAML 1.2: `1e-5` is a number. In YAML 1.1, and so in PyYAML, it is text unless it has a dot.
+- A key that is given twice in one mapping is an error instead of silently replacing the first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _FLOAT = re.compile(
 def read(path: str | Path, type: type[T]) -> T:
     """Read a YAML file as an instance of `type`.
 
-    Raises DocumentError where the file cannot be read, is no YAML, or does not fit the type.
+    Raises:
+        DocumentError: the file cannot be read, is not YAML, or does not fit the type.
     """
     source = str(path)
     try:
@@ -48,10 +49,18 @@ def read(path: str | Path, type: type[T]) -> T:
 
 
 def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
-    """Read YAML text as an instance of `type`; `source` names it in messages. Raises DocumentError as `read` does.
+    """Return YAML text as an instance of `type`.
 
     >>> parse("learning_rates: [1e-3, 1e-5]", dict[str, list[float]])
     {'learning_rates': [0.001, 1e-05]}
+
+    Args:
+        text: the YAML text.
+        type: what it must fit, see `mnas.documents.check.convert`.
+        source: name of the document, for error messages.
+
+    Raises:
+        DocumentError: the text is not YAML or does not fit the type.
     """
     try:
         data = yaml.load(text, Loader=_Loader)
@@ -63,7 +72,7 @@ def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
         ) from error
     except RecursionError as error:
         raise DocumentError(f"{source}: the document is nested too deeply") from error
-    except ValueError as error:  # a date such as 2024-13-01 looks like one but is none
+    except ValueError as error:  # a date that does not exist, such as 2024-13-01
         raise DocumentError(f"{source}: {error}; quote the value if it is meant as text") from error
     if data is None:
         raise DocumentError(f"{source}: the document is empty")
@@ -71,9 +80,9 @@ def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
 
 
 def dump(obj: object) -> str:
-    """Write plain data or a msgspec struct as YAML: keys in their own order, lists of numbers on one line.
+    """Return plain data or a msgspec struct as YAML text that `parse` reads back.
 
-    `parse` reads the same data back. Raises DocumentError for an object that is not plain data.
+    Keys keep their order, and lists of numbers are on one line.
 
     >>> print(dump({"name": "small", "learning_rate": 1e-05, "indices": [0, 2, 1], "tags": ["1e5"]}), end="")
     name: small
@@ -81,6 +90,9 @@ def dump(obj: object) -> str:
     indices: [0, 2, 1]
     tags:
     - '1e5'
+
+    Raises:
+        DocumentError: the object is not plain data.
     """
     try:
         data = msgspec.to_builtins(obj)
@@ -93,7 +105,7 @@ def dump(obj: object) -> str:
 
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # Checked here, where a merge key (<<) has not yet brought in keys that may be overridden.
+        # Checked here, because a merge key (<<) has not yet added the keys that a mapping may override.
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.MappingNode):
             _refuse_duplicate_keys(node)
@@ -117,7 +129,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # In any other style PyYAML writes these as they are and reads them back as line breaks or not at all.
+    # In any other style PyYAML writes these characters unescaped, and reads them as line breaks or refuses them.
     style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -50,7 +50,7 @@ def test_first_block_may_differ_from_the_stem() -> None:
         ({"stem_stride": 3}, "stem_stride is 3; it must be 1 or 2"),
         ({"head_filters": 0}, "head_filters is 0"),
         ({"activation": "swish"}, "activation 'swish' is not relu or relu6"),
-        ({"blocks": (BLOCK, BLOCK)}, "blocks[0] puts out 16 filters but blocks[1] takes in 32"),
+        ({"blocks": (BLOCK, BLOCK)}, "blocks[0] has 16 output filters but blocks[1] has 32"),
     ],
 )
 def test_an_architecture_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -72,7 +72,7 @@ def test_blocks_alone_make_an_architecture(tmp_path: Path) -> None:
         ("blocks: [r1_k3]", "blocks[0]: block string 'r1_k3': field 's' is missing"),
         (
             "blocks: [r1_k3_s11_e1_i32_o16, r1_k3_s11_e1_i32_o16]",
-            "blocks[0] puts out 16 filters but blocks[1] takes in 32",
+            "blocks[0] has 16 output filters but blocks[1] has 32",
         ),
         ("blocks: [r1_k3_s11_e1_i32_o16]\nhead: 5", "unknown key 'head'; allowed keys: "),
         ("blocks: [r1_k3_s11_e1_i32_o16]\nactivation: swish", "'activation' is 'swish'; allowed: 'relu', 'relu6'"),

@@ -62,12 +62,12 @@ def test_tiny_se_ratio_is_written_without_exponent() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is no field; the form is r<layers>_k<kernel>"),
+        ("", "'' is not a field; the form is r<layers>_k<kernel>"),
         ("r1_k3_s11_e1_i32", "field 'o' is missing"),
         ("r1_k3_s11_e1_i32_o16_r2", "field 'r' appears twice"),
         ("r1_k3_s12_e1_i32_o16", "strides of 's12' differ"),
         ("r1_k3_s11_e1_i32_o16_noskip_pool", "noskip and pool exclude each other"),
-        ("r1_k3_s11_e1_i32_o16_cs1", "'cs1' is no field"),
+        ("r1_k3_s11_e1_i32_o16_cs1", "'cs1' is not a field"),
         ("r0_k3_s11_e1_i32_o16", "layers is 0; it must be at least 1"),
         ("r1_k4_s11_e1_i32_o16", "kernel is 4; it must be odd"),
         ("r1_k3_s11_e0_i32_o16", "expand is 0"),
@@ -75,7 +75,7 @@ def test_tiny_se_ratio_is_written_without_exponent() -> None:
         ("r1_k3_s11_e1_i0_o16", "in_filters is 0"),
         ("r1_k3_s11_e1_i32_o0", "out_filters is 0"),
         ("r1_k3_s11_e1_i32_o16_se1.5", "se_ratio is 1.5; it must be from 0 to 1"),
-        ("r1 _k3_s11_e1_i32_o16", "'r1 ' is no field"),
+        ("r1 _k3_s11_e1_i32_o16", "'r1 ' is not a field"),
     ],
 )
 def test_a_bad_string_is_refused_with_its_rule(text: str, message: str) -> None:

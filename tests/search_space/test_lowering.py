@@ -80,7 +80,7 @@ def test_residual_only_where_stride_and_width_allow_it() -> None:
 
 
 def test_mnasnet_small_has_no_residual_in_its_first_block() -> None:
-    # It says i16 after a stem of 8 and puts out 8.
+    # It says i16 after a stem of 8 and has 8 output filters.
     assert named_unit(reference("mnasnet-small").architecture, "blocks.0.0").shortcut is None
 
 

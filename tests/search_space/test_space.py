@@ -217,7 +217,7 @@ def test_another_number_of_blocks_is_refused() -> None:
 
 def test_an_unknown_space_is_answered_with_the_nearest() -> None:
     with pytest.raises(
-        SpaceError, match=r"no search space is called 'mnasnets' \(did you mean 'mnasnet'\?\); there are "
+        SpaceError, match=r"no search space is called 'mnasnets' \(did you mean 'mnasnet'\?\); choose one of "
     ):
         SearchSpace.load("mnasnets")
 
@@ -255,7 +255,7 @@ BLOCK = "stride: 1, op: [conv], filters: [8], layers: [1, 2]"
             "[{stride: 1, op: [conv], filters: [0], layers: [1]}]}",
             "'blocks[0].filters[0]' is 0; allowed: an integer >= 1",
         ),
-        ("[{stride: 1, op: [conv], filters: [8], layers: [1]}]}", "blocks leave nothing to decide"),
+        ("[{stride: 1, op: [conv], filters: [8], layers: [1]}]}", "blocks have no decision"),
         ("[{stride: 1, op: [conv], filters: [8]}]}", "key 'blocks[0].layers' is missing; it takes a list"),
     ],
 )
