@@ -19,7 +19,7 @@ from mnas.evaluation.accuracy import Evaluation, score
 from mnas.evaluation.classifiers import Classify, MindSporeClassifier, onnx_classifier, onnxruntime_classifier
 from mnas.export.folder import CHECKPOINT, ONNX
 from mnas.export.onnx_file import read_onnx
-from mnas.mindspore_setup import Device
+from mnas.mindspore_setup import Compute
 from search_space import ArchitectureFile
 
 Engine = Literal["mindspore", "onnx"]
@@ -69,26 +69,25 @@ def validate(
     source: ImageSource,
     *,
     engine: Engine,
-    device: Device = "CPU",
     batch_size: int = 64,
-    threads: int | None = None,
+    compute: Compute = Compute(),
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a model on every image of `source`; `on_batch` is told how many are done.
 
     The engine `onnx` runs the folder's own model.onnx, or the same graph made from a bare checkpoint, with onnxruntime
-    on the CPU; `mindspore` builds the network from the checkpoint on `device`. Raises DataError where the images do not
-    fit the network or cannot be read, WeightsError where its answers are not finite numbers.
+    on the CPU; `mindspore` builds the network from the checkpoint. Raises DataError where the images do not fit the
+    network or cannot be read, WeightsError where its answers are not finite numbers.
     """
     network, weights = model.checkpoint.network(), model.checkpoint.best_weights()
     check_source(network, source)
     classify: Classify
     if engine == "mindspore":
-        classify = MindSporeClassifier(network, weights, batch_size, device, threads)
+        classify = MindSporeClassifier(network, weights, batch_size, compute)
     elif model.onnx is not None:
-        classify = onnx_classifier(model.onnx, threads)
+        classify = onnx_classifier(model.onnx, compute)
     else:
-        classify = onnxruntime_classifier(network, weights, threads)
+        classify = onnxruntime_classifier(network, weights, compute)
     evaluation = score(classify, source, batch_size, on_batch)
     if not math.isfinite(evaluation.loss):
         raise WeightsError(

@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE, FAILED
     from mnas.cli.image_progress import image_progress
     from mnas.errors import ConfigurationError
+    from mnas.mindspore_setup import Compute
     from mnas.validate import Target, open_model, validate
 
     if arguments.engine == "onnx" and arguments.device != "CPU":
@@ -92,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             source,
             engine=arguments.engine,
-            device=arguments.device,
             batch_size=arguments.batch_size,
+            compute=Compute(arguments.device),
             on_batch=on_batch,
         )
     target = None if arguments.target_top1 is None else Target(arguments.target_top1, arguments.tolerance)

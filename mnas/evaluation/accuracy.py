@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mnas.data import ImageSource
 from mnas.data.source import check_source
 from mnas.evaluation.classifiers import Classify, Engine, MindSporeClassifier, default_engine, onnxruntime_classifier
-from mnas.mindspore_setup import Device
+from mnas.mindspore_setup import Compute
 from mnas.network.weights import Weights
 from search_space.lowering import LoweredNetwork
 
@@ -31,23 +31,22 @@ def evaluate(
     weights: Weights,
     source: ImageSource,
     *,
-    device: Device = "CPU",
     engine: Engine | None = None,
     batch_size: int = 64,
-    threads: int | None = None,
+    compute: Compute = Compute(),
 ) -> Evaluation:
     """Evaluate weights on every image of `source`.
 
     `engine` None takes onnxruntime on the CPU, many times faster there and without compilation, and MindSpore on
-    Ascend. `threads` None leaves the engine's default. Raises DataError where the images do not fit the network or are
+    Ascend. Raises DataError where the images do not fit the network or are
     none, WeightsError where the weights do not.
     """
     check_source(network, source)
     classify: Classify
-    if (engine or default_engine(device)) == "onnxruntime":
-        classify = onnxruntime_classifier(network, weights, threads)
+    if (engine or default_engine(compute)) == "onnxruntime":
+        classify = onnxruntime_classifier(network, weights, compute)
     else:
-        classify = MindSporeClassifier(network, weights, batch_size, device, threads)
+        classify = MindSporeClassifier(network, weights, batch_size, compute)
     return score(classify, source, batch_size)
 
 
@@ -101,14 +100,13 @@ class Validator:
         self,
         network: LoweredNetwork,
         source: ImageSource,
-        device: Device = "CPU",
-        threads: int | None = None,
         engine: Engine | None = None,
+        compute: Compute = Compute(),
     ) -> None:
         """Raise DataError where the images do not fit the network or are none."""
         check_source(network, source)
-        self._network, self._source, self._device, self._threads = network, source, device, threads
-        self._engine = engine or default_engine(device)
+        self._network, self._source, self._compute = network, source, compute
+        self._engine = engine or default_engine(compute)
         self._graph: MindSporeClassifier | None = None
 
     def evaluate(self, weights: Weights) -> Evaluation:
@@ -117,9 +115,9 @@ class Validator:
 
     def _classifier(self, weights: Weights) -> Classify:
         if self._engine == "onnxruntime":
-            return onnxruntime_classifier(self._network, weights, self._threads)
+            return onnxruntime_classifier(self._network, weights, self._compute)
         if self._graph is None:
-            self._graph = MindSporeClassifier(self._network, weights, BATCH_SIZE, self._device, self._threads)
+            self._graph = MindSporeClassifier(self._network, weights, BATCH_SIZE, self._compute)
         else:
             self._graph.load(weights)
         return self._graph

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from mnas.network.weights import FloatArray, Weights
 from search_space.lowering import LoweredNetwork
@@ -16,22 +16,22 @@ Engine = Literal["onnxruntime", "mindspore"]
 Classify = Callable[[FloatArray], FloatArray]
 
 
-def default_engine(device: Device) -> Engine:
+def default_engine(compute: Compute) -> Engine:
     """Return the engine that is the faster one where the network was trained."""
-    return "onnxruntime" if device == "CPU" else "mindspore"
+    return "onnxruntime" if compute.device == "CPU" else "mindspore"
 
 
-def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: int | None = None) -> Classify:
+def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, compute: Compute = Compute()) -> Classify:
     """Return images -> logits, computed by onnxruntime on the folded graph."""
-    return onnx_classifier(build_onnx(network, weights).SerializeToString(), threads)
+    return onnx_classifier(build_onnx(network, weights).SerializeToString(), compute)
 
 
-def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
+def onnx_classifier(model: bytes, compute: Compute = Compute()) -> Classify:
     """Return images -> logits, computed by onnxruntime on an ONNX model as `build_onnx` makes it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0  # 0 is its default, one for each core
+    options.intra_op_num_threads = compute.threads or 0  # 0 is its default, one for each core
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def classify(images: FloatArray) -> FloatArray:
@@ -48,14 +48,9 @@ class MindSporeClassifier:
     """
 
     def __init__(
-        self,
-        network: LoweredNetwork,
-        weights: Weights,
-        batch_size: int,
-        device: Device = "CPU",
-        threads: int | None = None,
+        self, network: LoweredNetwork, weights: Weights, batch_size: int, compute: Compute = Compute()
     ) -> None:
-        prepare_mindspore(device, threads)
+        prepare_mindspore(compute)
         from mnas.network.mindspore_cell import build_network
 
         self._batch_size = batch_size

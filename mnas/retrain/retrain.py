@@ -68,15 +68,14 @@ def retrain(
             data.train,
             seed=recipe.seed,
             plan=plan,
-            device=recipe.device,
-            threads=recipe.threads,
+            compute=recipe.compute,
             state=None if last is None else trainer_state(last),
         )
         position = Position() if last is None else last.position
         writer = None
         if process.is_first:
             logs = stack.enter_context(open_logs(directory, position.step))
-            validator = Validator(network, data.test, recipe.device, recipe.threads)
+            validator = Validator(network, data.test, compute=recipe.compute)
             writer = Writer(run, logs, validator, Checkpoint(architecture, form, weights={}))
         observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
         Loop(recipe, trainer, writer, observer).run_from(last)
