@@ -30,7 +30,7 @@ import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
 from mnas.data import ImageArrays, SearchData, load_search_data
-from mnas.evaluation.accuracy import evaluate
+from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment, load_experiment
 from mnas.mindspore_setup import Compute
 from mnas.search.driver import Progress
@@ -62,7 +62,7 @@ def run_child(
     network = lowered(architecture, data)
     result = train(network, training, data.train, seed=seed, compute=ONE_THREAD, kernels=kernels)
     start = time.process_time()
-    evaluation = evaluate(network, result.weights, data.reward, compute=ONE_THREAD)
+    evaluation = Evaluator(network, data.reward, compute=ONE_THREAD).evaluate(result.weights)
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     resident_mb = psutil.Process().memory_info().rss / 1e6
     return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)

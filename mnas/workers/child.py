@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from mnas.data import ImageSource
-from mnas.evaluation.accuracy import evaluate
+from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
 from mnas.training.phases import PhaseTime, timed
@@ -52,7 +52,7 @@ def train_child(
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
-    Raises what `mnas.workers.child.train` and `mnas.evaluation.accuracy.evaluate` raise.
+    Raises what `mnas.workers.child.train` and `mnas.evaluation.accuracy.Evaluator` raise.
     """
     network = lower(
         architecture,
@@ -63,7 +63,7 @@ def train_child(
     result = train(network, settings, train_source, seed=seed, compute=compute)
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
-        evaluation = evaluate(network, result.weights, reward_source, compute=compute)
+        evaluation = Evaluator(network, reward_source, compute=compute).evaluate(result.weights)
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,

@@ -13,7 +13,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
 from mnas.errors import Failure, FailureKind
-from mnas.evaluation.classifiers import onnxruntime_classifier
+from mnas.evaluation.classifiers import onnx_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.mindspore_setup import Compute, set_mindspore_environment
 from mnas.network.weights import initial_weights
@@ -129,7 +129,7 @@ def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "classifier.weight": np.eye(features, dtype=np.float32),
         "classifier.bias": np.zeros(features, np.float32),
     }
-    found = onnxruntime_classifier(through, weights, Compute(threads=1))(images)
+    found = onnx_classifier(through, weights, Compute(threads=1))(images)
     known = np.append(found, np.ones((len(found), 1)), axis=1)
     solution = np.linalg.lstsq(known, np.eye(10)[labels], rcond=None)[0].astype(np.float32)
     weights |= {"classifier.weight": solution[:-1].T.copy(), "classifier.bias": solution[-1]}

@@ -14,12 +14,13 @@ from mnas.checkpoints.image_input import conventional_input, load_images
 from mnas.data import ImageArrays, StreamedImages
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation.accuracy import Evaluation
+from mnas.evaluation.classifiers import Engine
+from mnas.evaluation.validation import Model, Target, open_model, validate
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import initial_weights
-from mnas.validate import Engine, Model, Target, open_model, validate
 from search_space import Architecture, ArchitectureFile, parse_block, write_architecture
 
 ENGINES: tuple[Engine, ...] = ("mindspore", "onnx")

@@ -1,4 +1,4 @@
-"""Validation: what the weights of a checkpoint or of an exported folder are worth on a test set."""
+"""Validation: the accuracy of a checkpoint or of an exported folder on a test set, against a target."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError
 from mnas.checkpoints.load import load_checkpoint
-from mnas.data import (
-    ImageSource,
-)
-from mnas.data.source import check_source
+from mnas.data import ImageSource
 from mnas.errors import WeightsError
-from mnas.evaluation.accuracy import Evaluation, score
-from mnas.evaluation.classifiers import Classify, MindSporeClassifier, onnx_classifier, onnxruntime_classifier
+from mnas.evaluation.accuracy import BATCH_SIZE, Evaluation, Evaluator
+from mnas.evaluation.classifiers import Engine
 from mnas.export.folder import CHECKPOINT, ONNX
 from mnas.export.onnx_file import read_onnx
 from mnas.mindspore_setup import Compute
 from search_space import ArchitectureFile
 
-Engine = Literal["mindspore", "onnx"]
-
 
 @dataclass(frozen=True)
 class Model:
-    """A network to validate; `onnx` is the model file of an exported folder, None for a bare checkpoint."""
+    """A network to validate.
+
+    Attributes:
+        checkpoint: The network and its weights.
+        onnx: The model file of an exported folder; None for a bare checkpoint.
+    """
 
     checkpoint: Checkpoint
     onnx: bytes | None = None
@@ -41,7 +40,7 @@ class Target:
     tolerance: float = 0.1
 
     def shortfall(self, evaluation: Evaluation) -> float:
-        """Return by how many percentage points an accuracy misses `top1_percent`; negative where it is above."""
+        """Return by how many percentage points an accuracy misses `top1_percent`; negative if it is above."""
         return self.top1_percent - 100 * evaluation.top1
 
     def is_met(self, evaluation: Evaluation) -> bool:
@@ -50,9 +49,15 @@ class Target:
 
 
 def open_model(path: Path, architecture: ArchitectureFile | None = None, image_size: int = 224) -> Model:
-    """Read a checkpoint (see `load_checkpoint`) or a folder that `mnas export` has written.
+    """Read a checkpoint, or a folder that `mnas export` has written.
 
-    Raises CheckpointError where it is missing, damaged or of another network than `architecture`.
+    Args:
+        path: The file or the folder.
+        architecture: The network; needed for a checkpoint of MindSpore (.ckpt), otherwise checked.
+        image_size: Input of the network of a .ckpt.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another network than `architecture`.
     """
     if not path.is_dir():
         return Model(load_checkpoint(path, architecture, image_size))
@@ -68,27 +73,33 @@ def validate(
     model: Model,
     source: ImageSource,
     *,
-    engine: Engine,
-    batch_size: int = 64,
+    engine: Engine | None = None,
     compute: Compute = Compute(),
+    batch_size: int = BATCH_SIZE,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a model on every image of `source`; `on_batch` is told how many are done.
+    """Evaluate a model on every image of `source`.
 
-    The engine `onnx` runs the folder's own model.onnx, or the same graph made from a bare checkpoint, with onnxruntime
-    on the CPU; `mindspore` builds the network from the checkpoint. Raises DataError where the images do not fit the
-    network or cannot be read, WeightsError where its answers are not finite numbers.
+    The engine `onnx` runs the folder's own model.onnx, or the same graph made from a bare checkpoint. The engine
+    `mindspore` builds the network from the checkpoint.
+
+    Args:
+        model: The network and its weights.
+        source: The images and their labels.
+        engine: What computes; None takes the faster engine on the device.
+        compute: The device of `mindspore`, and the threads of either engine.
+        batch_size: Images at a time.
+        on_batch: Called after each batch with the number of images done so far.
+
+    Raises:
+        DataError: The images do not fit the network or cannot be read.
+        WeightsError: The answers of the network are not finite numbers.
     """
-    network, weights = model.checkpoint.network(), model.checkpoint.best_weights()
-    check_source(network, source)
-    classify: Classify
-    if engine == "mindspore":
-        classify = MindSporeClassifier(network, weights, batch_size, compute)
-    elif model.onnx is not None:
-        classify = onnx_classifier(model.onnx, compute)
+    evaluator = Evaluator(model.checkpoint.network(), source, engine, compute, batch_size=batch_size)
+    if evaluator.engine == "onnx" and model.onnx is not None:
+        evaluation = evaluator.evaluate_onnx(model.onnx, on_batch)
     else:
-        classify = onnxruntime_classifier(network, weights, compute)
-    evaluation = score(classify, source, batch_size, on_batch)
+        evaluation = evaluator.evaluate(model.checkpoint.best_weights(), on_batch)
     if not math.isfinite(evaluation.loss):
         raise WeightsError(
             f"the network's loss on these images is {evaluation.loss}: its weights are damaged or its training diverged"
