@@ -15,11 +15,10 @@ from mnas.data import DataSettings
 from mnas.documents import changes
 from mnas.documents.yaml_file import read
 from mnas.errors import ConfigurationError
+from mnas.mindspore_setup import Device
 from mnas.reward import RewardSettings
 from mnas.training.settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
-
-Device = Literal["CPU", "Ascend"]
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

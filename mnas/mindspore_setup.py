@@ -1,4 +1,4 @@
-"""The one place that prepares MindSpore: environment before its import, then mode, device and threads.
+"""Where networks are computed (`Compute`), and the one place that prepares MindSpore for it.
 
 Call `prepare_mindspore` before anything that imports MindSpore (`mnas.network.mindspore_cell`, `mnas.training.step`).
 """
@@ -11,10 +11,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 from mnas.errors import OutOfMemoryError, TrainingError
+from mnas.kernels.library import machine_has_kernels
 
 Device = Literal["CPU", "Ascend"]
 Precision = Literal["O0", "O1", "O2", "O3"]
@@ -26,27 +28,56 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|memory not enough|allocate memory fa
 _QUIET = {"GLOG_v": "3"}  # errors only
 
 
-def mindspore_environment(threads: int | None = None) -> dict[str, str]:
-    """Return the environment variables that must be set before MindSpore is imported.
+@dataclass(frozen=True)
+class Compute:
+    """Where a process computes networks.
 
-    For the environment of worker processes. `threads` bounds OpenMP; None leaves its default, all cores.
+    Attributes:
+        device: What MindSpore computes on. onnxruntime always computes on the CPU.
+        threads: CPU threads of MindSpore and onnxruntime in this process; None leaves their defaults, all cores.
     """
-    return {**_ONEDNN, **_QUIET, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+
+    device: Device = "CPU"
+    threads: int | None = None
+
+    @classmethod
+    def of_worker(cls, device: Device) -> Compute:
+        """Return what a worker that trains children computes on: one core (CPU) or one NPU (Ascend).
+
+        On the CPU two workers of one thread are faster than one worker of two, because their compilations overlap.
+        """
+        return cls(device, threads=1 if device == "CPU" else None)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that must be set before MindSpore is imported."""
+        threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+        return {**_ONEDNN, **_QUIET, **threads}
+
+    def can_use_kernels(self, precision: Precision) -> bool:
+        """Return whether a training in this precision can use `mnas.kernels`.
+
+        They compute in float32 and in one thread. MindSpore's own operators train in another precision, in more
+        threads, on another device and on a machine that the kernels are not compiled for.
+        """
+        return (self.device, self.threads, precision) == ("CPU", 1, "O0") and machine_has_kernels()
 
 
-def set_mindspore_environment(threads: int | None = None) -> None:
-    """Set those variables in this process, where the user has not; call it before any import of MindSpore."""
-    for name, value in mindspore_environment(threads).items():
+def set_mindspore_environment(compute: Compute = Compute()) -> None:
+    """Set the variables of `Compute.environment` that the user has not set.
+
+    Call it before any import of MindSpore.
+    """
+    for name, value in compute.environment().items():
         os.environ.setdefault(name, value)
 
 
-def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> None:
-    """Import MindSpore in graph mode for `device`; variables that the user has set stay as they are.
+def prepare_mindspore(compute: Compute = Compute()) -> None:
+    """Import MindSpore in graph mode for `compute`.
 
-    `threads` bounds its threads in this process; None leaves MindSpore's default. Calling it again is free. Warns
-    (RuntimeWarning) where MindSpore was imported before and the variables come too late.
+    Environment variables that the user has set stay as they are. Calling it again is free. Warns (RuntimeWarning) if
+    MindSpore was imported before, because the variables come too late then.
     """
-    wanted = mindspore_environment(threads)
+    wanted = compute.environment()
     late = sorted(wanted.keys() - os.environ.keys()) if "mindspore" in sys.modules else []
     if late:
         warnings.warn(
@@ -55,13 +86,13 @@ def prepare_mindspore(device: Device = "CPU", threads: int | None = None) -> Non
             RuntimeWarning,
             stacklevel=2,
         )
-    set_mindspore_environment(threads)
+    set_mindspore_environment(compute)
     import mindspore
 
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    _set_device(device)
-    if threads is not None:
-        _bound_threads(threads)
+    _set_device(compute.device)
+    if compute.threads is not None:
+        _bound_threads(compute.threads)
 
 
 @contextmanager

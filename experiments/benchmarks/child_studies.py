@@ -30,8 +30,9 @@ import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
 from mnas.data import ImageArrays, SearchData, load_search_data
-from mnas.evaluation.accuracy import evaluate
+from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment, load_experiment
+from mnas.mindspore_setup import Compute
 from mnas.search.driver import Progress
 from mnas.search.launch import run_search
 from mnas.search.store import Trial
@@ -41,6 +42,8 @@ from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
+
+ONE_THREAD = Compute(threads=1)
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ def run_child(
 ) -> Outcome:
     """Train a child in this process as a worker does, in one thread."""
     network = lowered(architecture, data)
-    result = train(network, training, data.train, seed=seed, threads=1, kernels=kernels)
+    result = train(network, training, data.train, seed=seed, compute=ONE_THREAD, kernels=kernels)
     start = time.process_time()
-    evaluation = evaluate(network, result.weights, data.reward, threads=1)
+    evaluation = Evaluator(network, data.reward, compute=ONE_THREAD).evaluate(result.weights)
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     resident_mb = psutil.Process().memory_info().rss / 1e6
     return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)

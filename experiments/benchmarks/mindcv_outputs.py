@@ -18,7 +18,7 @@ import numpy as np
 
 from mnas.checkpoints.load import load_checkpoint
 from mnas.checkpoints.mindcv_names import mindcv_names
-from mnas.evaluation.classifiers import onnxruntime_classifier
+from mnas.evaluation.classifiers import onnx_classifier
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.network.weights import FloatArray
 from search_space import ArchitectureFile, parameters, reference
@@ -54,7 +54,7 @@ def compare(width: float) -> str:
     images = generator.standard_normal((2, 3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32)
     expected = theirs(mindspore.Tensor(images)).asnumpy()
     by_mindspore: FloatArray = ours(mindspore.Tensor(images)).asnumpy()
-    by_onnx = onnxruntime_classifier(network, weights)(images)
+    by_onnx = onnx_classifier(network, weights)(images)
     trainable = len(theirs.trainable_params())
     statistics = sum(not parameter.trainable for parameter in parameters(network))
     alike = sorted(mindcv_names(network).values()) == sorted(parameter.name for parameter in theirs.get_parameters())

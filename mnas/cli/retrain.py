@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         from mnas.retrain.processes import join_processes
         from mnas.retrain.retrain import retrain
 
-        process = join_processes(recipe.device, recipe.threads)
+        process = join_processes(recipe.compute)
         with retrain_progress(quiet=not process.is_first) as observer:
             result = retrain(architecture, recipe, directory, observer, process)
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mnas.evaluation.accuracy import Evaluation
-    from mnas.validate import Model, Target
+    from mnas.evaluation.validation import Model, Target
     from search_space import ArchitectureFile
 
 _DESCRIPTION = """\
@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE, FAILED
     from mnas.cli.image_progress import image_progress
     from mnas.errors import ConfigurationError
-    from mnas.validate import Target, open_model, validate
+    from mnas.evaluation.validation import Target, open_model, validate
+    from mnas.mindspore_setup import Compute
 
     if arguments.engine == "onnx" and arguments.device != "CPU":
         raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")
@@ -92,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
             model,
             source,
             engine=arguments.engine,
-            device=arguments.device,
             batch_size=arguments.batch_size,
+            compute=Compute(arguments.device),
             on_batch=on_batch,
         )
     target = None if arguments.target_top1 is None else Target(arguments.target_top1, arguments.tolerance)

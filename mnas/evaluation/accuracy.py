@@ -1,4 +1,4 @@
-"""Accuracy of trained weights, by onnxruntime or by MindSpore."""
+"""The accuracy of trained weights on a set of images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,31 @@ import numpy.typing as npt
 
 from mnas.data import ImageSource
 from mnas.data.source import check_source
-from mnas.evaluation.classifiers import Classify, Engine, MindSporeClassifier, default_engine, onnxruntime_classifier
-from mnas.mindspore_setup import Device
+from mnas.evaluation.classifiers import (
+    Classify,
+    Engine,
+    MindSporeClassifier,
+    default_engine,
+    onnx_classifier,
+    onnx_model_classifier,
+)
+from mnas.mindspore_setup import Compute
 from mnas.network.weights import Weights
 from search_space.lowering import LoweredNetwork
+
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares of images whose label is the best, or among the best five, of the logits; mean cross entropy."""
+    """The accuracy of a network on a set of images.
+
+    Attributes:
+        top1: Share of the images whose label has the best logit, 0 to 1.
+        top5: Share of the images whose label is among the best five, 0 to 1.
+        loss: Mean cross entropy.
+        images: Number of images.
+    """
 
     top1: float
     top5: float
@@ -26,37 +42,84 @@ class Evaluation:
     images: int
 
 
-def evaluate(
-    network: LoweredNetwork,
-    weights: Weights,
-    source: ImageSource,
-    *,
-    device: Device = "CPU",
-    engine: Engine | None = None,
-    batch_size: int = 64,
-    threads: int | None = None,
-) -> Evaluation:
-    """Evaluate weights on every image of `source`.
+class Evaluator:
+    """Evaluates the weights of one network on one set of images, as often as needed.
 
-    `engine` None takes onnxruntime on the CPU, many times faster there and without compilation, and MindSpore on
-    Ascend. `threads` None leaves the engine's default. Raises DataError where the images do not fit the network or are
-    none, WeightsError where the weights do not.
+    The engine `onnx` runs a new onnxruntime session for each set of weights. The engine `mindspore` compiles one graph
+    at the first evaluation and gives it the weights of the next.
+
+    Attributes:
+        engine: What computes.
     """
-    check_source(network, source)
-    classify: Classify
-    if (engine or default_engine(device)) == "onnxruntime":
-        classify = onnxruntime_classifier(network, weights, threads)
-    else:
-        classify = MindSporeClassifier(network, weights, batch_size, device, threads)
-    return score(classify, source, batch_size)
+
+    def __init__(
+        self,
+        network: LoweredNetwork,
+        source: ImageSource,
+        engine: Engine | None = None,
+        compute: Compute = Compute(),
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        """Check the images and choose the engine.
+
+        Args:
+            network: The network that the weights belong to.
+            source: The images and their labels.
+            engine: What computes. None takes `onnx` on the CPU, where it is many times faster and compiles nothing,
+                and `mindspore` on Ascend.
+            compute: The device of `mindspore`, and the threads of either engine.
+            batch_size: Images at a time.
+
+        Raises:
+            DataError: There are no images, or they do not fit the network.
+        """
+        check_source(network, source)
+        self.engine: Engine = engine or default_engine(compute)
+        self._network, self._source = network, source
+        self._compute, self._batch_size = compute, batch_size
+        self._graph: MindSporeClassifier | None = None
+
+    def evaluate(self, weights: Weights, on_batch: Callable[[int], None] | None = None) -> Evaluation:
+        """Evaluate weights on every image.
+
+        Args:
+            weights: The weights of the network.
+            on_batch: Called after each batch with the number of images done so far.
+
+        Raises:
+            DataError: An image cannot be read.
+            WeightsError: The weights are those of another network.
+        """
+        return self._score(self._classifier(weights), on_batch)
+
+    def evaluate_onnx(self, model: bytes, on_batch: Callable[[int], None] | None = None) -> Evaluation:
+        """Evaluate a ready ONNX model of the network by onnxruntime, such as that of an exported folder."""
+        return self._score(onnx_model_classifier(model, self._compute), on_batch)
+
+    def _score(self, classify: Classify, on_batch: Callable[[int], None] | None) -> Evaluation:
+        return score(classify, self._source, self._batch_size, on_batch)
+
+    def _classifier(self, weights: Weights) -> Classify:
+        if self.engine == "onnx":
+            return onnx_classifier(self._network, weights, self._compute)
+        if self._graph is None:
+            self._graph = MindSporeClassifier(self._network, weights, self._batch_size, self._compute)
+        else:
+            self._graph.load(weights)
+        return self._graph
 
 
 def score(
     classify: Classify, source: ImageSource, batch_size: int, on_batch: Callable[[int], None] | None = None
 ) -> Evaluation:
-    """Compare what `classify` makes of the images, (N, C, H, W) to logits (N, classes), with their labels.
+    """Compare the answers of `classify` with the labels of the images.
 
-    `on_batch` is called after each batch with the number of images done so far.
+    Args:
+        classify: Turns images (N, C, H, W) into logits (N, classes).
+        source: The images and their labels.
+        batch_size: Images at a time.
+        on_batch: Called after each batch with the number of images done so far.
     """
     images, top1, top5, loss = 0, 0, 0, 0.0
     for batch, labels in source.evaluation_batches(batch_size):
@@ -74,7 +137,7 @@ def score(
 def label_ranks(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """Return, for each image, how many other classes score at least as high as its label.
 
-    A tie counts against the label, and so does NaN: a network that answers the same for every class knows nothing.
+    A tie counts against the label, and so does NaN: a network that answers the same for every class is never right.
     """
     own = logits[np.arange(len(labels)), labels][:, None]
     return np.asarray(np.count_nonzero(~(logits < own), axis=1) - 1, np.int64)
@@ -85,41 +148,3 @@ def cross_entropies(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int3
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(axis=1))
     return np.asarray(log_sums - shifted[np.arange(len(labels)), labels], np.float64)
-
-
-BATCH_SIZE = 64
-
-
-class Validator:
-    """Evaluates weights after weights on one test set.
-
-    `engine` None takes onnxruntime on the CPU, many times faster there and without compilation, and on Ascend one
-    MindSpore graph that is compiled once and given new weights.
-    """
-
-    def __init__(
-        self,
-        network: LoweredNetwork,
-        source: ImageSource,
-        device: Device = "CPU",
-        threads: int | None = None,
-        engine: Engine | None = None,
-    ) -> None:
-        """Raise DataError where the images do not fit the network or are none."""
-        check_source(network, source)
-        self._network, self._source, self._device, self._threads = network, source, device, threads
-        self._engine = engine or default_engine(device)
-        self._graph: MindSporeClassifier | None = None
-
-    def evaluate(self, weights: Weights) -> Evaluation:
-        """Evaluate weights on every image. Raises DataError where one cannot be read."""
-        return score(self._classifier(weights), self._source, BATCH_SIZE)
-
-    def _classifier(self, weights: Weights) -> Classify:
-        if self._engine == "onnxruntime":
-            return onnxruntime_classifier(self._network, weights, self._threads)
-        if self._graph is None:
-            self._graph = MindSporeClassifier(self._network, weights, BATCH_SIZE, self._device, self._threads)
-        else:
-            self._graph.load(weights)
-        return self._graph

@@ -7,31 +7,36 @@ from typing import Literal
 
 import numpy as np
 
-from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from mnas.network.weights import FloatArray, Weights
 from search_space.lowering import LoweredNetwork
 
-Engine = Literal["onnxruntime", "mindspore"]
+Engine = Literal["onnx", "mindspore"]
+"""What computes logits: `onnx`, the ONNX graph by onnxruntime on the CPU, or `mindspore` on the device."""
+
 Classify = Callable[[FloatArray], FloatArray]
 
 
-def default_engine(device: Device) -> Engine:
-    """Return the engine that is the faster one where the network was trained."""
-    return "onnxruntime" if device == "CPU" else "mindspore"
+def default_engine(compute: Compute) -> Engine:
+    """Return the faster engine on a device."""
+    return "onnx" if compute.device == "CPU" else "mindspore"
 
 
-def onnxruntime_classifier(network: LoweredNetwork, weights: Weights, threads: int | None = None) -> Classify:
-    """Return images -> logits, computed by onnxruntime on the folded graph."""
-    return onnx_classifier(build_onnx(network, weights).SerializeToString(), threads)
+def onnx_classifier(network: LoweredNetwork, weights: Weights, compute: Compute = Compute()) -> Classify:
+    """Return a function from images to logits that runs the folded graph of a network by onnxruntime.
+
+    Raises WeightsError if the weights are those of another network.
+    """
+    return onnx_model_classifier(build_onnx(network, weights).SerializeToString(), compute)
 
 
-def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
-    """Return images -> logits, computed by onnxruntime on an ONNX model as `build_onnx` makes it."""
+def onnx_model_classifier(model: bytes, compute: Compute = Compute()) -> Classify:
+    """Return a function from images to logits that runs an ONNX model of `build_onnx` by onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0  # 0 is its default, one for each core
+    options.intra_op_num_threads = compute.threads or 0  # 0 is its default, one for each core
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def classify(images: FloatArray) -> FloatArray:
@@ -41,21 +46,17 @@ def onnx_classifier(model: bytes, threads: int | None = None) -> Classify:
 
 
 class MindSporeClassifier:
-    """Images -> logits, computed by MindSpore in batches of exactly `batch_size`; called with at most so many images.
+    """Turns images into logits by MindSpore, in batches of exactly `batch_size`.
 
-    Dropping it makes MindSpore compile other graphs of the process again at their next call: between the epochs of a
-    training, keep one and give it new weights.
+    A call takes at most `batch_size` images. When a classifier is deleted, MindSpore compiles other graphs of the
+    process again at their next call: between the epochs of a training, keep one and give it new weights.
     """
 
     def __init__(
-        self,
-        network: LoweredNetwork,
-        weights: Weights,
-        batch_size: int,
-        device: Device = "CPU",
-        threads: int | None = None,
+        self, network: LoweredNetwork, weights: Weights, batch_size: int, compute: Compute = Compute()
     ) -> None:
-        prepare_mindspore(device, threads)
+        """Build the network. Raises WeightsError if the weights are those of another network."""
+        prepare_mindspore(compute)
         from mnas.network.mindspore_cell import build_network
 
         self._batch_size = batch_size
@@ -63,7 +64,7 @@ class MindSporeClassifier:
         self._cell.set_train(False)
 
     def load(self, weights: Weights) -> None:
-        """Go on with other weights of the same network, by the graph that is compiled."""
+        """Replace the weights; the compiled graph stays."""
         from mindspore import Tensor
 
         for parameter in self._cell.get_parameters():

@@ -13,7 +13,7 @@ from mnas.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import write_mindspore_weights
 from mnas.errors import ConfigurationError, Error
-from mnas.evaluation.classifiers import onnx_classifier
+from mnas.evaluation.classifiers import onnx_model_classifier
 from mnas.export.diagram import network_svg
 from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card
@@ -142,7 +142,7 @@ def _difference(subject: Subject, onnx_model: bytes, mindir: Path) -> float:
     form = subject.checkpoint.input
     shape = (_CHECKED_IMAGES, form.channels, form.image_size, form.image_size)
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    by_onnx, by_mindir = onnx_classifier(onnx_model)(images), run_mindir(mindir, images)
+    by_onnx, by_mindir = onnx_model_classifier(onnx_model)(images), run_mindir(mindir, images)
     largest = max(float(np.abs(by_onnx).max()), float(np.finfo(np.float32).tiny))  # all zero is no error
     difference = float(np.abs(by_onnx - by_mindir).max()) / largest
     if not difference <= _TOLERANCE:  # NaN, too

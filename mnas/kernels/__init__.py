@@ -4,7 +4,3 @@ The C files are the kernels (`phases.h` explains the convolutions), `build.py` c
 `prebuilt/`, `library.py` finds it, `operators.py` gives it to MindSpore. They compute what MindSpore's operators
 compute, to rounding.
 """
-
-from mnas.kernels.library import usable_kernels
-
-__all__ = ["usable_kernels"]

@@ -1,7 +1,7 @@
 # mypy: allow-subclassing-any
 """The kernels as MindSpore operators with their gradients; all tensors are float32.
 
-They exist only where `mnas.kernels.usable_kernels` says so. Importing this module imports MindSpore: call
+They exist only where `mnas.kernels.library.machine_has_kernels` says so. Importing this module imports MindSpore: call
 `mnas.mindspore_setup.prepare_mindspore` before.
 """
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 
 ROLE, WORKERS = "MS_ROLE", "MS_WORKER_NUM"
 _POLL_S = 0.2
@@ -37,14 +37,14 @@ class Process:
         return self.rank == 0
 
 
-def join_processes(device: Device, threads: int | None = None) -> Process:
+def join_processes(compute: Compute) -> Process:
     """Return the place of this process once all have met; alone where the environment says nothing of others.
 
     The scheduler stays in here until the workers have ended. Raises TrainingError where they do not meet.
     """
     if ROLE not in os.environ or int(os.environ.get(WORKERS, "1")) == 1:
         return Process()
-    prepare_mindspore(device, threads)
+    prepare_mindspore(compute)
     from mindspore import communication
 
     with mindspore_errors():

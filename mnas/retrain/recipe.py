@@ -13,7 +13,7 @@ from mnas.data import DataSettings, DigitsSettings
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
-from mnas.mindspore_setup import Device
+from mnas.mindspore_setup import Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
 
@@ -59,6 +59,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Raise ValueError for data sinking where MindSpore has none."""
         if self.sink_steps is not None and self.device != "Ascend":
             raise ValueError("`sink_steps` is for `device: Ascend`; MindSpore sinks no data on a CPU")
+
+    @property
+    def compute(self) -> Compute:
+        """What each process computes on."""
+        return Compute(self.device, self.threads)
 
     def with_data_directory(self, directory: str) -> Recipe:
         """Return the recipe for data in another place. Raises ConfigurationError where its data is in no directory."""

@@ -10,7 +10,7 @@ from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Positio
 from mnas.checkpoints.image_input import input_of
 from mnas.data import FullData, load_full_data
 from mnas.errors import DataError
-from mnas.evaluation.accuracy import Validator
+from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, RetrainObserver
@@ -68,16 +68,15 @@ def retrain(
             data.train,
             seed=recipe.seed,
             plan=plan,
-            device=recipe.device,
-            threads=recipe.threads,
+            compute=recipe.compute,
             state=None if last is None else trainer_state(last),
         )
         position = Position() if last is None else last.position
         writer = None
         if process.is_first:
             logs = stack.enter_context(open_logs(directory, position.step))
-            validator = Validator(network, data.test, recipe.device, recipe.threads)
-            writer = Writer(run, logs, validator, Checkpoint(architecture, form, weights={}))
+            evaluator = Evaluator(network, data.test, compute=recipe.compute)
+            writer = Writer(run, logs, evaluator, Checkpoint(architecture, form, weights={}))
         observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
         Loop(recipe, trainer, writer, observer).run_from(last)
         return _result(run) if process.is_first else None

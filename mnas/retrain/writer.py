@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
-from mnas.evaluation.accuracy import Validator
+from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import RetrainDirectory
 from mnas.retrain.logs import Logs
 from mnas.training.trainer import StepReport, Trainer, TrainerState
@@ -31,8 +31,8 @@ class MeanLoss:
 class Writer:
     """The run directory, the logs and the test set; `untrained` is the checkpoint to fill in."""
 
-    def __init__(self, run: RetrainDirectory, logs: Logs, validator: Validator, untrained: Checkpoint) -> None:
-        self.run, self.logs, self._validator, self._untrained = run, logs, validator, untrained
+    def __init__(self, run: RetrainDirectory, logs: Logs, evaluator: Evaluator, untrained: Checkpoint) -> None:
+        self.run, self.logs, self._evaluator, self._untrained = run, logs, evaluator, untrained
 
     def checkpoint(self, trainer: Trainer, position: Position, loss: MeanLoss, accuracy: Accuracy | None) -> Checkpoint:
         """Return a checkpoint to resume from."""
@@ -55,7 +55,7 @@ class Writer:
     def validate(self, trainer: Trainer) -> Accuracy:
         """Evaluate the moving average of the weights, or the weights where there is none."""
         ema = trainer.ema()
-        result = self._validator.evaluate(trainer.weights() if ema is None else ema)
+        result = self._evaluator.evaluate(trainer.weights() if ema is None else ema)
         return Accuracy(
             top1=result.top1, top5=result.top5, loss=result.loss, images=result.images, of_ema=ema is not None
         )

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from mnas.data import Batch, ImageSource
 from mnas.data.source import check_source
 from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
-from mnas.kernels import usable_kernels
-from mnas.mindspore_setup import Device, mindspore_errors, prepare_mindspore
+from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 from mnas.network.weights import FloatArray, Weights, initial_weights
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.phases import PhaseTime, timed
@@ -75,8 +74,7 @@ class Trainer:
         *,
         seed: int,
         plan: BatchPlan | None = None,
-        device: Device = "CPU",
-        threads: int | None = None,
+        compute: Compute = Compute(),
         weights: Weights | None = None,
         state: TrainerState | None = None,
         kernels: bool | None = None,
@@ -103,10 +101,10 @@ class Trainer:
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
         if kernels is None:
-            kernels = usable_kernels(device, threads, settings.precision)
+            kernels = compute.can_use_kernels(settings.precision)
         self.phases: dict[str, PhaseTime] = {}
         with timed(self.phases, "import"):
-            prepare_mindspore(device, threads)
+            prepare_mindspore(compute)
             from mnas.network.mindspore_cell import build_network
             from mnas.training.step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):

@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 
 from mnas.data import ImageSource
-from mnas.evaluation.accuracy import evaluate
-from mnas.mindspore_setup import Device
+from mnas.evaluation.accuracy import Evaluator
+from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.settings import TrainingSettings
@@ -48,12 +48,11 @@ def train_child(
     reward_source: ImageSource,
     *,
     seed: int,
-    device: Device = "CPU",
-    threads: int | None = None,
+    compute: Compute = Compute(),
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
-    Raises what `mnas.workers.child.train` and `mnas.evaluation.accuracy.evaluate` raise.
+    Raises what `mnas.workers.child.train` and `mnas.evaluation.accuracy.Evaluator` raise.
     """
     network = lower(
         architecture,
@@ -61,10 +60,10 @@ def train_child(
         channels=train_source.channels,
         num_classes=train_source.num_classes,
     )
-    result = train(network, settings, train_source, seed=seed, device=device, threads=threads)
+    result = train(network, settings, train_source, seed=seed, compute=compute)
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
-        evaluation = evaluate(network, result.weights, reward_source, device=device, threads=threads)
+        evaluation = Evaluator(network, reward_source, compute=compute).evaluate(result.weights)
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,
@@ -116,8 +115,7 @@ def train(
     source: ImageSource,
     *,
     seed: int,
-    device: Device = "CPU",
-    threads: int | None = None,
+    compute: Compute = Compute(),
     weights: Weights | None = None,
     kernels: bool | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
@@ -131,9 +129,7 @@ def train(
     Raises DataError where the images do not fit the network or fill no batch, TrainingDivergedError where the loss is
     not finite, OutOfMemoryError, and TrainingError for any other failure of MindSpore.
     """
-    trainer = Trainer(
-        network, settings, source, seed=seed, device=device, threads=threads, weights=weights, kernels=kernels
-    )
+    trainer = Trainer(network, settings, source, seed=seed, compute=compute, weights=weights, kernels=kernels)
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
     loss = float("nan")

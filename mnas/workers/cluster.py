@@ -10,7 +10,8 @@ from typing import Any
 import ray
 
 from mnas.errors import ConfigurationError
-from mnas.experiment import Device, SearchSettings
+from mnas.experiment import SearchSettings
+from mnas.mindspore_setup import Device
 
 RESOURCE = {"CPU": "CPU", "Ascend": "NPU"}
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}

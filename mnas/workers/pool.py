@@ -11,7 +11,8 @@ import ray
 
 from mnas.data import SearchData
 from mnas.errors import FailureKind, TrialError
-from mnas.experiment import Device, SearchSettings
+from mnas.experiment import SearchSettings
+from mnas.mindspore_setup import Device
 from mnas.training.settings import TrainingSettings
 from mnas.workers.slot import WorkerSlot
 from search_space import Architecture, architecture_to_dict

@@ -17,7 +17,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mnas.errors import FailureKind, TrialError
-from mnas.experiment import Device
+from mnas.mindspore_setup import Device
 from mnas.workers.cluster import RESOURCE
 from mnas.workers.worker import ChildWorker, Reply
 

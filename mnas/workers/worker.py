@@ -16,7 +16,7 @@ import ray
 
 from mnas.data import SearchData
 from mnas.errors import Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
-from mnas.experiment import Device
+from mnas.mindspore_setup import Compute, Device, prepare_mindspore
 from mnas.training.settings import TrainingSettings
 from mnas.workers.cores import bind_process, take_core
 from search_space import architecture_from_dict
@@ -44,9 +44,7 @@ class ChildWorker:
     def __init__(self, data: SearchData, training: TrainingSettings, device: Device) -> None:
         self._data = data
         self._training = training
-        self._device = device
-        # One core each on the CPU: two workers of one thread beat one of two, and their compilations overlap.
-        self._threads = 1 if device == "CPU" else None
+        self._compute = Compute.of_worker(device)
         # Before MindSpore is loaded: its threads are to stay on that core, too.
         self._core = take_core() if device == "CPU" else None
         _die_with_parent()
@@ -57,9 +55,7 @@ class ChildWorker:
 
     def prepare(self) -> None:
         """Load what a child needs, before the first one asks for it."""
-        from mnas.mindspore_setup import prepare_mindspore
-
-        prepare_mindspore(self._device, self._threads)
+        prepare_mindspore(self._compute)
         for name in ("mnas.network.mindspore_cell", "mnas.training.step", "onnxruntime"):
             importlib.import_module(name)
         # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
@@ -68,7 +64,7 @@ class ChildWorker:
 
     def take_over(self) -> None:
         """Take the core of the worker that was here before and has been ended, unless this one has a core already."""
-        if self._device == "CPU" and self._core is None:
+        if self._compute.device == "CPU" and self._core is None:
             self._core = take_core(patience_s=_HANDOVER_PATIENCE_S)
             bind_process()
 
@@ -83,8 +79,7 @@ class ChildWorker:
                 self._data.train,
                 self._data.reward,
                 seed=seed,
-                device=self._device,
-                threads=self._threads,
+                compute=self._compute,
             )
         except Error as error:
             return Reply(None, Failure(_failure_kind(error), str(error)), _resident_mb())

@@ -13,9 +13,9 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
 from mnas.data.preprocessing import Preprocessing
 from mnas.errors import Failure, FailureKind
-from mnas.evaluation.classifiers import onnxruntime_classifier
+from mnas.evaluation.classifiers import onnx_classifier
 from mnas.experiment import Experiment, LatencySettings, SearchSettings
-from mnas.mindspore_setup import set_mindspore_environment
+from mnas.mindspore_setup import Compute, set_mindspore_environment
 from mnas.network.weights import initial_weights
 from mnas.search.run_directory import open_run
 from mnas.search.store import Outcome, Proposal
@@ -37,7 +37,7 @@ RandomImages = Callable[[LoweredNetwork, int], ImageArrays]
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Whatever test imports MindSpore first: it runs in one thread, as the trainings of other tests ask for later."""
-    set_mindspore_environment(threads=1)
+    set_mindspore_environment(Compute(threads=1))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +129,7 @@ def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "classifier.weight": np.eye(features, dtype=np.float32),
         "classifier.bias": np.zeros(features, np.float32),
     }
-    found = onnxruntime_classifier(through, weights, threads=1)(images)
+    found = onnx_classifier(through, weights, Compute(threads=1))(images)
     known = np.append(found, np.ones((len(found), 1)), axis=1)
     solution = np.linalg.lstsq(known, np.eye(10)[labels], rcond=None)[0].astype(np.float32)
     weights |= {"classifier.weight": solution[:-1].T.copy(), "classifier.bias": solution[-1]}

@@ -5,11 +5,12 @@ import sys
 import pytest
 
 from mnas.errors import OutOfMemoryError, TrainingError
-from mnas.mindspore_setup import mindspore_environment, mindspore_errors, prepare_mindspore
+from mnas.kernels.library import machine_has_kernels
+from mnas.mindspore_setup import Compute, Precision, mindspore_errors, prepare_mindspore
 
 
 def run_python(program: str) -> subprocess.CompletedProcess[str]:
-    ours = mindspore_environment(threads=1)
+    ours = Compute(threads=1).environment()
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-W", "always", "-c", program]
@@ -18,8 +19,8 @@ def run_python(program: str) -> subprocess.CompletedProcess[str]:
 
 def test_it_prepares_graph_mode_threads_and_environment_without_a_warning() -> None:
     program = (
-        "import os; from mnas.mindspore_setup import prepare_mindspore\n"
-        "prepare_mindspore('CPU', threads=1); prepare_mindspore('CPU', threads=1)\n"
+        "import os; from mnas.mindspore_setup import Compute, prepare_mindspore\n"
+        "prepare_mindspore(Compute(threads=1)); prepare_mindspore(Compute(threads=1))\n"
         "import mindspore as ms; print(ms.get_context('mode') == ms.GRAPH_MODE, ms.get_context('device_target'),"
         " os.environ['ONEDNN_MAX_CPU_ISA'], os.environ['OMP_NUM_THREADS'])"
     )
@@ -43,6 +44,23 @@ def test_variables_that_the_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     prepare_mindspore()
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "SSE41"
+
+
+def test_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels_where_the_machine_has_them() -> None:
+    assert Compute("CPU", threads=1).can_use_kernels("O0") == machine_has_kernels()
+
+
+@pytest.mark.parametrize(
+    ("compute", "precision"),
+    [
+        (Compute("CPU", threads=None), "O0"),
+        (Compute("CPU", threads=2), "O0"),
+        (Compute("Ascend", threads=1), "O0"),
+        (Compute("CPU", threads=1), "O1"),
+    ],
+)
+def test_other_trainings_do_not_use_the_kernels(compute: Compute, precision: Precision) -> None:
+    assert not compute.can_use_kernels(precision)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import yaml
 from mnas.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from mnas.cli import main
 from mnas.data import load_full_data
+from mnas.mindspore_setup import Compute
 from mnas.retrain.recipe import load_recipe
 from mnas.retrain.writer import trainer_state
 from mnas.training.trainer import Trainer
@@ -93,7 +94,12 @@ def test_a_killed_training_goes_on_exactly_where_its_checkpoint_was(tmp_path: Pa
     recipe = load_recipe(tmp_path / "recipe.yaml")
     source = load_full_data(recipe.data).train
     trainer = Trainer(
-        checkpoint.network(), recipe.training, source, seed=recipe.seed, threads=1, state=trainer_state(checkpoint)
+        checkpoint.network(),
+        recipe.training,
+        source,
+        seed=recipe.seed,
+        compute=Compute(threads=1),
+        state=trainer_state(checkpoint),
     )
     restored = trainer.state()
     expected_parts = (checkpoint.weights, checkpoint.ema, checkpoint.training)

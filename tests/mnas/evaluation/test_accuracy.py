@@ -6,7 +6,7 @@ import pytest
 
 from mnas.data import ImageArrays
 from mnas.errors import DataError
-from mnas.evaluation.accuracy import cross_entropies, evaluate, label_ranks, score
+from mnas.evaluation.accuracy import Evaluator, cross_entropies, label_ranks, score
 from mnas.network.weights import FloatArray, initial_weights
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block
@@ -59,10 +59,10 @@ def test_scores_are_means_over_all_images_whatever_the_batches(source: ImageArra
 
 def test_both_engines_agree_image_by_image_short_last_batch_included(source: ImageArrays) -> None:
     weights = initial_weights(NETWORK, seed=0)
-    by_onnxruntime = evaluate(NETWORK, weights, source, batch_size=32)
-    by_mindspore = evaluate(NETWORK, weights, source, batch_size=32, engine="mindspore")
-    assert by_mindspore.loss == pytest.approx(by_onnxruntime.loss, rel=1e-5)
-    assert by_mindspore == replace(by_onnxruntime, loss=by_mindspore.loss)
+    by_onnx = Evaluator(NETWORK, source, batch_size=32).evaluate(weights)
+    by_mindspore = Evaluator(NETWORK, source, "mindspore", batch_size=32).evaluate(weights)
+    assert by_mindspore.loss == pytest.approx(by_onnx.loss, rel=1e-5)
+    assert by_mindspore == replace(by_onnx, loss=by_mindspore.loss)
     assert by_mindspore.images == 45
 
 
@@ -71,7 +71,7 @@ def test_data_of_another_form_is_refused_with_both_forms(source: ImageArrays, ot
     form = {"image_size": 16, "channels": 1, "num_classes": 7} | other
     network: LoweredNetwork = lower(Architecture((parse_block("r1_k3_s11_e1_i32_o8"),)), **form)
     with pytest.raises(DataError, match=r"\(16, 1, 7\), the network is lowered for"):
-        evaluate(network, initial_weights(network, seed=0), source)
+        Evaluator(network, source)
 
 
 def test_progress_is_told_after_every_batch(source: ImageArrays) -> None:

@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.errors import ConfigurationError
-from mnas.kernels import usable_kernels
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import Device, Precision, prepare_mindspore
+from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.network.weights import initial_weights
 from mnas.training.settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
 from search_space.architecture import ActivationKind, Architecture
@@ -15,13 +14,6 @@ from search_space.block_string import parse_block
 from search_space.lowering import LoweredNetwork, lower
 
 needs_kernels = pytest.mark.skipif(not machine_has_kernels(), reason="the kernels are not compiled for this machine")
-
-OTHERS: tuple[tuple[Device, int | None, Precision], ...] = (
-    ("CPU", None, "O0"),
-    ("CPU", 2, "O0"),
-    ("Ascend", 1, "O0"),
-    ("CPU", 1, "O1"),
-)
 
 
 def network_of(activation: ActivationKind, *blocks: str) -> LoweredNetwork:
@@ -46,7 +38,7 @@ def batch(network: LoweredNetwork, seed: int) -> tuple[NDArray[np.float32], NDAr
 
 def gradients_of(network: LoweredNetwork, *, kernels: bool) -> dict[str, NDArray[np.float32]]:
     """The gradient of every parameter, the loss as "loss", and the moving statistics after the step."""
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     import mindspore
 
     from mnas.network.mindspore_cell import build_network
@@ -70,7 +62,7 @@ def state_after_three_steps(
     network: LoweredNetwork, settings: TrainingSettings, *, kernels: bool
 ) -> dict[str, NDArray[np.float32]]:
     """Weights and statistics, their moving averages and the optimizer's state."""
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import Tensor
 
     from mnas.network.mindspore_cell import build_network
@@ -114,13 +106,8 @@ def test_steps_are_those_of_mindspore(optimizer: Optimizer) -> None:
         assert np.linalg.norm(own[name] - plain[name]) <= 1e-4 * np.linalg.norm(plain[name]), name
 
 
-def test_only_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels() -> None:
-    assert usable_kernels("CPU", 1, "O0") == machine_has_kernels()
-    assert not any(usable_kernels(*other) for other in OTHERS)
-
-
 def test_kernels_in_another_precision_are_refused() -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mnas.network.mindspore_cell import build_network
 
     network = NETWORKS["relu"]

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import prepare_mindspore
+from mnas.mindspore_setup import Compute, prepare_mindspore
 
 pytestmark = pytest.mark.skipif(not machine_has_kernels(), reason="the kernels are not compiled for this machine")
 
@@ -43,7 +43,7 @@ def assert_equal(ours: list[Floats], theirs: list[Floats]) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("kernel", "size"), [(3, 16), (3, 2), (3, 7), (5, 9), (5, 1), (7, 8), (1, 5)])
 def test_depthwise_convolution(kernel: int, size: int, stride: int) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import ops
 
     from mnas.kernels.operators import depthwise_convolution
@@ -55,7 +55,7 @@ def test_depthwise_convolution(kernel: int, size: int, stride: int) -> None:
 
 
 def test_depthwise_convolution_of_a_plane_that_is_not_square() -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import ops
 
     from mnas.kernels.operators import depthwise_convolution
@@ -80,7 +80,7 @@ def test_depthwise_convolution_of_a_plane_that_is_not_square() -> None:
     ],
 )
 def test_full_convolution(channels: tuple[int, int], kernel: int, size: int, stride: int) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import ops
 
     from mnas.kernels.operators import full_convolution
@@ -94,7 +94,7 @@ def test_full_convolution(channels: tuple[int, int], kernel: int, size: int, str
 
 @pytest.mark.parametrize("images", [1, 130])
 def test_full_convolution_of_images_that_do_not_fill_the_last_group(images: int) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import ops
 
     from mnas.kernels.operators import full_convolution
@@ -105,7 +105,7 @@ def test_full_convolution_of_images_that_do_not_fill_the_last_group(images: int)
 
 
 def test_full_convolution_of_a_plane_that_is_not_square() -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import ops
 
     from mnas.kernels.operators import full_convolution
@@ -118,7 +118,7 @@ def test_full_convolution_of_a_plane_that_is_not_square() -> None:
 @pytest.mark.parametrize("activation", [None, "relu", "relu6"])
 @pytest.mark.parametrize("size", [1, 5])
 def test_batch_norm_with_activation(activation: str | None, size: int) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     import mindspore
     from mindspore import ops
 
@@ -148,7 +148,7 @@ def test_batch_norm_with_activation(activation: str | None, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_squeeze_excite(size: int) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     import mindspore
     from mindspore import ops
 
@@ -168,7 +168,7 @@ def test_squeeze_excite(size: int) -> None:
 
 
 def test_what_is_not_a_number_stays_one() -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     import mindspore
 
     from mnas.kernels.operators import batch_norm, batch_norm_rule

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from mnas.data import ImageArrays
-from mnas.evaluation.classifiers import MindSporeClassifier, onnxruntime_classifier
+from mnas.evaluation.classifiers import MindSporeClassifier, onnx_classifier
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.network.onnx_graph import build_onnx
 from mnas.network.weights import FloatArray, initial_weights
@@ -133,7 +133,7 @@ def test_training_moved_the_weights_and_the_statistics(trained: Trained) -> None
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_onnxruntime_computes_what_mindspore_computes(trained: Trained, batch: int) -> None:
-    onnx_logits = onnxruntime_classifier(trained.network, trained.weights)(trained.images[:batch])
+    onnx_logits = onnx_classifier(trained.network, trained.weights)(trained.images[:batch])
     expected = trained.mindspore_logits[:batch]
     assert np.linalg.norm(onnx_logits - expected) <= 1e-4 * np.linalg.norm(expected)
     np.testing.assert_allclose(onnx_logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import prepare_mindspore
+from mnas.mindspore_setup import Compute, prepare_mindspore
 
 needs_kernels = pytest.mark.skipif(not machine_has_kernels(), reason="the kernels are not compiled for this machine")
 each_way = pytest.mark.parametrize(
@@ -19,7 +19,7 @@ VECTOR = np.concatenate([array.ravel() for array in ARRAYS])
 
 @each_way
 def test_the_vector_is_all_tensors_one_after_the_other(kernels: bool) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import Tensor
 
     from mnas.training.parameter_vector import Concatenate
@@ -30,7 +30,7 @@ def test_the_vector_is_all_tensors_one_after_the_other(kernels: bool) -> None:
 
 @each_way
 def test_from_each_parameter_its_part_is_subtracted(kernels: bool) -> None:
-    prepare_mindspore(threads=1)
+    prepare_mindspore(Compute(threads=1))
     from mindspore import Parameter, ParameterTuple, Tensor
 
     from mnas.training.parameter_vector import SubtractFrom

@@ -8,7 +8,7 @@ import pytest
 
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import ConfigurationError
-from mnas.mindspore_setup import prepare_mindspore
+from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import DynamicLossScale, TrainingSettings
 from mnas.training.sinking import SunkSteps
 from mnas.training.trainer import Trainer
@@ -48,7 +48,7 @@ def data_sink(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("data_sink")
 def test_sunk_steps_are_the_steps(source: ImageSource) -> None:
     segments = [(0, range(40, 44)), (1, range(6))]
-    plain, sunk = (Trainer(NETWORK, SETTINGS, source, seed=1, threads=1) for _ in range(2))
+    plain, sunk = (Trainer(NETWORK, SETTINGS, source, seed=1, compute=Compute(threads=1)) for _ in range(2))
     expected = [report for epoch, steps in segments for report in plain.steps(epoch, steps)][1::2]
     calls = SunkSteps(sunk, segments, steps_per_call=2)
     found = [report for epoch, steps in segments for report in calls.steps(epoch, steps)]
@@ -61,13 +61,13 @@ def test_sunk_steps_are_the_steps(source: ImageSource) -> None:
 
 
 def test_the_steps_between_checkpoints_must_be_whole_calls(source: ImageSource) -> None:
-    trainer = Trainer(NETWORK, SETTINGS, source, seed=1, threads=1)
+    trainer = Trainer(NETWORK, SETTINGS, source, seed=1, compute=Compute(threads=1))
     with pytest.raises(ConfigurationError, match="`sink_steps: 4` does not divide the 6 steps of epoch 2"):
         SunkSteps(trainer, [(0, range(8)), (1, range(6))], steps_per_call=4)
 
 
 def test_steps_that_may_be_skipped_cannot_be_sunk(source: ImageSource) -> None:
     settings = TrainingSettings(epochs=1, batch_size=32, learning_rate=0.01, loss_scale=DynamicLossScale())
-    trainer = Trainer(NETWORK, settings, source, seed=1, threads=1)
+    trainer = Trainer(NETWORK, settings, source, seed=1, compute=Compute(threads=1))
     with pytest.raises(ConfigurationError, match="cannot be sunk"):
         SunkSteps(trainer, [(0, range(8))], steps_per_call=4)

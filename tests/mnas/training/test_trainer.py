@@ -11,6 +11,7 @@ import pytest
 from mnas.data import DigitsSettings, ImageSource, load_full_data
 from mnas.errors import WeightsError
 from mnas.kernels.library import machine_has_kernels
+from mnas.mindspore_setup import Compute
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
 from mnas.training.trainer import Trainer, TrainerState
@@ -49,7 +50,7 @@ def source() -> ImageSource:
 @pytest.fixture(scope="module")
 def make_trainer(source: ImageSource) -> MakeTrainer:
     def make(settings: TrainingSettings = SETTINGS, *, kernels: bool | None = False, **options: Any) -> Trainer:
-        return Trainer(NETWORK, settings, source, seed=3, threads=1, kernels=kernels, **options)
+        return Trainer(NETWORK, settings, source, seed=3, compute=Compute(threads=1), kernels=kernels, **options)
 
     return make
 

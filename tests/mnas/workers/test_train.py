@@ -7,7 +7,7 @@ import pytest
 
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import DataError, TrainingDivergedError
-from mnas.evaluation.accuracy import evaluate
+from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.training.schedules import learning_rates
 from mnas.training.settings import Cosine, Sgd, TrainingSettings
@@ -54,7 +54,7 @@ def test_it_learns_to_read_digits_that_it_has_not_seen(
     data: SearchData, trained: tuple[TrainingResult, list[EpochProgress]]
 ) -> None:
     result, _ = trained
-    assert evaluate(NETWORK, result.weights, data.reward).top1 > 0.8
+    assert Evaluator(NETWORK, data.reward).evaluate(result.weights).top1 > 0.8
 
 
 def test_every_epoch_reports_its_loss_rate_and_speed(trained: tuple[TrainingResult, list[EpochProgress]]) -> None:

@@ -14,11 +14,13 @@ from mnas.checkpoints.image_input import conventional_input, load_images
 from mnas.data import ImageArrays, StreamedImages
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation.accuracy import Evaluation
+from mnas.evaluation.classifiers import Engine
+from mnas.evaluation.validation import Model, Target, open_model, validate
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
+from mnas.mindspore_setup import Compute
 from mnas.network.weights import initial_weights
-from mnas.validate import Engine, Model, Target, open_model, validate
 from search_space import Architecture, ArchitectureFile, parse_block, write_architecture
 
 ENGINES: tuple[Engine, ...] = ("mindspore", "onnx")
@@ -37,7 +39,7 @@ def exported(digits_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def on_digits(model: Model, engine: Engine) -> Evaluation:
-    return validate(model, load_images("digits", model.checkpoint.input), engine=engine, threads=1)
+    return validate(model, load_images("digits", model.checkpoint.input), engine=engine, compute=Compute(threads=1))
 
 
 def test_both_engines_find_the_same_accuracy(model: Model) -> None:
@@ -70,7 +72,7 @@ def test_the_engine_onnx_runs_the_folders_own_model(model: Model, exported: Path
 def test_progress_counts_images_up_to_all(model: Model) -> None:
     counts: list[int] = []
     source = load_images("digits", model.checkpoint.input)
-    validate(model, source, engine="onnx", batch_size=100, threads=1, on_batch=counts.append)
+    validate(model, source, engine="onnx", batch_size=100, compute=Compute(threads=1), on_batch=counts.append)
     assert counts == [100, 200, 300, 360]
 
 
@@ -157,7 +159,9 @@ def colour_model(form: InputForm) -> Model:
 @pytest.mark.parametrize("form", [FORM, UNNAMED, LARGE], ids=["named", "unnamed", "large"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_test_set_needs_no_training_images(folder: Path, form: InputForm, engine: Engine) -> None:
-    found = validate(colour_model(form), load_images(str(folder), form), engine=engine, batch_size=4, threads=1)
+    found = validate(
+        colour_model(form), load_images(str(folder), form), engine=engine, batch_size=4, compute=Compute(threads=1)
+    )
     assert (found.images, found.top1) == (4, 1.0)
 
 
@@ -206,7 +210,7 @@ def tiny(path: Path) -> None:
 @pytest.mark.parametrize("prepare", [grey, cmyk, palette, transparent, tiny])
 def test_unusual_images_are_counted_like_all_others(folder: Path, prepare: Prepare, form: InputForm) -> None:
     prepare(folder / "val" / "ant" / "0.jpg")
-    found = validate(colour_model(form), load_images(str(folder), form), engine="onnx", threads=1)
+    found = validate(colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1))
     assert found.images == 4
     # Grey is as red as it is blue, so it counts against the network; all others are red.
     assert found.top1 == (0.75 if prepare is grey else 1.0)
@@ -240,7 +244,7 @@ def damaged(path: Path) -> None:
 def test_an_image_that_cannot_be_read_is_named(folder: Path, prepare: Prepare, form: InputForm) -> None:
     prepare(folder / "val" / "bee" / "1.jpg")
     with pytest.raises(DataError, match=r"val/bee/1\.jpg: cannot be read as an 8-bit image"):
-        validate(colour_model(form), load_images(str(folder), form), engine="onnx", threads=1)
+        validate(colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1))
 
 
 def test_a_missing_class_is_named(folder: Path) -> None:

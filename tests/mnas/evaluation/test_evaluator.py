@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from mnas.data import ImageArrays
-from mnas.evaluation.accuracy import Validator
+from mnas.evaluation.accuracy import Evaluator
+from mnas.mindspore_setup import Compute
 from mnas.network.weights import initial_weights
 from search_space import Architecture, LoweredNetwork, lower, parse_block
 
@@ -16,8 +17,8 @@ def test_both_engines_agree_on_one_weights_after_another(
     random_images: Callable[[LoweredNetwork, int], ImageArrays],
 ) -> None:
     source = random_images(NETWORK, 100)
-    by_onnx = Validator(NETWORK, source, engine="onnxruntime", threads=1)
-    by_mindspore = Validator(NETWORK, source, engine="mindspore", threads=1)
+    by_onnx = Evaluator(NETWORK, source, engine="onnx", compute=Compute(threads=1))
+    by_mindspore = Evaluator(NETWORK, source, engine="mindspore", compute=Compute(threads=1))
     losses = []
     for seed in (0, 1):
         weights = initial_weights(NETWORK, seed)
