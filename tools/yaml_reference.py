@@ -1,0 +1,366 @@
+"""Write the reference of every YAML key from the structs that check the files."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import inspect as types
+
+import controllers
+from controllers.hyperparameters import Hyperparameter
+from latency import MeasurementSettings
+from latency.android.profile import PhoneProfile
+from mnas.experiment import Experiment
+from mnas.retrain.recipe import Recipe
+from search_space import SearchSpace
+from search_space.architecture_file import ArchitectureFileFields
+
+INTRODUCTION = """\
+# YAML reference
+
+Every key of every YAML file that mnas reads, with its meaning, what is allowed, its default and its unit. This page is
+generated from the structs that check the files, so it cannot differ from them. A key without a default is required. A
+mistake in a file is answered with the key's path and what is allowed, before anything starts.
+"""
+
+DOCUMENTS: Mapping[str, tuple[type, str]] = {
+    "Experiment": (Experiment, "What `mnas search` reads; see [Launch a search](../guides/search.md)."),
+    "Recipe": (Recipe, "What `mnas retrain --recipe` reads; see [Retrain the final model](../guides/retrain.md)."),
+    "Search space": (SearchSpace, "A file for `space:`; see [Search spaces](../search-spaces.md)."),
+    "Architecture file": (ArchitectureFileFields, "One network; `mnas export` and `mnas search` write it."),
+    "Phone profile": (PhoneProfile, "Written by `mnas phones add`; see [Measure on a phone](../phones.md)."),
+}
+
+_UNITS = {
+    "_ms": "ms",
+    "_s": "seconds",
+    "_gb": "10^9 bytes",
+    "_mb": "10^6 bytes",
+    "_c": "°C",
+    "_epochs": "epochs",
+    "_steps": "steps",
+    "_runs": "runs",
+    "_images": "images",
+    "_size": "pixels",
+    "_padding": "pixels",
+    "_filters": "filters",
+    "_per_s": "per second",
+}
+_UNITS_OF_KEYS = {
+    "batch_size": "images",
+    "child_batch_size": "children",
+    "epochs": "epochs",
+    "micro_batch_size": "images",
+    "population_size": "members",
+    "runs": "runs",
+    "filters": "filters",
+    "trials": "trials",
+}
+_ITEM = re.compile(r"(?P<names>`?\w+`?(?:, `?\w+`?)*)(?: \([^)]*\))?: (?P<text>\S.*)")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of the reference."""
+
+    name: str
+    meaning: str
+    allowed: str
+    default: str
+
+    def row(self) -> str:
+        """Return the row in Markdown."""
+        cells = (f"`{self.name}`", self.meaning, self.allowed, self.default)
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One struct: its title (a path of keys), what its docstring says first, and its keys."""
+
+    title: str
+    summary: str
+    keys: tuple[Key, ...]
+
+    def markdown(self) -> str:
+        """Return the section with its heading."""
+        lines = [f"### {self.title} {{#{_slug(self.title)}}}", "", self.summary, ""]
+        if self.keys:
+            lines += ["| key | meaning | allowed | default |", "|---|---|---|---|", *(key.row() for key in self.keys)]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def yaml_reference() -> str:
+    """Return the whole page in Markdown."""
+    parts = [INTRODUCTION]
+    for title, (_, introduction) in DOCUMENTS.items():
+        parts.append(f"## {title}\n\n{introduction}\n")
+        parts += [section.markdown() for section in _sections_of_documents()[title]]
+    return "\n".join(parts)
+
+
+def keys_without_meaning() -> list[str]:
+    """Return the keys whose struct does not document them."""
+    return [
+        f"{section.title}: {key.name}"
+        for sections in _sections_of_documents().values()
+        for section in sections
+        for key in section.keys
+        if not key.meaning
+    ]
+
+
+def _sections_of_documents() -> dict[str, list[Section]]:
+    """Return the sections of every document; a struct that several documents share stands in the first."""
+    anchors: dict[type, str] = {}
+    structs = {
+        title: list(_titled_structs(struct, "", f"{title}: top level", anchors))
+        for title, (struct, _) in DOCUMENTS.items()
+    }
+    sections = {
+        document: [_section(struct, title, anchors) for struct, title in titled] for document, titled in structs.items()
+    }
+    sections["Experiment"] += [_measurement_section(), *_controller_sections()]
+    return sections
+
+
+def meanings_of(struct: type) -> dict[str, str]:
+    """Return what the docstrings of a struct or dataclass and of its bases say about each field."""
+    meanings: dict[str, str] = {}
+    for base in reversed(struct.__mro__):
+        if base.__module__.partition(".")[0] in ("builtins", "msgspec"):
+            continue
+        meanings.update(_items(_attributes_part(inspect.getdoc(base) if "__doc__" in vars(base) else None)))
+        meanings.update(_strings_below_fields(base))
+    return meanings
+
+
+def _titled_structs(struct: type, path: str, title: str, anchors: dict[type, str]) -> Iterator[tuple[type, str]]:
+    """Yield a struct and those of its fields, each once, with titles; note their anchors."""
+    if struct in anchors:
+        return
+    anchors[struct] = _slug(title)
+    yield struct, title
+    for field in _fields(struct):
+        for inner in _structs(field.type):
+            inner_path = f"{path}{field.encode_name}"
+            name = f"`{inner_path}`" if inner.tag_field is None else f"`{inner_path}`, `{inner.tag_field}: {inner.tag}`"
+            yield from _titled_structs(inner.cls, f"{inner_path}.", name, anchors)
+
+
+def _section(struct: type, title: str, anchors: Mapping[type, str]) -> Section:
+    meanings = meanings_of(struct)
+    keys = [
+        Key(
+            field.encode_name,
+            _with_unit(field.name, meanings.get(field.name, "")),
+            _allowed(field.type, anchors),
+            _default(field),
+        )
+        for field in _fields(struct)
+    ]
+    config = struct.__struct_config__  # type: ignore[attr-defined]
+    if config.tag_field is not None:
+        keys.insert(0, Key(config.tag_field, "Chooses this form.", f"`{config.tag}`", "required"))
+    return Section(title, _summary(struct), tuple(keys))
+
+
+def _fields(struct: type) -> tuple[types.Field, ...]:
+    info = types.type_info(struct)
+    assert isinstance(info, types.StructType)
+    return info.fields
+
+
+def _measurement_section() -> Section:
+    return Section(
+        "`latency.measurement`",
+        "Changes to the measurement protocol. The same fields are set in a phone's profile (`measurement`) and by "
+        "`--set FIELD=VALUE`.",
+        tuple(_measurement_keys()),
+    )
+
+
+def _controller_sections() -> list[Section]:
+    return [
+        Section(
+            f"`controller`, `name: {strategy.name}`",
+            _sentence(strategy.summary),
+            tuple(_hyperparameter_key(each) for each in strategy.hyperparameters),
+        )
+        for strategy in controllers.strategies()
+    ]
+
+
+def _measurement_keys() -> Iterator[Key]:
+    meanings = meanings_of(MeasurementSettings)
+    for field in dataclasses.fields(MeasurementSettings):
+        kind = "whole number" if field.type == "int" else "number"
+        yield Key(field.name, _with_unit(field.name, meanings.get(field.name, "")), kind, _value(field.default))
+
+
+def _hyperparameter_key(hyperparameter: Hyperparameter) -> Key:
+    return Key(
+        hyperparameter.name,
+        _sentence(hyperparameter.doc),
+        hyperparameter.allowed,
+        _value(hyperparameter.default),
+    )
+
+
+def _summary(struct: type) -> str:
+    """Return the docstring up to the fields, without what it raises."""
+    lines: list[str] = []
+    for line in (inspect.getdoc(struct) or "").splitlines():
+        if _ITEM.fullmatch(line) or re.fullmatch(r"(Attributes|Raises|Returns|Args):", line.strip()):
+            break
+        lines.append(line)
+    paragraphs = "\n".join(lines).strip().split("\n\n")
+    return "\n\n".join(text for text in paragraphs if ">>>" not in text and not text.startswith("Raises "))
+
+
+def _attributes_part(doc: str | None) -> str:
+    """Return the part of a docstring that lists fields: its `Attributes:` section, or all of it."""
+    if doc is None:
+        return ""
+    found = re.search(r"^Attributes:\n((?:[ ]+.*\n?|\n)+)", doc, re.MULTILINE)
+    return textwrap.dedent(found.group(1)) if found else doc
+
+
+def _items(text: str) -> dict[str, str]:
+    """Return the texts of `name: text` items; lines that are indented further go on with the item above."""
+    found: dict[str, str] = {}
+    names: Sequence[str] = ()
+    for line in text.splitlines():
+        line = line.removeprefix("- ")
+        match = _ITEM.fullmatch(line)
+        if match:
+            names = [name.strip("` ") for name in match["names"].split(",")]
+            found.update(dict.fromkeys(names, match["text"]))
+        elif line.startswith(" ") and names:
+            for name in names:
+                found[name] += " " + line.strip()
+        else:
+            names = ()
+    return {name: _sentence(text) for name, text in found.items()}
+
+
+def _strings_below_fields(cls: type) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+                found[field.target.id] = _sentence(" ".join(below.value.value.split()))
+    return found
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:] if text[:2].islower() else text
+    return text if not text or text[-1] in ".:;" else f"{text}."
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9_.]+", "-", title.lower()).strip("-")
+
+
+def _with_unit(name: str, meaning: str) -> str:
+    endings = sorted((end for end in _UNITS if name.endswith(end)), key=len)
+    unit = _UNITS_OF_KEYS.get(name) or (_UNITS[endings[-1]] if endings else None)
+    return f"{meaning} Unit: {unit}." if unit and meaning else meaning
+
+
+def _structs(kind: types.Type) -> list[types.StructType]:
+    match kind:
+        case types.StructType():
+            return [kind]
+        case types.UnionType():
+            return [struct for each in kind.types for struct in _structs(each)]
+        case types.DictType():
+            return _structs(kind.value_type)
+        case types.VarTupleType() | types.ListType():
+            return _structs(kind.item_type)
+        case types.Metadata():
+            return _structs(kind.type)
+    return []
+
+
+def _allowed(kind: types.Type, anchors: Mapping[type, str]) -> str:
+    match kind:
+        case types.Metadata():
+            return _allowed(kind.type, anchors)
+        case types.UnionType():
+            return " or ".join(_allowed(each, anchors) for each in kind.types if not isinstance(each, types.NoneType))
+        case types.LiteralType():
+            return ", ".join(f"`{value}`" for value in kind.values)
+        case types.IntType():
+            return f"whole number{_bounds(kind)}"
+        case types.FloatType():
+            return f"number{_bounds(kind)}"
+        case types.BoolType():
+            return "`true`, `false`"
+        case types.StrType():
+            return "text"
+        case types.StructType():
+            return f"[{kind.tag or 'section'}](#{anchors[kind.cls]})"
+        case types.DictType():
+            return f"mapping of names to: {_allowed(kind.value_type, anchors)}"
+        case types.VarTupleType() | types.ListType():
+            return f"list of: {_allowed(kind.item_type, anchors)}"
+    return "anything"
+
+
+def _bounds(kind: types.IntType | types.FloatType) -> str:
+    limits = [
+        f" {sign} {_number(limit)}"
+        for sign, limit in (("≥", kind.ge), (">", kind.gt), ("≤", kind.le), ("<", kind.lt))
+        if limit is not None
+    ]
+    return ",".join(limits)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _default(field: types.Field) -> str:
+    if field.required:
+        return "required"
+    if field.default is not msgspec.NODEFAULT:
+        return _value(field.default)
+    return _value(field.default_factory())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, msgspec.Struct) and value.__struct_config__.tag_field is not None:
+        return f"`{value.__struct_config__.tag}`"
+    plain = msgspec.to_builtins(value)
+    if isinstance(plain, bool):
+        return f"`{str(plain).lower()}`"
+    if isinstance(plain, dict) and all(inner is None or isinstance(inner, str) for inner in plain.values()):
+        plain = {key: inner for key, inner in plain.items() if inner is not None}
+    if isinstance(plain, dict):
+        return f"`{_flow(plain)}`"
+    if isinstance(plain, (list, tuple)):
+        return f"`{_flow(plain)}`"
+    return f"`{_flow(plain)}`"
+
+
+def _flow(value: Any) -> str:
+    """Return plain data as YAML writes it in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_flow(inner) for inner in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
