@@ -11,7 +11,7 @@ import psutil
 
 from latency.adb import Address
 from latency.android.profile import BenchmarkProgram, Device, PhoneProfile
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 
 
 def phone_profile(

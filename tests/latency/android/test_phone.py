@@ -11,8 +11,8 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
+from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
-from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from latency.android import onboarding
 from latency.android.profile import read_profile
+from latency.loopback.adbd import Adbd
 from latency.measurement.reference_network import reference_model
 from mnas.cli import main
-from tests.latency.adb.adbd import Adbd
 
 # Quick, and content with what a busy test machine gives: what is refused is tested with the protocol.
 TOLERANT = [
