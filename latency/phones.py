@@ -17,7 +17,7 @@ def create_phones(name: str, quiet: Quiet = nullcontext) -> list[Phone]:
     """Return the phones of that name, which are equal; the caller closes them. Nothing is connected yet.
 
     `host` is this machine (see `HostPhone`), `host:0` is it with its core 0; any other name is that of a profile, whose
-    devices become one phone each. Raises PhoneError: `phone_unknown`, `profile_invalid`.
+    units become one phone each. Raises PhoneError: `phone_unknown`, `profile_invalid`.
     """
     if name == "host" or name.startswith("host:"):
         return [HostPhone(name, _host_core(name), quiet)]
@@ -26,7 +26,7 @@ def create_phones(name: str, quiet: Quiet = nullcontext) -> list[Phone]:
     from latency.android.profile import read_profile
 
     profile = read_profile(name)
-    return [AdbPhone(profile, device, quiet) for device in profile.devices]
+    return [AdbPhone(profile, unit, quiet) for unit in profile.units]
 
 
 def phone_settings(name: str, changes: Mapping[str, int | float]) -> MeasurementSettings:

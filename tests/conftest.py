@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from latency.errors import ToolError
-from tests.latency.adb.adbd import OWN_NETWORK, Adbd
+from latency.loopback import Adbd, check_machine, unpack_adbd
 from tests.latency.adb.debian import unpack_adb
 
 
@@ -27,12 +25,10 @@ def user_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(scope="session")
 def adbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's adbd and adb with their libraries, unpacked."""
-    if platform.machine() != "x86_64":
-        pytest.skip("Debian's adbd is run on x86-64 only")
-    if subprocess.run([*OWN_NETWORK, "true"], capture_output=True).returncode != 0:
-        pytest.skip("adbd gives a shell to everyone, and unshare --net cannot keep it off the network here")
     root = tmp_path_factory.mktemp("debian")
     try:
+        check_machine()
+        unpack_adbd(root)
         unpack_adb(root)
     except ToolError as error:
         pytest.skip(f"Debian's adbd cannot be had: {error}")

@@ -27,11 +27,11 @@ import numpy as np
 
 from latency import LatencyRecord, MeasurementSettings, Phone, PhoneError, create_phones, phone_settings
 from latency.android.onboarding import add_phone
+from latency.loopback.adbd import Adbd
+from latency.loopback.debian import unpack_adbd
 from latency.measurement.reference_network import reference_model
 from mnas.network.onnx_graph import build_onnx
 from search_space import SearchSpace, lower
-from tests.latency.adb.adbd import Adbd
-from tests.latency.adb.debian import unpack_adb
 
 PATIENCE = 20
 
@@ -66,7 +66,7 @@ def main() -> None:
         os.environ["MNAS_PHONES"] = str(Path(folder, "phones"))
         root = Path(folder, "debian")
         root.mkdir()
-        unpack_adb(root)
+        unpack_adbd(root)
         with Adbd(root, Path(folder, "phone")) as adbd:
             result = compare(adbd, models, arguments.rounds)
     if arguments.json:

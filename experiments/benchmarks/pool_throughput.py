@@ -34,10 +34,10 @@ import msgspec
 from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
 from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
+from latency.loopback.adbd import Adbd
+from latency.loopback.debian import unpack_adbd
 from latency.measurement.reference_network import reference_model
 from mnas.search.latency import PATIENT
-from tests.latency.adb.adbd import Adbd
-from tests.latency.adb.debian import unpack_adb
 from tests.latency.android.phones import phone_profile, signal_runners
 
 SETTINGS = MeasurementSettings(
@@ -141,7 +141,7 @@ def adb_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
     with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
         root = Path(folder, "debian")
         root.mkdir()
-        unpack_adb(root)
+        unpack_adbd(root)
         with Adbd(root, Path(folder, "healthy")) as good, Adbd(root, Path(folder, "broken")) as bad:
             healthy, broken = (
                 AdbPhone(msgspec.structs.replace(profile, core=core), device)

@@ -14,9 +14,9 @@ from latency.adb.server import server_devices
 from latency.adb.usb import usb_devices
 from latency.errors import LatencyError, PhoneError
 
-State = Literal["ready", "unauthorized", "offline", "no_permission", "busy", "unreachable"]
+AttachedState = Literal["ready", "unauthorized", "offline", "no_permission", "busy", "unreachable"]
 
-_STATES: dict[str, State] = {
+_STATES: dict[str, AttachedState] = {
     "phone_unauthorized": "unauthorized",
     "phone_offline": "offline",
     "phone_no_permission": "no_permission",
@@ -29,7 +29,7 @@ class Attached:
     """A phone that was found; `remedy` says what is wrong and what helps, and is empty when it is ready."""
 
     address: Address
-    state: State
+    state: AttachedState
     model: str | None
     remedy: str
 

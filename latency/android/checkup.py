@@ -10,40 +10,40 @@ from latency.adb.device import AdbDevice
 from latency.android.inspection import conditions, inspect
 from latency.android.phone import AdbPhone, prepare
 from latency.android.preflight import Check, condition_checks, static_checks
-from latency.android.profile import Device, PhoneProfile
+from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.android.runner_session import PhoneRunner
 from latency.errors import LatencyError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.reference_network import calibration_models
 
 
-def check_phone(profile: PhoneProfile, entry: Device) -> Iterator[Check]:
+def check_phone(profile: PhoneProfile, unit: PhoneUnit) -> Iterator[Check]:
     """Yield the answers as they come; after the first that makes the next ones impossible, no more."""
     settings = profile.settings({})
     try:
-        device = connect(Address.parse(entry.address))
+        device = connect(Address.parse(unit.address))
     except LatencyError as error:
         yield Check("connection", False, str(error), "`mnas phones list` shows what is attached")
         return
     with device:
-        yield Check("connection", True, entry.address)
+        yield Check("connection", True, unit.address)
         try:
-            yield from _checks_of_device(device, profile, entry, settings)
+            yield from _checks_of_device(device, profile, unit, settings)
         except LatencyError as error:
             yield Check("questions", False, str(error), "connect the phone anew and check again")
             return
-    yield from _measurement(profile, entry, settings)
+    yield from _measurement(profile, unit, settings)
 
 
 def _checks_of_device(
-    device: AdbDevice, profile: PhoneProfile, entry: Device, settings: MeasurementSettings
+    device: AdbDevice, profile: PhoneProfile, unit: PhoneUnit, settings: MeasurementSettings
 ) -> Iterator[Check]:
     facts = inspect(device, profile.folder)
     yield Check(
         "device",
-        facts.serial in (None, entry.serial),
-        facts.serial or entry.serial,
-        f"the profile's device is {entry.serial}; connect that one, or add this one: mnas phones add",
+        facts.serial in (None, unit.serial),
+        facts.serial or unit.serial,
+        f"the profile's device is {unit.serial}; connect that one, or add this one: mnas phones add",
     )
     yield from static_checks(facts, profile.folder, profile.core)
     yield from condition_checks(conditions(device), settings)
@@ -51,18 +51,18 @@ def _checks_of_device(
     yield Check("runtime", True, f"{connected.runner.engine} {connected.runner.engine_version}, hashes right")
     if isinstance(connected.runner, PhoneRunner):
         now_ms = connected.runner.best_of_reference(settings)
-        drift = now_ms / entry.reference_ms - 1
+        drift = now_ms / unit.reference_ms - 1
         yield Check(
             "speed",
             drift <= settings.drift_limit,
-            f"reference network {now_ms:.4f} ms, {entry.reference_ms:.4f} ms when it was added ({drift:+.1%})",
+            f"reference network {now_ms:.4f} ms, {unit.reference_ms:.4f} ms when it was added ({drift:+.1%})",
             "it is slower than it was: let it cool, leave its battery saver, close its apps; if it stays so, add it "
             "again",
         )
 
 
-def _measurement(profile: PhoneProfile, entry: Device, settings: MeasurementSettings) -> Iterator[Check]:
-    phone = AdbPhone(profile, entry)
+def _measurement(profile: PhoneProfile, unit: PhoneUnit, settings: MeasurementSettings) -> Iterator[Check]:
+    phone = AdbPhone(profile, unit)
     try:
         record = phone.measure(calibration_models()[0], settings)
     except LatencyError as error:

@@ -16,7 +16,7 @@ from latency.adb.connect import connect
 from latency.android.inspection import PhoneFacts, inspect
 from latency.android.phone import AdbPhone, prepare
 from latency.android.preflight import static_checks
-from latency.android.profile import DEFAULT_FOLDER, Device, PhoneProfile, profile_path, read_profile, write_profile
+from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import PhoneError
 from latency.measurement.protocol import MeasurementSettings
@@ -37,7 +37,7 @@ class AddedPhone:
     """A phone that was added: its profile, the device, and how far its sessions on one network lay apart."""
 
     profile: PhoneProfile
-    device: Device
+    unit: PhoneUnit
     repeatability: float
     """Largest difference between sessions of one network, as a share of its latency."""
 
@@ -72,25 +72,25 @@ def add_phone(
                 raise PhoneError("phone_unsupported", f"{address}: {check.name}: {check.detail}; {check.remedy}")
         on_step(f"installing the runtime for {profile.abi}")
         connected = prepare(device, profile, facts, lambda file: on_step(f"pushing {file}"))
-        entry = profile.devices[-1]
+        unit = profile.units[-1]
         if isinstance(connected.runner, PhoneRunner):
             on_step("finding the best of the reference network")
             best_ms = connected.runner.best_of_reference(profile.settings({}))
-            entry = msgspec.structs.replace(entry, reference_ms=best_ms)
+            unit = msgspec.structs.replace(unit, reference_ms=best_ms)
     finally:
         device.close()
 
     on_step(f"timing {len(CALIBRATION_SIZES)} networks in {CALIBRATION_SESSIONS} sessions each, outputs compared")
-    calibration_ms, repeatability = _calibrate(profile, entry)
-    others = profile.devices[:-1]
+    calibration_ms, repeatability = _calibrate(profile, unit)
+    others = profile.units[:-1]
     scale = scale_to(others[0], calibration_ms) if others else 1.0
-    entry = msgspec.structs.replace(entry, calibration_ms=calibration_ms, scale=scale)
-    profile = msgspec.structs.replace(profile, devices=(*others, entry))
+    unit = msgspec.structs.replace(unit, calibration_ms=calibration_ms, scale=scale)
+    profile = msgspec.structs.replace(profile, units=(*others, unit))
     write_profile(profile)
-    return AddedPhone(profile, entry, repeatability)
+    return AddedPhone(profile, unit, repeatability)
 
 
-def scale_to(first: Device, calibration_ms: Sequence[float]) -> float:
+def scale_to(first: PhoneUnit, calibration_ms: Sequence[float]) -> float:
     """Return what a device's latencies are multiplied by to be those of the first device of its model.
 
     Raises PhoneError (`phone_differs`) where the devices do not differ by one factor: they are not one model.
@@ -123,8 +123,8 @@ def _profile(
 ) -> PhoneProfile:
     """Return the profile to be, the new device last, its times not yet known (1 ms)."""
     serial = facts.serial or address.target
-    entry = Device(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
-    others = () if known is None else tuple(device for device in known.devices if device.serial != serial)
+    unit = PhoneUnit(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
+    others = () if known is None else tuple(each for each in known.units if each.serial != serial)
     if known is None:
         return PhoneProfile(
             name=name,
@@ -136,7 +136,7 @@ def _profile(
             shares_this_machine=facts.is_this_machine,
             aar=aar,
             measurement={} if facts.is_this_machine else {"cooldown_s": COOLDOWN_S},
-            devices=(entry,),
+            units=(unit,),
         )
     if others and (facts.model, facts.abi) != (known.model, known.abi):
         raise PhoneError(
@@ -152,7 +152,7 @@ def _profile(
             f"phone {name!r} has further devices, for which `{changed[0]}` holds too; change it in "
             f"{profile_path(name)} and add each of them again",
         )
-    return msgspec.structs.replace(known, **asked, devices=(*others, entry))
+    return msgspec.structs.replace(known, **asked, units=(*others, unit))
 
 
 def _with_measurement(profile: PhoneProfile, changes: Mapping[str, int | float]) -> PhoneProfile:
@@ -162,10 +162,10 @@ def _with_measurement(profile: PhoneProfile, changes: Mapping[str, int | float])
         raise PhoneError("profile_invalid", f"phone {profile.name!r}: {error}") from error
 
 
-def _calibrate(profile: PhoneProfile, entry: Device) -> tuple[tuple[float, ...], float]:
+def _calibrate(profile: PhoneProfile, unit: PhoneUnit) -> tuple[tuple[float, ...], float]:
     """Return the latencies of the calibration networks in ms, and the largest spread between sessions."""
     settings = profile.settings({"sessions": CALIBRATION_SESSIONS})
-    phone = AdbPhone(profile, entry)
+    phone = AdbPhone(profile, unit)
     try:
         records = [_measure_patiently(phone, model, settings) for model in calibration_models()]
     finally:

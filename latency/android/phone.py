@@ -15,12 +15,12 @@ from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import PhoneFacts, inspect
 from latency.android.installation import install
-from latency.android.profile import Device, PhoneProfile
+from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.android.program import ProgramRunner, program_file
 from latency.android.runner_session import PhoneRunner, same_output
 from latency.android.thermal import wait_until_cool
 from latency.errors import CandidateError, PhoneError
-from latency.host.expected_output import HostAnswer
+from latency.host.expected_output import ExpectedOutput
 from latency.host.quiet import Quiet
 from latency.leases.on_phone import leased
 from latency.measurement.protocol import MeasurementSettings
@@ -28,7 +28,7 @@ from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, mo
 from latency.runtime import prepare_bundle
 from latency.sessions import measure_sessions
 
-PUSH_TIMEOUT_S = 300.0
+MODEL_PUSH_TIMEOUT_S = 300.0
 REMOVE_TIMEOUT_S = 20.0
 LEASE_WAIT_S = 600.0
 INSTALL_LEASE_S = 600.0
@@ -64,7 +64,7 @@ class SessionRunner(Protocol):
 
 
 @dataclass(frozen=True)
-class Connected:
+class PreparedDevice:
     """What one connection has established: who answers, and what is installed there."""
 
     device: AdbDevice
@@ -72,7 +72,9 @@ class Connected:
     runner: SessionRunner
 
 
-def prepare(device: AdbDevice, profile: PhoneProfile, facts: PhoneFacts, on_push: Callable[[str], None]) -> Connected:
+def prepare(
+    device: AdbDevice, profile: PhoneProfile, facts: PhoneFacts, on_push: Callable[[str], None]
+) -> PreparedDevice:
     """Install what a profile needs on a connected phone.
 
     Raises PhoneError as `install` does, ToolError (`runtime_unavailable`).
@@ -81,31 +83,31 @@ def prepare(device: AdbDevice, profile: PhoneProfile, facts: PhoneFacts, on_push
     if program is not None:
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
-        return Connected(device, facts, ProgramRunner(device, program, file, folder, core, threads))
+        return PreparedDevice(device, facts, ProgramRunner(device, program, file, folder, core, threads))
     bundle = prepare_bundle(profile.abi, None if profile.aar is None else Path(profile.aar).expanduser())
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
-    return Connected(device, facts, PhoneRunner(device, bundle, folder, core, threads))
+    return PreparedDevice(device, facts, PhoneRunner(device, bundle, folder, core, threads))
 
 
 class AdbPhone:
-    """Times models on one device of a profile; threads take turns.
+    """Times models on one unit of a profile; threads take turns.
 
     The connection is opened when it is first needed and opened anew after any failure of it. `quiet` makes the context
     in which the runner runs, on phones that share this machine only (see `HostPhone`); a real phone does not mind what
     the host does.
     """
 
-    def __init__(self, profile: PhoneProfile, device: Device, quiet: Quiet = nullcontext) -> None:
-        several = len(profile.devices) > 1
-        self.name = f"{profile.name}/{device.serial}" if several else profile.name
+    def __init__(self, profile: PhoneProfile, unit: PhoneUnit, quiet: Quiet = nullcontext) -> None:
+        several = len(profile.units) > 1
+        self.name = f"{profile.name}/{unit.serial}" if several else profile.name
         self._profile = profile
-        self._entry = device
+        self._unit = unit
         self._quiet = quiet if profile.shares_this_machine else nullcontext
         self._lock = threading.Lock()
-        self._host = HostAnswer()
+        self._host = ExpectedOutput()
         self._host_thread = ThreadPoolExecutor(1, thread_name_prefix="host-answer")
-        self._connected: Connected | None = None
-        self._reference_best_ms: float | None = device.reference_ms
+        self._connected: PreparedDevice | None = None
+        self._reference_best_ms: float | None = unit.reference_ms
 
     def identify(self) -> PhoneIdentity:
         """See `Phone`; the serial is the device's own, not its address, which can change."""
@@ -140,11 +142,11 @@ class AdbPhone:
             self._connected.device.close()
             self._connected = None
 
-    def _connect(self) -> Connected:
+    def _connect(self) -> PreparedDevice:
         if self._connected is not None and self._connected.device.closed:
             self._connected = None
         if self._connected is None:
-            device = connect(Address.parse(self._entry.address))
+            device = connect(Address.parse(self._unit.address))
             try:
                 facts = inspect(device, self._profile.folder)
                 self._require_same_device(device, facts)
@@ -157,11 +159,11 @@ class AdbPhone:
         return self._connected
 
     def _require_same_device(self, device: AdbDevice, facts: PhoneFacts) -> None:
-        if (facts.serial or self._entry.serial) != self._entry.serial:
+        if (facts.serial or self._unit.serial) != self._unit.serial:
             raise PhoneError(
                 "phone_changed",
-                f"phone {self.name!r}: device {facts.serial} answers at {self._entry.address}, not "
-                f"{self._entry.serial}; connect the right one, or add this one: mnas phones add",
+                f"phone {self.name!r}: device {facts.serial} answers at {self._unit.address}, not "
+                f"{self._unit.serial}; connect the right one, or add this one: mnas phones add",
             )
         if self._profile.core not in facts.max_khz:
             raise PhoneError(
@@ -170,11 +172,11 @@ class AdbPhone:
                 "shell may use; change `core` in its profile",
             )
 
-    def _identity(self, connected: Connected) -> PhoneIdentity:
+    def _identity(self, connected: PreparedDevice) -> PhoneIdentity:
         return PhoneIdentity(
             name=self._profile.name,
             kind="adb",
-            serial=self._entry.serial,
+            serial=self._unit.serial,
             fingerprint=connected.facts.fingerprint,
             engine=connected.runner.engine,
             engine_version=connected.runner.engine_version,
@@ -183,7 +185,7 @@ class AdbPhone:
             threads=self._profile.threads,
         )
 
-    def _measure(self, connected: Connected, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+    def _measure(self, connected: PreparedDevice, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         device, folder = connected.device, self._profile.folder
         attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
         with leased(device, folder, duration_s=attempt_s + REMOVE_TIMEOUT_S, wait_s=LEASE_WAIT_S) as renew:
@@ -210,13 +212,15 @@ class AdbPhone:
                     advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
                     "`mnas phones check` looks at each of these",
                     conditions=state,
-                    scale=self._entry.scale,
+                    scale=self._unit.scale,
                 )
             finally:
                 if not device.closed:
                     device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
 
-    def _push(self, connected: Connected, model: bytes, model_path: str, settings: MeasurementSettings) -> float | None:
+    def _push(
+        self, connected: PreparedDevice, model: bytes, model_path: str, settings: MeasurementSettings
+    ) -> float | None:
         """Push the model, and return the checksum of the host's output for it.
 
         The host runs it meanwhile, not while it is timed: the phone may be this machine. Raises CandidateError where
@@ -225,7 +229,7 @@ class AdbPhone:
         expected = self._host_thread.submit(self._host.checksum, model, settings)
         try:
             model_file = connected.runner.model_file(model, settings.load_timeout_s)
-            connected.device.push(model_file, model_path, timeout_s=PUSH_TIMEOUT_S)
+            connected.device.push(model_file, model_path, timeout_s=MODEL_PUSH_TIMEOUT_S)
         finally:
             wait([expected])
         return expected.result()

@@ -1,7 +1,7 @@
 """Phone profiles: what a host knows of a model of phone, one YAML file each, written by `mnas phones add`.
 
-A profile describes a model of phone, which may be there in several pieces ("devices"). Adding an unknown model needs no
-code: everything that differs between phones is in its profile.
+A profile describes a model of phone, of which there may be several units (`devices` in the file).
+Adding an unknown model needs no code: everything that differs between phones is in its profile.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Milliseconds = Annotated[float, Meta(gt=0)]
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One phone in the hand.
+class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One physical phone of a profile.
 
     serial: its own serial number.
     address: how it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
@@ -75,8 +75,17 @@ class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError("`pattern` has no group `(?P<time>...)`, which must match one time")
 
 
-class PhoneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class PhoneProfile(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"units": "devices"},
+):
     """A model of phone.
+
+    units: the phones of this model, at least one; `devices` in the file.
 
     android: its version; absent where there is no Android (adbd on Linux).
     core: the core that is timed, the fastest one unless chosen.
@@ -90,7 +99,7 @@ class PhoneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str
     abi: str
     core: Annotated[int, Meta(ge=0)]
-    devices: Annotated[tuple[Device, ...], Meta(min_length=1)]
+    units: Annotated[tuple[PhoneUnit, ...], Meta(min_length=1)]
     android: str | None = None
     threads: Annotated[int, Meta(ge=1)] = 1
     folder: str = DEFAULT_FOLDER

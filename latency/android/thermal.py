@@ -11,7 +11,7 @@ from latency.errors import PhoneError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import PhoneConditions
 
-POLL_S = 5.0
+_POLL_S = 5.0
 
 
 def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None:
@@ -43,5 +43,5 @@ def wait_until_cool(
                 f"{device.serial}: {hot}, for {settings.thermal_timeout_s:g} s; cool it: take it out of its case and "
                 "off its fast charger",
             )
-        time.sleep(POLL_S)
+        time.sleep(_POLL_S)
         on_wait()

@@ -8,7 +8,7 @@ from latency.host.runner_process import RunnerProcess
 from latency.measurement.protocol import MeasurementSettings
 
 
-class HostAnswer:
+class ExpectedOutput:
     """Runs models once, in a process of its own, which a model may crash; `close` ends it. One thread at a time."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
 from latency.user_folders import state_folder
 
-POLL_S = 0.05
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class PhoneLeases:
                 first = line[0]
             if first.token == token:
                 return token
-            if self._closed.wait(POLL_S) or time.monotonic() > deadline_s:
+            if self._closed.wait(_POLL_S) or time.monotonic() > deadline_s:
                 self._leave(serial, token)
                 raise PhoneError(
                     "phone_busy",
@@ -187,14 +187,14 @@ class PhoneLeases:
             except BlockingIOError as error:
                 if time.monotonic() > deadline_s:
                     raise _unusable(path, "locked by a process that is stopped; end it") from error
-                time.sleep(POLL_S / 10)
+                time.sleep(_POLL_S / 10)
 
 
 def _extend(line: list[_Claim], token: str, expiry_s: float) -> None:
     """Renew our claim where two thirds of its time or less are left."""
     now_s = time.time()
     for place, claim in enumerate(line):
-        if claim.token == token and claim.expires_at_s - now_s <= expiry_s * 2 / 3 + POLL_S:
+        if claim.token == token and claim.expires_at_s - now_s <= expiry_s * 2 / 3 + _POLL_S:
             line[place] = replace(claim, expires_at_s=now_s + expiry_s)
 
 

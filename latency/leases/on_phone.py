@@ -19,7 +19,7 @@ from latency.host.pause_guard import start_ticks
 from latency.leases.between_processes import process_runs
 
 LEASE_TIMEOUT_S = 20.0
-POLL_S = 0.2
+_POLL_S = 0.2
 
 # $1 folder, $2 owner, $3 seconds. Prints the owner and the seconds that are left to it; that is us, or somebody else.
 _TAKE = r"""
@@ -66,7 +66,7 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
         elif time.monotonic() >= deadline:
             raise _busy(device, holder, left_s)
         else:
-            time.sleep(POLL_S)
+            time.sleep(_POLL_S)
 
     def renew() -> None:
         holder, left_s = _take(device, folder, owner, duration_s, "-")

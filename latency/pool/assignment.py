@@ -16,7 +16,7 @@ from latency.phone import Phone
 from latency.pool.health import PhoneHealth, PhoneState, RetryPolicy
 
 
-class Server:
+class PhoneWorker:
     """A phone at work: its health, who it is, and whether it answers; `number` tells it from its equals."""
 
     def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
@@ -24,7 +24,7 @@ class Server:
         self.health = PhoneHealth(policy)
         self.identity: PhoneIdentity | None = None
         self.busy = False
-        self.checked = False
+        self.identified = False
         """Whether it has identified itself since its last failure."""
         self._number = number
 
@@ -51,11 +51,11 @@ class Job:
     model: bytes
     future: Future[LatencyRecord] = field(default_factory=Future)
     submitted_at_s: float = field(default_factory=time.monotonic)
-    failures: list[tuple[Server, LatencyError]] = field(default_factory=list)
+    failures: list[tuple[PhoneWorker, LatencyError]] = field(default_factory=list)
 
-    def failures_on(self, server: Server) -> int:
+    def failures_on(self, worker: PhoneWorker) -> int:
         """How often this phone has failed it."""
-        return sum(each is server for each, _ in self.failures)
+        return sum(each is worker for each, _ in self.failures)
 
     def start(self) -> bool:
         """Whether to go on with it: nobody has cancelled it."""
@@ -69,38 +69,38 @@ class Job:
             self.future.set_running_or_notify_cancel()
 
 
-def next_job(queue: Iterable[Job], server: Server, servers: Sequence[Server], now_s: float) -> Job | None:
+def next_job(queue: Iterable[Job], worker: PhoneWorker, workers: Sequence[PhoneWorker], now_s: float) -> Job | None:
     """The first job in the queue that this phone should take; None where all are better left to other phones."""
-    return next((job for job in queue if not _better_off(job, server, servers, now_s)), None)
+    return next((job for job in queue if not _better_off(job, worker, workers, now_s)), None)
 
 
-def _better_off(job: Job, server: Server, servers: Sequence[Server], now_s: float) -> bool:
+def _better_off(job: Job, worker: PhoneWorker, workers: Sequence[PhoneWorker], now_s: float) -> bool:
     """Whether the job should be left to another phone that can be counted on.
 
     A phone that has failed it less often is worth waiting for; between equals, one that is idle now and has failed
     less of late.
     """
 
-    def rank(each: Server) -> tuple[int, int]:
+    def rank(each: PhoneWorker) -> tuple[int, int]:
         return job.failures_on(each), each.health.failures_in_row
 
-    mine = rank(server)
+    mine = rank(worker)
     return any(
         rank(rival)[0] < mine[0] or (rank(rival) < mine and rival.state(now_s) == "idle")
-        for rival in servers
-        if rival is not server and not rival.health.quarantined
+        for rival in workers
+        if rival is not worker and not rival.health.quarantined
     )
 
 
-def _summary(failures: Sequence[tuple[Server, LatencyError]]) -> LatencyError:
+def _summary(failures: Sequence[tuple[PhoneWorker, LatencyError]]) -> LatencyError:
     """The error of a measurement that failed on every phone: the last one where only one phone was asked."""
     _, last = failures[-1]
-    if len({id(server) for server, _ in failures}) == 1:
+    if len({id(worker) for worker, _ in failures}) == 1:
         return last
     said: dict[str, list[str]] = {}
-    for server, error in failures:
-        said.setdefault(server.label, []).append(error.kind)
-    latest = {server.label: str(error) for server, error in failures}
+    for worker, error in failures:
+        said.setdefault(worker.label, []).append(error.kind)
+    latest = {worker.label: str(error) for worker, error in failures}
     text = "; ".join(f"{label}: {', '.join(kinds)}: {latest[label]}" for label, kinds in said.items())
     message = f"{len(failures)} attempts failed ({text})"
     blamed = next((error for _, error in reversed(failures) if isinstance(error, PhoneError)), None)

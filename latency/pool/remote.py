@@ -21,7 +21,7 @@ from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
 from latency.phones import create_phones
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 MakePhones = Callable[[str], list[Phone]]
 
 OPEN_TIMEOUT_S = 120.0
@@ -132,7 +132,7 @@ class PhoneHost:
         return phones[index]
 
 
-def _answer(function: Callable[[], Result]) -> Result | LatencyError:
+def _answer(function: Callable[[], _Result]) -> _Result | LatencyError:
     """The result, or the error as a value: raised, Ray would wrap it."""
     try:
         return function()

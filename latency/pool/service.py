@@ -17,7 +17,7 @@ from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, model_sha256
 from latency.phone import Phone
-from latency.pool.assignment import Job, Server, next_job
+from latency.pool.assignment import Job, PhoneWorker, next_job
 from latency.pool.cache import LatencyCache, TolerantCache
 from latency.pool.health import PhoneStatus, RetryPolicy
 
@@ -45,14 +45,14 @@ class LatencyService:
         self._settings = settings or MeasurementSettings()
         self._retry = retry or RetryPolicy()
         self._cache = TolerantCache(cache)
-        self._servers = [Server(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
-        # All below, and all of the servers and jobs, belongs to whoever holds the lock of this condition.
+        self._workers = [PhoneWorker(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
+        # All below, and all of the workers and jobs, belongs to whoever holds the lock of this condition.
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._closing = False
         self._threads = [
-            threading.Thread(target=self._serve, args=(server,), name=f"latency-{server.phone.name}", daemon=True)
-            for server in self._servers
+            threading.Thread(target=self._serve, args=(worker,), name=f"latency-{worker.phone.name}", daemon=True)
+            for worker in self._workers
         ]
         for thread in self._threads:
             thread.start()
@@ -76,7 +76,7 @@ class LatencyService:
         known = self._look_up(model)
         with self._changed:
             if self._closing:
-                raise ToolError("service_closed", f"latency service of {self._servers[0].phone.name!r} is closed")
+                raise ToolError("service_closed", f"latency service of {self._workers[0].phone.name!r} is closed")
             if known is None:
                 self._queue.append(job)
                 self._changed.notify_all()
@@ -90,13 +90,13 @@ class LatencyService:
             now_s = time.monotonic()
             return [
                 PhoneStatus(
-                    label=server.label,
-                    state=server.state(now_s),
-                    measured=server.health.measured,
-                    failures=server.health.failures,
-                    last_error=None if server.health.last_error is None else str(server.health.last_error),
+                    label=worker.label,
+                    state=worker.state(now_s),
+                    measured=worker.health.measured,
+                    failures=worker.health.failures,
+                    last_error=None if worker.health.last_error is None else str(worker.health.last_error),
                 )
-                for server in self._servers
+                for worker in self._workers
             ]
 
     def close(self) -> None:
@@ -111,18 +111,18 @@ class LatencyService:
         for thread in self._threads:
             thread.join()
 
-    def _serve(self, server: Server) -> None:
+    def _serve(self, worker: PhoneWorker) -> None:
         """One phone's thread: wait for work, see that the phone answers, measure."""
-        self._check(server)  # Already now: what any of the phones has measured before is found by who they are.
-        while self._wait_for_work(server):
-            if not server.checked:
-                self._check(server)
-            elif (job := self._take(server)) is not None:
+        self._identify(worker)  # Already now: what any of the phones has measured before is found by who they are.
+        while self._wait_for_work(worker):
+            if not worker.identified:
+                self._identify(worker)
+            elif (job := self._take(worker)) is not None:
                 if job.start():
-                    self._measure(server, job)
-                self._set_idle(server)
+                    self._measure(worker, job)
+                self._set_idle(worker)
 
-    def _wait_for_work(self, server: Server) -> bool:
+    def _wait_for_work(self, worker: PhoneWorker) -> bool:
         """Wait until there is a job for this phone; False when the service closes."""
         while True:
             with self._changed:
@@ -131,8 +131,8 @@ class LatencyService:
                 now_s = time.monotonic()
                 hopeless, wait_s = self._hopeless(now_s)
                 if not hopeless:
-                    rest_s = server.health.rests_until - now_s
-                    if rest_s <= 0 and next_job(self._queue, server, self._servers, now_s) is not None:
+                    rest_s = worker.health.rests_until - now_s
+                    if rest_s <= 0 and next_job(self._queue, worker, self._workers, now_s) is not None:
                         return True
                     if rest_s > 0 and self._queue:
                         wait_s = rest_s if wait_s is None else min(wait_s, rest_s)
@@ -141,18 +141,18 @@ class LatencyService:
                 if job.start():
                     job.future.set_exception(error)
 
-    def _take(self, server: Server) -> Job | None:
+    def _take(self, worker: PhoneWorker) -> Job | None:
         """Take the next job for this phone, which is busy from now on."""
         with self._changed:
-            job = next_job(self._queue, server, self._servers, time.monotonic())
+            job = next_job(self._queue, worker, self._workers, time.monotonic())
             if job is not None:
                 self._queue.remove(job)
-                server.busy = True
+                worker.busy = True
             return job
 
     def _hopeless(self, now_s: float) -> tuple[list[tuple[Job, PhoneError]], float | None]:
         """Remove the jobs that have waited too long for want of a phone; how long until the next one will have."""
-        since_s = [server.health.quarantined_since for server in self._servers]
+        since_s = [worker.health.quarantined_since for worker in self._workers]
         if not self._queue or None in since_s:
             return [], None
         all_out_s = max(each for each in since_s if each is not None)
@@ -163,50 +163,50 @@ class LatencyService:
         return [(job, self._no_phone()) for job in hopeless], min(left_s.values())
 
     def _no_phone(self) -> PhoneError:
-        said = "; ".join(f"{server.label}: {server.health.last_error}" for server in self._servers)
+        said = "; ".join(f"{worker.label}: {worker.health.last_error}" for worker in self._workers)
         return PhoneError(
             "no_phone",
             f"no phone has worked for {self._retry.patience_s:g} s ({said}). See to the phones; `mnas phones list` "
             "says what is attached",
         )
 
-    def _check(self, server: Server) -> None:
+    def _identify(self, worker: PhoneWorker) -> None:
         """Ask the phone who it is: for the cache, and to see that it answers."""
         with self._changed:
-            server.busy = True
+            worker.busy = True
         try:
-            identity = server.phone.identify()
+            identity = worker.phone.identify()
         except Exception as error:  # a bug in a phone must not end its thread and leave the futures waiting
-            self._set_failed(server, _as_latency_error(error))
+            self._set_failed(worker, _as_latency_error(error))
         else:
             with self._changed:
-                server.identity = identity
-                server.checked = True
-        self._set_idle(server)
+                worker.identity = identity
+                worker.identified = True
+        self._set_idle(worker)
 
-    def _measure(self, server: Server, job: Job) -> None:
+    def _measure(self, worker: PhoneWorker, job: Job) -> None:
         record = self._look_up(job.model)
         if record is not None:
             job.future.set_result(record)
             return
         try:
-            record = server.phone.measure(job.model, self._settings)
+            record = worker.phone.measure(job.model, self._settings)
         except CandidateError as error:
-            self._set_worked(server)
+            self._set_worked(worker)
             job.future.set_exception(error)
-        except Exception as error:  # as in _check
+        except Exception as error:  # as in _identify
             failure = _as_latency_error(error)
-            self._set_failed(server, failure)
-            self._try_again(job, server, failure)
+            self._set_failed(worker, failure)
+            self._try_again(job, worker, failure)
         else:
-            self._set_worked(server, measured=1)
+            self._set_worked(worker, measured=1)
             self._cache.put(record)
             job.future.set_result(record)
 
-    def _try_again(self, job: Job, server: Server, failure: LatencyError) -> None:
+    def _try_again(self, job: Job, worker: PhoneWorker, failure: LatencyError) -> None:
         with self._changed:
-            job.failures.append((server, failure))
-            again = not self._closing and len(job.failures) < max(self._retry.retries + 1, len(self._servers))
+            job.failures.append((worker, failure))
+            again = not self._closing and len(job.failures) < max(self._retry.retries + 1, len(self._workers))
             if again:
                 self._queue.appendleft(job)
                 self._changed.notify_all()
@@ -215,29 +215,29 @@ class LatencyService:
 
     def _look_up(self, model: bytes) -> LatencyRecord | None:
         with self._changed:
-            identities = [server.identity for server in self._servers if server.identity is not None]
+            identities = [worker.identity for worker in self._workers if worker.identity is not None]
         return self._cache.get(model_sha256(model), identities, self._settings)
 
-    def _set_worked(self, server: Server, measured: int = 0) -> None:
+    def _set_worked(self, worker: PhoneWorker, measured: int = 0) -> None:
         with self._changed:
-            was_quarantined = server.health.quarantined
-            server.health.worked()
-            server.health.measured += measured
+            was_quarantined = worker.health.quarantined
+            worker.health.worked()
+            worker.health.measured += measured
         if was_quarantined:
-            _LOG.warning("phone %s works again", server.label)
+            _LOG.warning("phone %s works again", worker.label)
 
-    def _set_failed(self, server: Server, error: LatencyError) -> None:
+    def _set_failed(self, worker: PhoneWorker, error: LatencyError) -> None:
         with self._changed:
-            was_quarantined = server.health.quarantined
-            server.checked = False
-            server.health.failed(error, time.monotonic())
-        if server.health.quarantined and not was_quarantined:
-            failures = server.health.failures_in_row
-            _LOG.warning("phone %s is in quarantine after %d failures in a row: %s", server.label, failures, error)
+            was_quarantined = worker.health.quarantined
+            worker.identified = False
+            worker.health.failed(error, time.monotonic())
+        if worker.health.quarantined and not was_quarantined:
+            failures = worker.health.failures_in_row
+            _LOG.warning("phone %s is in quarantine after %d failures in a row: %s", worker.label, failures, error)
 
-    def _set_idle(self, server: Server) -> None:
+    def _set_idle(self, worker: PhoneWorker) -> None:
         with self._changed:
-            server.busy = False
+            worker.busy = False
             self._changed.notify_all()
 
 

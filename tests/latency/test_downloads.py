@@ -108,7 +108,15 @@ def test_a_file_that_is_no_package_is_not_unpacked(tmp_path: Path) -> None:
         unpack_debian_package(tmp_path / "none_1.0_all.deb", tmp_path / "unpacked")
 
 
-@pytest.mark.parametrize("pins", ["adbd_packages.yaml", "qemu_packages.yaml"])
-def test_the_pins_of_the_tests_can_be_read(pins: str) -> None:
-    packages = read_debian_packages(Path(__file__).with_name(pins))
+ROOT = Path(__file__).parents[2]
+PINS = [
+    "latency/loopback/adbd_packages.yaml",
+    "tests/latency/adb/adb_packages.yaml",
+    "tests/latency/qemu_packages.yaml",
+]
+
+
+@pytest.mark.parametrize("pins", PINS)
+def test_the_pins_can_be_read(pins: str) -> None:
+    packages = read_debian_packages(ROOT / pins)
     assert len({package.file_name for package in packages}) == len(packages) > 0

@@ -17,10 +17,10 @@ import pytest
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
 from latency.host.phone import HostPhone
+from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, LoadReport
 from latency.phone import Phone
-from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile, signal_runners
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from latency.android.profile import Device, PhoneProfile, write_profile
+from latency.android.profile import PhoneProfile, PhoneUnit, write_profile
 from mnas.bundled_files import experiment_names, find_experiment
 from mnas.errors import ConfigurationError
 from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
@@ -13,8 +13,8 @@ from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
 def my_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A phone of the name that our experiments use; nothing connects to it."""
     monkeypatch.setenv("MNAS_PHONES", str(tmp_path))
-    device = Device(serial="1A2B", address="usb:1A2B", reference_ms=0.3, calibration_ms=(1.0, 0.3, 2.0))
-    write_profile(PhoneProfile(name="my-phone", model="any", abi="arm64-v8a", core=7, devices=(device,)))
+    device = PhoneUnit(serial="1A2B", address="usb:1A2B", reference_ms=0.3, calibration_ms=(1.0, 0.3, 2.0))
+    write_profile(PhoneProfile(name="my-phone", model="any", abi="arm64-v8a", core=7, units=(device,)))
 
 
 @pytest.mark.usefixtures("my_phone")

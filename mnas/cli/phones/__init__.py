@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mnas.cli.phones import add, check, list_phones, measure, remove
+from mnas.cli.phones import add, check, list_phones, loopback, measure, remove
 
 _DESCRIPTION = """\
 Measure latency on phones. A phone is attached over USB or TCP (USB debugging switched on), added once under
@@ -28,5 +28,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (list_phones, add, check, measure, remove):
+    for verb in (list_phones, add, check, measure, remove, loopback):
         verb.add_parser(verbs)

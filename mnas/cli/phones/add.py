@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     android = f"Android {profile.android}" if profile.android else "no Android"
     print(f"phone        {profile.name}: {profile.model}, {android}, {profile.abi}, core {profile.core}")
-    print(f"device       {added.device.serial}, one of {len(profile.devices)}, scale {added.device.scale:.3f}")
+    print(f"device       {added.unit.serial}, one of {len(profile.units)}, scale {added.unit.scale:.3f}")
     print(f"sessions     within {added.repeatability:.1%} of one another")
     print(f"profile      {path}")
     print(f"next         mnas phones measure MODEL.onnx --phone {profile.name}")

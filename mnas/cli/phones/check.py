@@ -30,12 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     profile = read_profile(arguments.name)
     passed = True
     answers = []
-    for entry in profile.devices:
+    for unit in profile.units:
         if not arguments.json:
-            print(f"{profile.name}, device {entry.serial}")
-        for check in check_phone(profile, entry):
+            print(f"{profile.name}, device {unit.serial}")
+        for check in check_phone(profile, unit):
             passed = passed and check.passed
-            answers.append({"device": entry.serial, **asdict(check)})
+            answers.append({"device": unit.serial, **asdict(check)})
             if not arguments.json:
                 print(f"  {'pass' if check.passed else 'FAIL'}  {check.name:<13} {check.detail}", flush=True)
                 if not check.passed:

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.output import print_json, print_table
     from mnas.cli.phones.address import tcp_address
 
-    names = {entry.address: name for name in profile_names() for entry in read_profile(name).devices}
+    names = {unit.address: name for name in profile_names() for unit in read_profile(name).units}
     asked = [tcp_address(text) for text in arguments.tcp]
     known = [Address.parse(text) for text in names if text.startswith("tcp:")]
     found = discover(list(dict.fromkeys([*asked, *known])))

@@ -27,12 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE
 
     profile = read_profile(arguments.name)
-    for entry in profile.devices:
+    for unit in profile.units:
         try:
-            with connect(Address.parse(entry.address)) as device:
+            with connect(Address.parse(unit.address)) as device:
                 uninstall(device, profile.folder)
         except LatencyError as error:
-            print(f"mnas: {profile.folder} stays on {entry.serial}: {error}", file=sys.stderr)
+            print(f"mnas: {profile.folder} stays on {unit.serial}: {error}", file=sys.stderr)
     profile_path(profile.name).unlink()
     print(f"phone {profile.name} is forgotten")
     return DONE

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from latency.adb.address import Address
-from tests.latency.adb.debian import command
+from latency.loopback.debian import command
 
 
 class AdbServer:

@@ -12,7 +12,7 @@ import pytest
 from latency.adb import Address, connect
 from latency.adb.keys import load_keys
 from latency.errors import LatencyError, PhoneError, ToolError
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 from tests.latency.adb.gatekeeper import Gatekeeper
 
 

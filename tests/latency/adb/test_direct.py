@@ -9,7 +9,7 @@ import pytest
 from latency.adb import connect
 from latency.adb.connection import Deadline
 from latency.errors import ToolError
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 from tests.latency.adb.proxy import Proxy
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from latency.adb import Address, discover
 from latency.adb.keys import load_keys
+from latency.loopback.adbd import Adbd
 from tests.latency.adb.adb_server import AdbServer
-from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.gatekeeper import Gatekeeper
 
 

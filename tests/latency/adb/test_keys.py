@@ -57,7 +57,7 @@ def test_keys_made_at_the_same_time_are_one_pair(home: Path) -> None:
 
 
 def test_adbs_own_key_is_used(home: Path, adbd_root: Path) -> None:
-    from tests.latency.adb.debian import command
+    from latency.loopback.debian import command
 
     (home / ".android").mkdir()
     path = home / ".android" / "adbkey"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from latency.adb import AdbDevice, Address, connect
+from latency.loopback.adbd import Adbd
 from tests.latency.adb.adb_server import AdbServer
-from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.proxy import Proxy
 
 

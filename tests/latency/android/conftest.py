@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from latency.android.phone import AdbPhone
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 
 

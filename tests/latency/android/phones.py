@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from latency.adb import Address
-from latency.android.profile import BenchmarkProgram, Device, PhoneProfile
-from tests.latency.adb.adbd import Adbd
+from latency.android.profile import BenchmarkProgram, PhoneProfile, PhoneUnit
+from latency.loopback.adbd import Adbd
 
 
 def phone_profile(
@@ -21,9 +21,9 @@ def phone_profile(
     address: Address | None = None,
     reference_ms: float = 1000.0,
     benchmark: BenchmarkProgram | None = None,
-) -> tuple[PhoneProfile, Device]:
+) -> tuple[PhoneProfile, PhoneUnit]:
     """A profile of that daemon, and its only device; the reference is never slower than the default one."""
-    device = Device(
+    device = PhoneUnit(
         serial=adbd.address.target,
         address=str(address or adbd.address),
         reference_ms=reference_ms,
@@ -36,7 +36,7 @@ def phone_profile(
         core=max(os.sched_getaffinity(0)),
         folder=str(adbd.folder / "mnas"),
         shares_this_machine=True,
-        devices=(device,),
+        units=(device,),
         benchmark=benchmark,
     )
     return profile, device

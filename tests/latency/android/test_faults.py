@@ -14,10 +14,10 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import LatencyError, PhoneError, ToolError
+from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
 from latency.pool.health import RetryPolicy
 from latency.pool.service import LatencyService
-from tests.latency.adb.adbd import Adbd
 from tests.latency.adb.proxy import Proxy
 from tests.latency.android.phones import phone_profile, runners
 

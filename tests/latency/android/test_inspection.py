@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from latency.adb import connect
 from latency.android.inspection import conditions, inspect, parse_conditions, parse_facts
+from latency.loopback.adbd import Adbd
 from latency.measurement.record import PhoneConditions
-from tests.latency.adb.adbd import Adbd
 
 # As a Pixel with Android 14 answers, by the documentation of its tools; no phone has been asked yet.
 ANDROID = """\

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency.android.onboarding import SCALE_SPREAD_LIMIT, scale_to
-from latency.android.profile import Device
+from latency.android.profile import PhoneUnit
 from latency.errors import PhoneError
 
 TIMES = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=5)
 
 
-def device(calibration_ms: list[float]) -> Device:
-    return Device(serial="1A", address="usb:1A", reference_ms=1.0, calibration_ms=tuple(calibration_ms))
+def device(calibration_ms: list[float]) -> PhoneUnit:
+    return PhoneUnit(serial="1A", address="usb:1A", reference_ms=1.0, calibration_ms=tuple(calibration_ms))
 
 
 @given(TIMES, st.floats(0.5, 2.0))

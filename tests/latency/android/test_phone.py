@@ -11,8 +11,8 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
+from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
-from tests.latency.adb.adbd import Adbd
 from tests.latency.android.phones import phone_profile
 
 
@@ -95,5 +95,5 @@ def test_only_a_phone_that_shares_this_machine_needs_it_quiet(
 
 def test_two_devices_of_a_profile_have_names_of_their_own(adbd: Adbd) -> None:
     profile, device = phone_profile(adbd)
-    both = msgspec.structs.replace(profile, devices=(device, msgspec.structs.replace(device, serial="other")))
-    assert [AdbPhone(both, each).name for each in both.devices] == [f"loopback/{device.serial}", "loopback/other"]
+    both = msgspec.structs.replace(profile, units=(device, msgspec.structs.replace(device, serial="other")))
+    assert [AdbPhone(both, each).name for each in both.units] == [f"loopback/{device.serial}", "loopback/other"]

@@ -7,8 +7,8 @@ import pytest
 
 from latency.android.profile import (
     BenchmarkProgram,
-    Device,
     PhoneProfile,
+    PhoneUnit,
     profile_names,
     profile_path,
     read_profile,
@@ -25,13 +25,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def profile(**changes: object) -> PhoneProfile:
-    device = Device(serial="1A2B", address="usb:1A2B", reference_ms=0.3, calibration_ms=(1.0, 0.3, 2.0))
+    device = PhoneUnit(serial="1A2B", address="usb:1A2B", reference_ms=0.3, calibration_ms=(1.0, 0.3, 2.0))
     return PhoneProfile(
         name="pixel6",
         model="Google Pixel 6",
         abi="arm64-v8a",
         core=7,
-        devices=(device,),
+        units=(device,),
         measurement={"cooldown_s": 20.0, "runs": 30},
         **changes,  # type: ignore[arg-type]  # Each test gives a field of its own type.
     )

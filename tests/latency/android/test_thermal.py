@@ -8,9 +8,9 @@ import pytest
 from latency.adb import AdbDevice, connect
 from latency.android.thermal import too_hot, wait_until_cool
 from latency.errors import PhoneError
+from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import PhoneConditions
-from tests.latency.adb.adbd import Adbd
 
 SETTINGS = MeasurementSettings(thermal_status_limit=1, temperature_limit_c=40.0)
 

@@ -12,7 +12,7 @@ from latency.adb import AdbDevice, connect
 from latency.errors import PhoneError
 from latency.leases import on_phone as phone_lease
 from latency.leases.on_phone import leased
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 
 
 @pytest.fixture

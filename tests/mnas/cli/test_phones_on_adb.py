@@ -10,9 +10,9 @@ import pytest
 
 from latency.android import onboarding
 from latency.android.profile import read_profile
+from latency.loopback.adbd import Adbd
 from latency.measurement.reference_network import reference_model
 from mnas.cli import main
-from tests.latency.adb.adbd import Adbd
 
 # Quick, and content with what a busy test machine gives: what is refused is tested with the protocol.
 TOLERANT = [
@@ -65,7 +65,7 @@ def test_add_writes_a_profile_with_what_the_phone_is(
     profile = read_profile("loopback")
     assert shown["path"] == str(profiles / "loopback.yaml")
     assert (profile.abi, profile.android, profile.shares_this_machine) == ("x86_64", None, True)
-    assert [device.address for device in profile.devices] == [str(adbd.address)]
+    assert [device.address for device in profile.units] == [str(adbd.address)]
     assert profile.measurement["runs"] == 10
 
 
@@ -84,8 +84,8 @@ def test_a_second_phone_of_the_model_becomes_a_device_scaled_to_the_first(
     with Adbd(added.root, added.folder) as second:  # Both see this machine's files: one folder for both.
         assert add(second) == 0
     profile = read_profile("loopback")
-    assert len(profile.devices) == 2
-    first, other = profile.devices
+    assert len(profile.units) == 2
+    first, other = profile.units
     ratios = [ours / theirs for ours, theirs in zip(first.calibration_ms, other.calibration_ms, strict=True)]
     assert min(ratios) <= other.scale <= max(ratios)
 
@@ -93,7 +93,7 @@ def test_a_second_phone_of_the_model_becomes_a_device_scaled_to_the_first(
 def test_the_same_phone_again_renews_its_entry(added: Adbd) -> None:
     assert add(added, "--core", "0") == 0
     profile = read_profile("loopback")
-    assert (len(profile.devices), profile.core) == (1, 0)
+    assert (len(profile.units), profile.core) == (1, 0)
 
 
 def test_a_failed_add_leaves_no_profile(adbd: Adbd, profiles: Path, capsys: pytest.CaptureFixture[str]) -> None:

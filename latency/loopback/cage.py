@@ -1,9 +1,9 @@
-"""Runs adbd where only one loopback port leads to it; `Adbd` starts this with `unshare --net`.
+"""Run adbd in a network of its own, with one loopback port that leads to it; `Adbd` starts this by `unshare --net`.
 
-adbd listens on every interface and gives a shell to whoever asks. Here it has a network of its own, with
-nothing in it but a loopback, and this program carries bytes between it and a socket that was opened outside
-(on the host's loopback) and inherited. It prints adbd's process id. It ends when adbd does, or when its standard
-input does because the test is gone, and takes adbd along however it ends.
+adbd listens on every interface and gives a shell to every caller. Here its network holds nothing but a loopback. This
+program carries bytes between adbd and a socket that was opened outside, on the host's loopback, and inherited. It
+prints adbd's process id. It ends when adbd ends, or when its standard input ends because its parent is gone; adbd ends
+with it in every case.
 
 Arguments: the number of the inherited listening socket, then adbd's command line.
 """
@@ -29,21 +29,25 @@ IFF_UP = 1
 
 
 def die_with_cage(cage_pid: int) -> None:
+    """Have the kernel kill this process when the cage dies."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != cage_pid:  # It died before it could be watched.
+    if os.getppid() != cage_pid:  # It died before the line above.
         os._exit(1)
 
 
 def bring_loopback_up() -> None:
+    """Switch the loopback interface of this network on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
 
 
 def connect_to_adbd() -> socket.socket:
+    """Return a new connection to adbd."""
     return socket.create_connection(("127.0.0.1", PORT))
 
 
 def wait_until_adbd_listens() -> None:
+    """Wait until adbd takes connections; exit after 10 s."""
     for _ in range(1000):
         try:
             connect_to_adbd().close()
@@ -66,6 +70,7 @@ def carry(source: socket.socket, target: socket.socket) -> None:
 
 
 def serve(listener: socket.socket) -> None:
+    """Carry every connection to adbd."""
     while True:
         outside, _ = listener.accept()
         inside = connect_to_adbd()
@@ -75,15 +80,17 @@ def serve(listener: socket.socket) -> None:
             threading.Thread(target=carry, args=pair, daemon=True).start()
 
 
-def end_with_test() -> None:
+def end_with_parent() -> None:
+    """End this process when its standard input ends."""
     sys.stdin.read()
     os._exit(0)
 
 
 def main() -> None:
+    """Start adbd and serve the socket until adbd ends."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     bring_loopback_up()
-    threading.Thread(target=end_with_test, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     cage_pid = os.getpid()
     adbd = subprocess.Popen(
         sys.argv[2:],

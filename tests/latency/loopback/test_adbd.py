@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from latency.adb import connect
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 
 START = """
 import sys, time
 from pathlib import Path
-from tests.latency.adb.adbd import Adbd
+from latency.loopback.adbd import Adbd
 adbd = Adbd(Path(sys.argv[1]), Path(sys.argv[2]))
 adbd.start()
 print(adbd.pid, flush=True)
