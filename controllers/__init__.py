@@ -4,7 +4,7 @@
 controller does.
 """
 
-from controllers.controller import Controller, ControllerError, Decisions, State
+from controllers.controller import Controller, ControllerError, Decisions, StateValue
 from controllers.hyperparameters import Hyperparameter
 from controllers.state import state_from_bytes, state_to_bytes
 from controllers.strategies import STRATEGIES, Strategy, create_controller
@@ -15,7 +15,7 @@ __all__ = [
     "ControllerError",
     "Decisions",
     "Hyperparameter",
-    "State",
+    "StateValue",
     "Strategy",
     "create_controller",
     "state_from_bytes",

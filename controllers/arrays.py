@@ -1,4 +1,4 @@
-"""The two types of NumPy arrays that strategies compute with."""
+"""The types of NumPy arrays that strategies compute with."""
 
 from __future__ import annotations
 
@@ -8,4 +8,5 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-Indices: TypeAlias = NDArray[np.int64]
+DecisionArray: TypeAlias = NDArray[np.int64]
+"""Proposals as rows, shape (proposals, decisions)."""

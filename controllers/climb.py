@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from controllers.controller import Decisions, State
+from controllers.controller import Decisions, StateValue
 from controllers.history import History
 from controllers.neighbourhood import neighbours
 from controllers.normal_scores import normal_scores
@@ -90,7 +90,7 @@ class Climb:
                 return None, True
         return None, False
 
-    def entries(self) -> dict[str, State]:
+    def entries(self) -> dict[str, StateValue]:
         """Return the climb's part of a state."""
         return {
             **results_entries("best", self._sizes, self.best),
@@ -98,7 +98,7 @@ class Climb:
         }
 
 
-def read_climb(state: Mapping[str, State], decision_sizes: tuple[int, ...]) -> Climb:
+def read_climb(state: Mapping[str, StateValue], decision_sizes: tuple[int, ...]) -> Climb:
     """Return the climb whose `entries` are in the state.
 
     Raises:

@@ -55,7 +55,7 @@ def reward_of(decisions: Decisions) -> float:
     return math.sin(sum((position + 1) * index for position, index in enumerate(decisions)))
 
 
-def run(controller: Controller, trials: int) -> list[Decisions]:
+def run_trials(controller: Controller, trials: int) -> list[Decisions]:
     """Ask for and tell one proposal at a time; return the proposals."""
     proposals = []
     for _ in range(trials):
@@ -122,13 +122,13 @@ class ControllerContract(ABC):
 
     def test_equal_seeds_give_equal_proposals(self) -> None:
         """All randomness comes from the seed."""
-        assert run(self.make(SIZES, 3), 12) == run(self.make(SIZES, 3), 12)
+        assert run_trials(self.make(SIZES, 3), 12) == run_trials(self.make(SIZES, 3), 12)
 
     def test_unequal_seeds_give_unequal_proposals(self) -> None:
         """A random controller uses its seed."""
         if not self.random:
             pytest.skip("this controller is not random")
-        assert run(self.make(SIZES, 3), 12) != run(self.make(SIZES, 4), 12)
+        assert run_trials(self.make(SIZES, 3), 12) != run_trials(self.make(SIZES, 4), 12)
 
     def test_asking_for_nothing_changes_nothing(self) -> None:
         """`ask(0)` returns an empty list and leaves the state as it is."""
@@ -147,7 +147,7 @@ class ControllerContract(ABC):
     def test_unusual_decisions_work(self, sizes: tuple[int, ...]) -> None:
         """One decision, decisions without a choice, many decisions and large ones work."""
         controller = self.make(sizes, 0)
-        assert all(fits(proposal, sizes) for proposal in run(controller, 6))
+        assert all(fits(proposal, sizes) for proposal in run_trials(controller, 6))
         twin = self.make(sizes, 0)
         twin.restore(controller.state())
         assert twin.ask(2) == controller.ask(2)
@@ -205,7 +205,7 @@ class ControllerContract(ABC):
         """`tell` refuses what `check_results` refuses, before it learns anything."""
         proposals, rewards = REFUSED_RESULTS[case]
         controller = self.make(SIZES, 0)
-        run(controller, 3)  # With a batch of 4, one result short of an update.
+        run_trials(controller, 3)  # With a batch of 4, one result short of an update.
         before = state_to_bytes(controller.state())
         with pytest.raises(ControllerError):
             controller.tell(proposals, rewards)
@@ -231,7 +231,7 @@ class ControllerContract(ABC):
         assert state_to_bytes(twin.state()) == stored
         for original in (controller, twin):
             original.tell(pending, [reward_of(decisions) for decisions in pending])
-        assert run(twin, 6) == run(controller, 6)
+        assert run_trials(twin, 6) == run_trials(controller, 6)
         assert state_to_bytes(twin.state()) == state_to_bytes(controller.state())
 
     def test_replaying_a_run_gives_the_same_proposals_and_the_same_state(self) -> None:
@@ -261,10 +261,10 @@ class ControllerContract(ABC):
     def test_a_state_is_a_copy(self) -> None:
         """Neither later calls change a state, nor does a change of the state reach the controller."""
         controller = self.make(SIZES, 0)
-        run(controller, 3)
+        run_trials(controller, 3)
         state = controller.state()
         before = state_to_bytes(state)
-        run(controller, 9)
+        run_trials(controller, 9)
         assert state_to_bytes(state) == before
         for value in state.values():
             if isinstance(value, np.ndarray):
@@ -276,12 +276,12 @@ class ControllerContract(ABC):
     def test_a_restored_controller_does_not_change_the_state_it_came_from(self) -> None:
         """`restore` copies what it takes from a state."""
         controller = self.make(SIZES, 0)
-        run(controller, 3)
+        run_trials(controller, 3)
         state = controller.state()
         before = state_to_bytes(state)
         twin = self.make(SIZES, 0)
         twin.restore(state)
-        run(twin, 9)
+        run_trials(twin, 9)
         assert state_to_bytes(state) == before
 
     def test_a_state_of_other_decisions_is_refused(self) -> None:
@@ -292,7 +292,7 @@ class ControllerContract(ABC):
     def test_a_state_with_any_value_missing_or_damaged_is_refused(self) -> None:
         """`restore` checks every value, names the bad one, and leaves the controller unchanged."""
         source, target = self.make(SIZES, 0), self.make(SIZES, 0)
-        run(source, 7)
+        run_trials(source, 7)
         source.ask(2)
         before = state_to_bytes(target.state())
         for key in source.state():

@@ -14,7 +14,7 @@ from mnas.documents.errors import InputError
 Decisions: TypeAlias = tuple[int, ...]
 """One proposal: one index per decision; entry d is in [0, decision_sizes[d])."""
 
-State: TypeAlias = "NDArray[Any] | bool | int | float | str"
+StateValue: TypeAlias = "NDArray[Any] | bool | int | float | str"
 """One value of a controller's state; arrays hold numbers and have at least one dimension."""
 
 MAX_REWARD_MAGNITUDE = 1e100
@@ -56,11 +56,11 @@ class Controller(Protocol):
         """
         ...
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return a copy of everything that later proposals and states depend on."""
         ...
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state` exactly, bit for bit, pending proposals included.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.controller import Decisions, State
+from controllers.controller import Decisions, StateValue
 from controllers.state import index_type, read_decisions
 
 
@@ -86,7 +86,7 @@ class History:
         return tuple(reversed(indices))
 
 
-def read_history(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> History:
+def read_history(state: Mapping[str, StateValue], key: str, decision_sizes: tuple[int, ...]) -> History:
     """Return the history whose `rows` are stored under `key`.
 
     Raises:

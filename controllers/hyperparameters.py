@@ -1,7 +1,8 @@
 """Hyper-parameters: documented, bounded fields of frozen dataclasses.
 
-A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default. `build`
-checks what a user wrote and makes the dataclass; `describe` lists the fields for people.
+A strategy declares each one with `integer`, `number`, `switch` or `choice` as the field's default.
+`build_hyperparameters` checks what a user wrote and makes the dataclass; `describe_hyperparameters` lists the fields
+for people.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def choice(default: str, doc: str, *, options: tuple[str, ...]) -> str:
     return field
 
 
-def build(
+def build_hyperparameters(
     strategy: str, cls: type[Hyperparameters], values: Mapping[str, object], also_allowed: Iterable[str] = ()
 ) -> Hyperparameters:
     """Return the hyper-parameters of `cls` with `values` in place of defaults.
@@ -85,7 +86,7 @@ def build(
     return cls(**{name: _checked(strategy, fields[name], value) for name, value in values.items()})
 
 
-def describe(cls: type[Any]) -> tuple[Hyperparameter, ...]:
+def describe_hyperparameters(cls: type[Any]) -> tuple[Hyperparameter, ...]:
     """Return the descriptions of the hyper-parameters that a dataclass declares."""
     described = []
     for field in _fields(cls):

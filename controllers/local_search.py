@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import ControllerError, Decisions, State, check_count, check_results
+from controllers.controller import ControllerError, Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import choice
 from controllers.neighbourhood import shuffled_neighbours
@@ -88,7 +88,7 @@ class LocalSearch:
                 self._floors[neighbour] = self._incumbent.reward
                 return neighbour
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return the generator's state, the climb, the pending and the seen proposals."""
         return {
             **self._identity,
@@ -100,7 +100,7 @@ class LocalSearch:
             **results_entries("outstanding", self._sizes, [Result(*pair) for pair in self._floors.items()]),
         }
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state`."""
         check_identity(state, self._identity)
         generator = read_generator(state, "generator")
@@ -114,7 +114,7 @@ class LocalSearch:
         self._floors = {result.decisions: result.reward for result in pending}
 
 
-def _read_optional_result(state: dict[str, State], key: str, sizes: tuple[int, ...]) -> Result | None:
+def _read_optional_result(state: dict[str, StateValue], key: str, sizes: tuple[int, ...]) -> Result | None:
     results = read_results(state, key, sizes)
     if len(results) > 1:
         raise ControllerError(f"state value {key!r} holds {len(results)} proposals; expected one or none")

@@ -9,14 +9,14 @@ import numpy as np
 
 from controllers.arrays import Floats
 from controllers.climb import MEMORY_SIZE, Climb, read_climb
-from controllers.controller import ControllerError, Decisions, State, check_count, check_results
+from controllers.controller import ControllerError, Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import choice, integer, number, switch
 from controllers.normal_scores import normal_scores
-from controllers.policy.adam import Adam, read_adam, shorten
+from controllers.policy.adam import AdamOptimizer, read_adam, shorten
 from controllers.policy.advantages import above_moving_average, standardised
 from controllers.policy.lstm import LstmPolicy
-from controllers.policy.ppo_loss import Batch, LossTerms, loss_and_gradient
+from controllers.policy.ppo_loss import LossTerms, PpoBatch, loss_and_gradient
 from controllers.policy.sampling import Sample, log_probability, sample, sample_unseen
 from controllers.results import Result, read_results, results_entries
 from controllers.state import (
@@ -139,7 +139,7 @@ class Ppo:
             init_scale=chosen.init_scale,
             generator=self._generator,
         )
-        self._adam = Adam(len(self._policy.parameters), chosen.learning_rate)
+        self._adam = AdamOptimizer(len(self._policy.parameters), chosen.learning_rate)
         self._climb = Climb(self._sizes)
         self._batch: list[_Told] = []
         """Results that wait until the batch is full."""
@@ -200,7 +200,7 @@ class Ppo:
         chosen = self._hyperparameters
         terms = LossTerms(chosen.clip_ratio, chosen.entropy_weight, chosen.priority_queue_weight)
         elite = [result.decisions for result in self._climb.best[: chosen.priority_queue_size]]
-        batch = Batch(
+        batch = PpoBatch(
             proposals=np.array([told.decisions for told in self._batch]),
             old_log_probabilities=np.array([told.log_probability for told in self._batch]),
             advantages=self._advantages(np.array([told.reward for told in self._batch])),
@@ -221,7 +221,7 @@ class Ppo:
         advantages, self._baseline = above_moving_average(rewards, baseline, self._hyperparameters.baseline_decay)
         return advantages
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return parameters, optimizer, generator, and all results and proposals that are still used."""
         pending = [
             (decisions, log_probability)
@@ -244,7 +244,7 @@ class Ppo:
             **self._climb.entries(),
         }
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state`."""
         check_identity(state, self._identity)
         size = len(self._policy.parameters)

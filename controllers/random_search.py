@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import Decisions, State, check_count, check_results
+from controllers.controller import Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.state import check_identity, generator_entry, identity_entries, read_generator
 
@@ -40,7 +40,7 @@ class RandomSearch:
         for decisions, _ in check_results(self._sizes, proposals, rewards):
             self._history.add(decisions)
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return the generator's state and the seen proposals."""
         return {
             **self._identity,
@@ -48,7 +48,7 @@ class RandomSearch:
             "seen": self._history.rows(),
         }
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state`."""
         check_identity(state, self._identity)
         generator = read_generator(state, "generator")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.controller import Decisions, State, check_count, check_results
+from controllers.controller import Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer
 from controllers.neighbourhood import mutate
@@ -75,7 +75,7 @@ class RegularizedEvolution:
                 return child
         return None
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return the generator's state, the population and the seen proposals."""
         return {
             **self._identity,
@@ -84,7 +84,7 @@ class RegularizedEvolution:
             **results_entries("population", self._sizes, self._population),
         }
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state`."""
         check_identity(state, self._identity)
         generator = read_generator(state, "generator")

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from controllers.arrays import Floats, Indices
-from controllers.controller import ControllerError, Decisions, State, check_count, check_results
+from controllers.arrays import DecisionArray, Floats
+from controllers.controller import ControllerError, Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer, number, switch
-from controllers.policy.adam import Adam, read_adam, shorten
+from controllers.policy.adam import AdamOptimizer, read_adam, shorten
 from controllers.policy.advantages import above_moving_average
 from controllers.policy.lstm import LstmPolicy
 from controllers.policy.ppo_loss import entropy_term
@@ -64,7 +64,7 @@ class Reinforce:
             init_scale=hyperparameters.init_scale,
             generator=self._generator,
         )
-        self._adam = Adam(len(self._policy.parameters), hyperparameters.learning_rate)
+        self._adam = AdamOptimizer(len(self._policy.parameters), hyperparameters.learning_rate)
         self._history = History(decision_sizes)
         self._batch: list[Result] = []
         """Results that wait until the batch is full; stored under the key `pending`."""
@@ -102,7 +102,7 @@ class Reinforce:
         self._adam.update(self._policy.parameters, gradient)
         self._updates += 1
 
-    def state(self) -> dict[str, State]:
+    def state(self) -> dict[str, StateValue]:
         """Return parameters, optimizer, generator, the unfinished batch and the seen proposals."""
         return {
             **self._identity,
@@ -115,7 +115,7 @@ class Reinforce:
             **results_entries("pending", self._sizes, self._batch),
         }
 
-    def restore(self, state: dict[str, State]) -> None:
+    def restore(self, state: dict[str, StateValue]) -> None:
         """Continue from `state`."""
         check_identity(state, self._identity)
         size = len(self._policy.parameters)
@@ -133,7 +133,7 @@ class Reinforce:
         self._updates, self._baseline, self._batch = updates, baseline, batch
 
 
-def policy_gradient(policy: LstmPolicy, proposals: Indices, advantages: Floats, entropy_weight: float) -> Floats:
+def policy_gradient(policy: LstmPolicy, proposals: DecisionArray, advantages: Floats, entropy_weight: float) -> Floats:
     """Return the gradient of -mean(advantage * log-probability) - entropy_weight * entropy.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.controller import Decisions, State
+from controllers.controller import Decisions, StateValue
 from controllers.state import decisions_entry, read_decisions, read_floats
 
 
@@ -19,7 +19,7 @@ class Result:
     reward: float
 
 
-def results_entries(key: str, decision_sizes: tuple[int, ...], results: Sequence[Result]) -> dict[str, State]:
+def results_entries(key: str, decision_sizes: tuple[int, ...], results: Sequence[Result]) -> dict[str, StateValue]:
     """Return the entries `key`, of shape (results, decisions), and `key`_rewards, of shape (results,)."""
     return {
         key: decisions_entry(decision_sizes, [result.decisions for result in results]),
@@ -27,7 +27,7 @@ def results_entries(key: str, decision_sizes: tuple[int, ...], results: Sequence
     }
 
 
-def read_results(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[Result]:
+def read_results(state: Mapping[str, StateValue], key: str, decision_sizes: tuple[int, ...]) -> list[Result]:
     """Return the results that `results_entries` stored.
 
     Raises:

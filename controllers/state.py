@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.controller import ControllerError, Decisions, State
+from controllers.controller import ControllerError, Decisions, StateValue
 
 STATE_FORMAT = 1
 """Version of a state's layout; a state of another version is refused."""
@@ -28,7 +28,7 @@ _ZIP_SYSTEM_UNIX = 3
 _DIGEST_LENGTH = 64
 
 
-def state_to_bytes(state: Mapping[str, State]) -> bytes:
+def state_to_bytes(state: Mapping[str, StateValue]) -> bytes:
     """Return a controller's state as bytes; equal states give equal bytes.
 
     Raises:
@@ -48,7 +48,7 @@ def state_to_bytes(state: Mapping[str, State]) -> bytes:
     return content + _digest(content)
 
 
-def state_from_bytes(data: bytes) -> dict[str, State]:
+def state_from_bytes(data: bytes) -> dict[str, StateValue]:
     """Return the state that `state_to_bytes` wrote.
 
     Raises:
@@ -63,7 +63,7 @@ def state_from_bytes(data: bytes) -> dict[str, State]:
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}
 
 
-def _to_array(key: str, value: State) -> NDArray[Any]:
+def _to_array(key: str, value: StateValue) -> NDArray[Any]:
     if not key.isidentifier():
         raise ControllerError(f"state key {key!r} is not an identifier")
     if isinstance(value, np.ndarray):
@@ -85,7 +85,7 @@ def _to_array(key: str, value: State) -> NDArray[Any]:
 
 def identity_entries(
     strategy: str, decision_sizes: tuple[int, ...], hyperparameters: Mapping[str, bool | int | float | str]
-) -> dict[str, State]:
+) -> dict[str, StateValue]:
     """Return the entries that tell which controllers a state fits."""
     return {
         "format": STATE_FORMAT,
@@ -95,14 +95,14 @@ def identity_entries(
     }
 
 
-def check_identity(state: Mapping[str, State], expected: Mapping[str, State]) -> None:
+def check_identity(state: Mapping[str, StateValue], expected: Mapping[str, StateValue]) -> None:
     """Check that a state fits the controller whose `identity_entries` are `expected`.
 
     Raises:
         ControllerError: a value differs; the message names the first one.
     """
     for key in expected:
-        theirs, ours = _plain(read(state, key)), _plain(expected[key])
+        theirs, ours = _plain(read_value(state, key)), _plain(expected[key])
         if theirs != ours:
             raise ControllerError(
                 f"the state has {key} {theirs}, this controller has {ours}; "
@@ -115,7 +115,7 @@ def generator_entry(generator: np.random.Generator) -> str:
     return json.dumps(generator.bit_generator.state, sort_keys=True)
 
 
-def read_generator(state: Mapping[str, State], key: str) -> np.random.Generator:
+def read_generator(state: Mapping[str, StateValue], key: str) -> np.random.Generator:
     """Return a new generator that continues the one stored under `key`.
 
     Raises:
@@ -123,13 +123,13 @@ def read_generator(state: Mapping[str, State], key: str) -> np.random.Generator:
     """
     bit_generator = np.random.PCG64(0)
     try:
-        bit_generator.state = json.loads(str(read(state, key)))
+        bit_generator.state = json.loads(str(read_value(state, key)))
     except (ValueError, TypeError, KeyError) as error:
         raise ControllerError(f"state value {key!r} is not the state of a PCG64 generator ({error})") from error
     return np.random.Generator(bit_generator)
 
 
-def read(state: Mapping[str, State], key: str) -> State:
+def read_value(state: Mapping[str, StateValue], key: str) -> StateValue:
     """Return one value of a state.
 
     Raises:
@@ -140,37 +140,37 @@ def read(state: Mapping[str, State], key: str) -> State:
     return state[key]
 
 
-def read_count(state: Mapping[str, State], key: str) -> int:
+def read_count(state: Mapping[str, StateValue], key: str) -> int:
     """Return one integer >= 0 of a state.
 
     Raises:
         ControllerError: it is missing or something else.
     """
-    value = read(state, key)
+    value = read_value(state, key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ControllerError(f"state value {key!r} is {value!r}; expected an integer >= 0")
     return value
 
 
-def read_float(state: Mapping[str, State], key: str) -> float:
+def read_float(state: Mapping[str, StateValue], key: str) -> float:
     """Return one finite float of a state.
 
     Raises:
         ControllerError: it is missing or something else.
     """
-    value = read(state, key)
+    value = read_value(state, key)
     if not isinstance(value, float) or not np.isfinite(value):
         raise ControllerError(f"state value {key!r} is {value!r}; expected a finite float")
     return value
 
 
-def read_floats(state: Mapping[str, State], key: str, length: int) -> NDArray[np.float64]:
+def read_floats(state: Mapping[str, StateValue], key: str, length: int) -> NDArray[np.float64]:
     """Return a copy of one array of `length` finite floats of a state.
 
     Raises:
         ControllerError: it is missing or something else.
     """
-    value = read(state, key)
+    value = read_value(state, key)
     if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != (length,):
         raise ControllerError(f"state value {key!r} is not an array of {length} float64")
     if not np.isfinite(value).all():
@@ -188,13 +188,13 @@ def decisions_entry(decision_sizes: tuple[int, ...], proposals: list[Decisions])
     return np.array(proposals, dtype=index_type(decision_sizes)).reshape(-1, len(decision_sizes))
 
 
-def read_decisions(state: Mapping[str, State], key: str, decision_sizes: tuple[int, ...]) -> list[Decisions]:
+def read_decisions(state: Mapping[str, StateValue], key: str, decision_sizes: tuple[int, ...]) -> list[Decisions]:
     """Return the proposals of an array of shape (proposals, decisions).
 
     Raises:
         ControllerError: it is missing, has another shape or type, or an index is out of range.
     """
-    value = read(state, key)
+    value = read_value(state, key)
     if (
         not isinstance(value, np.ndarray)
         or value.dtype != index_type(decision_sizes)
@@ -209,5 +209,5 @@ def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode("ascii")
 
 
-def _plain(value: State) -> object:
+def _plain(value: StateValue) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else value

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from controllers.controller import Controller, ControllerError, check_decision_sizes, check_seed
-from controllers.hyperparameters import Hyperparameter, build, describe
+from controllers.hyperparameters import Hyperparameter, build_hyperparameters, describe_hyperparameters
 from controllers.local_search import LocalSearch, LocalSearchHyperparameters
 from controllers.ppo import PRESETS, Ppo, PpoHyperparameters
 from controllers.random_search import RandomHyperparameters, RandomSearch
@@ -41,7 +41,7 @@ class Strategy:
 
     def described_hyperparameters(self) -> tuple[Hyperparameter, ...]:
         """Return what users may set: the preset if there are any, then each hyper-parameter."""
-        described = describe(self.hyperparameters)
+        described = describe_hyperparameters(self.hyperparameters)
         if not self.presets:
             return described
         texts = [
@@ -57,13 +57,15 @@ class Strategy:
         Raises:
             ControllerError: a hyper-parameter is unknown or a value is not allowed.
         """
-        if not self.presets:
-            return self.controller(decision_sizes, seed, build(self.name, self.hyperparameters, values))
-        chosen = {**self._preset(values), **{name: value for name, value in values.items() if name != "preset"}}
-        return self.controller(decision_sizes, seed, build(self.name, self.hyperparameters, chosen, ["preset"]))
+        chosen = dict(values)
+        if self.presets:
+            preset = chosen.pop("preset", next(iter(self.presets)))
+            chosen = {**self._changes(preset), **chosen}
+        also_allowed = ["preset"] if self.presets else []
+        hyperparameters = build_hyperparameters(self.name, self.hyperparameters, chosen, also_allowed)
+        return self.controller(decision_sizes, seed, hyperparameters)
 
-    def _preset(self, values: Mapping[str, object]) -> Mapping[str, object]:
-        preset = values.get("preset", next(iter(self.presets)))
+    def _changes(self, preset: object) -> Mapping[str, object]:
         if not isinstance(preset, str) or preset not in self.presets:
             raise ControllerError(
                 f"preset of controller {self.name!r} is {preset!r}{did_you_mean(str(preset), self.presets)}; "

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from controllers.arrays import Floats, Indices
+from controllers.arrays import DecisionArray, Floats
 
 _LENGTH_SCALE = 0.5
 """If two proposals differ in this share of their decisions, their scores have the correlation 1/e."""
@@ -24,7 +24,7 @@ class Surrogate:
         known_means: smoothed scores of the known proposals, shape (known,).
     """
 
-    def __init__(self, proposals: Indices, scores: Floats) -> None:
+    def __init__(self, proposals: DecisionArray, scores: Floats) -> None:
         """Fit to proposals, shape (known, decisions), and scores of mean 0 and variance 1, shape (known,)."""
         self._known = proposals
         covariance = _covariance(proposals, proposals)
@@ -32,7 +32,7 @@ class Surrogate:
         self._weights = self._inverse @ scores
         self.known_means: Floats = covariance @ self._weights
 
-    def predict(self, proposals: Indices) -> tuple[Floats, Floats]:
+    def predict(self, proposals: DecisionArray) -> tuple[Floats, Floats]:
         """Return means and standard deviations of the scores of proposals, each of shape (proposals,)."""
         covariance = _covariance(proposals, self._known)
         explained = ((covariance @ self._inverse) * covariance).sum(axis=1)
@@ -53,7 +53,7 @@ def expected_improvement(leads: Floats, deviations: Floats) -> Floats:
     return improvement
 
 
-def _covariance(one: Indices, other: Indices) -> Floats:
+def _covariance(one: DecisionArray, other: DecisionArray) -> Floats:
     differences = (one[:, None, :] != other[None, :, :]).mean(axis=2)
     covariance: Floats = np.exp(-differences / _LENGTH_SCALE)
     return covariance

@@ -11,7 +11,7 @@ from search_space.architecture_file import (
     write_architecture,
 )
 from search_space.block_string import format_block, parse_block
-from search_space.counting import Cost, Parameter, cost, layer_parameters, multiply_adds, parameters
+from search_space.counting import Cost, ParameterSpec, cost, layer_parameters, multiply_adds, parameters
 from search_space.errors import SpaceError
 from search_space.lowering import LoweredNetwork, fingerprint, lower
 from search_space.reference import (
@@ -32,7 +32,7 @@ __all__ = [
     "Cost",
     "Decision",
     "LoweredNetwork",
-    "Parameter",
+    "ParameterSpec",
     "Published",
     "Reference",
     "SearchSpace",

@@ -12,7 +12,7 @@ from search_space.architecture import Block, Op, Skip
 
 OpChoice = Literal["conv", "dconv", "mbconv3", "mbconv6", "mbconv"]
 Choice = str | int | float
-Positive = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1)]
 DECISION_NAMES = ("op", "expand", "kernel", "se_ratio", "skip", "filters", "layers")
 _OPS: Mapping[str, tuple[Op, int]] = {
     "conv": ("conv", 1),
@@ -44,10 +44,10 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     stride: Annotated[int, Meta(ge=1, le=9)]
     op: Annotated[tuple[OpChoice, ...], Meta(min_length=1)]
-    filters: Annotated[tuple[Positive, ...], Meta(min_length=1)]
-    layers: Annotated[tuple[Positive, ...], Meta(min_length=1)]
-    expand: Annotated[tuple[Positive, ...], Meta(min_length=1)] | None = None
-    kernel: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (3,)
+    filters: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)]
+    layers: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)]
+    expand: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] | None = None
+    kernel: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = (3,)
     se_ratio: Annotated[tuple[Annotated[float, Meta(ge=0, le=1)], ...], Meta(min_length=1)] = (0.0,)
     skip: Annotated[tuple[Skip, ...], Meta(min_length=1)] = ("identity",)
 

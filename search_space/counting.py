@@ -9,7 +9,7 @@ from search_space.lowering import BatchNorm, Convolution, Dense, Layer, LoweredN
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ParameterSpec:
     """One weight or statistic tensor of a network; batch-norm mean and variance are not trained."""
 
     name: str
@@ -37,34 +37,34 @@ class Cost:
     multiply_adds: int
 
 
-def parameters(network: LoweredNetwork) -> tuple[Parameter, ...]:
+def parameters(network: LoweredNetwork) -> tuple[ParameterSpec, ...]:
     """Return every parameter in the order of the layers; names are unique."""
     return tuple(parameter for layer in network.layers() for parameter in layer_parameters(layer))
 
 
-def layer_parameters(layer: Layer) -> tuple[Parameter, ...]:
+def layer_parameters(layer: Layer) -> tuple[ParameterSpec, ...]:
     """Return the parameters of one layer."""
     match layer:
         case Convolution(name, in_channels, out_channels, kernel, groups=groups):
-            return (Parameter(f"{name}.weight", (out_channels, in_channels // groups, kernel, kernel)),)
+            return (ParameterSpec(f"{name}.weight", (out_channels, in_channels // groups, kernel, kernel)),)
         case BatchNorm(name, channels):
             return (
-                Parameter(f"{name}.gamma", (channels,)),
-                Parameter(f"{name}.beta", (channels,)),
-                Parameter(f"{name}.moving_mean", (channels,), trainable=False),
-                Parameter(f"{name}.moving_variance", (channels,), trainable=False),
+                ParameterSpec(f"{name}.gamma", (channels,)),
+                ParameterSpec(f"{name}.beta", (channels,)),
+                ParameterSpec(f"{name}.moving_mean", (channels,), trainable=False),
+                ParameterSpec(f"{name}.moving_variance", (channels,), trainable=False),
             )
         case SqueezeExcite(name, channels, reduced):
             return (
-                Parameter(f"{name}.reduce.weight", (reduced, channels, 1, 1)),
-                Parameter(f"{name}.reduce.bias", (reduced,)),
-                Parameter(f"{name}.expand.weight", (channels, reduced, 1, 1)),
-                Parameter(f"{name}.expand.bias", (channels,)),
+                ParameterSpec(f"{name}.reduce.weight", (reduced, channels, 1, 1)),
+                ParameterSpec(f"{name}.reduce.bias", (reduced,)),
+                ParameterSpec(f"{name}.expand.weight", (channels, reduced, 1, 1)),
+                ParameterSpec(f"{name}.expand.bias", (channels,)),
             )
         case Dense(name, in_features, out_features):
             return (
-                Parameter(f"{name}.weight", (out_features, in_features)),
-                Parameter(f"{name}.bias", (out_features,)),
+                ParameterSpec(f"{name}.weight", (out_features, in_features)),
+                ParameterSpec(f"{name}.bias", (out_features,)),
             )
         case _:
             return ()

@@ -24,7 +24,7 @@ from mnas.documents import yaml_file
 from mnas.documents.html_table import html_table
 from mnas.documents.names import is_path, unknown_name
 from search_space.architecture import ActivationKind, Architecture, Block
-from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, Positive
+from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, PositiveInt
 from search_space.encoding import encode_blocks
 from search_space.errors import SpaceError
 
@@ -68,10 +68,10 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
     name: str
-    image_size: Positive
-    stem_filters: Positive
+    image_size: PositiveInt
+    stem_filters: PositiveInt
     stem_stride: Literal[1, 2]
-    head_filters: Positive
+    head_filters: PositiveInt
     blocks: Annotated[tuple[BlockChoices, ...], Meta(min_length=1)]
     activation: ActivationKind = "relu"
     description: str = ""

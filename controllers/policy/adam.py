@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controllers.controller import State
+from controllers.arrays import Floats
+from controllers.controller import StateValue
 from controllers.state import read_count, read_floats
 
 MEAN_DECAY = 0.9
@@ -15,7 +15,7 @@ VARIANCE_DECAY = 0.999
 EPSILON = 1e-8
 
 
-class Adam:
+class AdamOptimizer:
     """Adam (Kingma and Ba, 2015, algorithm 1) with the paper's decay rates.
 
     Attributes:
@@ -30,7 +30,7 @@ class Adam:
         self.variance = np.zeros(size)
         self.steps = 0
 
-    def update(self, parameters: NDArray[np.float64], gradient: NDArray[np.float64]) -> None:
+    def update(self, parameters: Floats, gradient: Floats) -> None:
         """Change `parameters` in place by one step against `gradient`."""
         self.steps += 1
         self.mean += (1 - MEAN_DECAY) * (gradient - self.mean)
@@ -39,7 +39,7 @@ class Adam:
         variance = self.variance / (1 - VARIANCE_DECAY**self.steps)
         parameters -= self.learning_rate * mean / (np.sqrt(variance) + EPSILON)
 
-    def entries(self) -> dict[str, State]:
+    def entries(self) -> dict[str, StateValue]:
         """Return the optimizer's part of a state."""
         return {
             "adam_mean": self.mean.copy(),
@@ -48,20 +48,20 @@ class Adam:
         }
 
 
-def read_adam(state: Mapping[str, State], size: int, learning_rate: float) -> Adam:
+def read_adam(state: Mapping[str, StateValue], size: int, learning_rate: float) -> AdamOptimizer:
     """Return the optimizer whose `entries` are in the state.
 
     Raises:
         ControllerError: they are missing or damaged.
     """
-    adam = Adam(size, learning_rate)
+    adam = AdamOptimizer(size, learning_rate)
     adam.mean = read_floats(state, "adam_mean", size)
     adam.variance = read_floats(state, "adam_variance", size)
     adam.steps = read_count(state, "adam_steps")
     return adam
 
 
-def shorten(gradient: NDArray[np.float64], max_norm: float) -> None:
+def shorten(gradient: Floats, max_norm: float) -> None:
     """Scale a gradient in place to `max_norm` if its norm is larger."""
     # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
     norm = float(np.sqrt((gradient * gradient).sum()))

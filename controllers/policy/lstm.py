@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.arrays import Floats, Indices
+from controllers.arrays import DecisionArray, Floats
 
 _PRODUCT_BLOCK = 128
 
 
 @dataclass(frozen=True)
-class Weights:
+class LstmWeights:
     """Views into one flat vector of parameters, or of their gradient."""
 
     start: Floats
@@ -96,7 +96,7 @@ class LstmPolicy:
         self.parameters = generator.uniform(-init_scale, init_scale, size)
         self._weights = self._views(self.parameters)
 
-    def sample(self, temperatures: Floats, generator: np.random.Generator) -> tuple[Indices, Floats]:
+    def sample(self, temperatures: Floats, generator: np.random.Generator) -> tuple[DecisionArray, Floats]:
         """Draw one proposal for each temperature.
 
         A temperature of 1 samples from the policy, a higher one from a flattened policy.
@@ -125,7 +125,7 @@ class LstmPolicy:
                 inputs = weights.embedding[columns.start + choice]
         return proposals, log_probabilities
 
-    def forward(self, proposals: Indices) -> Trace:
+    def forward(self, proposals: DecisionArray) -> Trace:
         """Evaluate proposals of shape (batch, decisions)."""
         weights = self._weights
         batch, length = proposals.shape
@@ -228,10 +228,10 @@ class LstmPolicy:
             gates[..., 3 * units :],
         )
 
-    def _views(self, vector: Floats) -> Weights:
+    def _views(self, vector: Floats) -> LstmWeights:
         ends = np.cumsum([math.prod(shape) for shape in self._shapes])
         parts = np.split(vector, ends[:-1])
-        return Weights(*(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)))
+        return LstmWeights(*(part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)))
 
 
 def _flat(values: Floats) -> Floats:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.arrays import Floats, Indices
+from controllers.arrays import DecisionArray, Floats
 from controllers.policy.lstm import LstmPolicy
 
 MAX_LOG_RATIO = 10.0
@@ -23,20 +23,20 @@ class LossTerms:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PpoBatch:
     """The data that the loss is computed on."""
 
-    proposals: Indices
+    proposals: DecisionArray
     """Told proposals, shape (batch, decisions)."""
     old_log_probabilities: Floats
     """Log-probabilities of the proposals when they were proposed, shape (batch,)."""
     advantages: Floats
     """Shape (batch,)."""
-    elite: Indices
+    elite: DecisionArray
     """The best proposals so far, shape (elite, decisions); may be empty."""
 
 
-def loss_and_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> tuple[float, Floats]:
+def loss_and_gradient(policy: LstmPolicy, batch: PpoBatch, terms: LossTerms) -> tuple[float, Floats]:
     """Return the loss and its gradient with respect to the policy's parameters.
 
     The loss is the sum of

@@ -31,7 +31,8 @@ import numpy as np
 
 import controllers
 from controllers import Decisions
-from experiments.benchmarks.search_tables import Floats, Table, load_tables
+from controllers.arrays import Floats
+from experiments.benchmarks.search_tables import Table, load_tables
 
 CHECKPOINTS = (50, 100, 200, 500, 1000)
 PLOT_POINTS = (5, 10, 15, 20, 30, 40, 60, 75, 125, 150, 175, 250, 300, 350, 400, 600, 700, 800, 900)

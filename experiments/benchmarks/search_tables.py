@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from controllers.arrays import DecisionArray, Floats
 
 REWARD_EXPONENT = -0.07
 SURROGATE_NOISE = 0.42
@@ -34,9 +32,9 @@ class Table:
     """A search problem."""
 
     decision_sizes: tuple[int, ...]
-    rewards: Callable[[Indices], Floats]
+    rewards: Callable[[DecisionArray], Floats]
     """True rewards, shape (batch,), of architectures of shape (batch, decisions)."""
-    observe: Callable[[Indices, np.random.Generator], Floats]
+    observe: Callable[[DecisionArray, np.random.Generator], Floats]
     """What an evaluation of each returns; the same as `rewards` where evaluations have no noise."""
     optimum: float
     """The highest true reward."""
@@ -76,7 +74,7 @@ def load_tables(folder: Path) -> dict[str, Table]:
     }
 
 
-def surrogate_table(arrays: Mapping[str, NDArray[np.float64]], device: str, noise: float = 0.0) -> Table:
+def surrogate_table(arrays: Mapping[str, Floats], device: str, noise: float = 0.0) -> Table:
     """Return the surrogate with the reward accuracy x latency^-0.07, or x throughput^0.07.
 
     Args:
@@ -90,12 +88,12 @@ def surrogate_table(arrays: Mapping[str, NDArray[np.float64]], device: str, nois
     )
     exponent = REWARD_EXPONENT if device.startswith("log_latency_") else -REWARD_EXPONENT
 
-    def rewards(architectures: Indices) -> Floats:
+    def rewards(architectures: DecisionArray) -> Floats:
         marks = _marks(sizes, architectures)
         values: Floats = accuracy(marks) * np.exp(exponent * log_cost(marks))
         return values
 
-    def observe(architectures: Indices, generator: np.random.Generator) -> Floats:
+    def observe(architectures: DecisionArray, generator: np.random.Generator) -> Floats:
         if not noise:
             return rewards(architectures)
         marks = _marks(sizes, architectures)
@@ -108,7 +106,7 @@ def surrogate_table(arrays: Mapping[str, NDArray[np.float64]], device: str, nois
     return Table(sizes, rewards, observe, optimum, float(np.median(rewards(samples))))
 
 
-def macro_table(architectures: Indices, trainings: Floats, *, noisy: bool) -> Table:
+def macro_table(architectures: DecisionArray, trainings: Floats, *, noisy: bool) -> Table:
     """Return a table of all architectures with the mean accuracy of their trainings as reward.
 
     Args:
@@ -122,11 +120,11 @@ def macro_table(architectures: Indices, trainings: Floats, *, noisy: bool) -> Ta
     by_number[architectures @ powers] = trainings
     means = by_number.mean(axis=1)
 
-    def rewards(queried: Indices) -> Floats:
+    def rewards(queried: DecisionArray) -> Floats:
         values: Floats = means[queried @ powers]
         return values
 
-    def observe(queried: Indices, generator: np.random.Generator) -> Floats:
+    def observe(queried: DecisionArray, generator: np.random.Generator) -> Floats:
         if not noisy:
             return rewards(queried)
         values: Floats = by_number[queried @ powers, generator.integers(trainings.shape[1], size=len(queried))]
@@ -135,13 +133,13 @@ def macro_table(architectures: Indices, trainings: Floats, *, noisy: bool) -> Ta
     return Table((MACRO_CHOICES,) * decisions, rewards, observe, float(means.max()), float(np.median(means)))
 
 
-def random_architectures(sizes: tuple[int, ...], count: int) -> Indices:
+def random_architectures(sizes: tuple[int, ...], count: int) -> DecisionArray:
     """Return uniform architectures, the same ones at every call."""
     generator = np.random.default_rng(0)
     return np.stack([generator.integers(size, size=count) for size in sizes], axis=1)
 
 
-def climb(sizes: tuple[int, ...], rewards: Callable[[Indices], Floats], start: Indices) -> float:
+def climb(sizes: tuple[int, ...], rewards: Callable[[DecisionArray], Floats], start: DecisionArray) -> float:
     """Return the reward that steepest ascent reaches by changing one decision at a time."""
     best, current = -np.inf, start[None]
     while True:
@@ -158,7 +156,7 @@ def climb(sizes: tuple[int, ...], rewards: Callable[[Indices], Floats], start: I
         current = np.concatenate(neighbours)
 
 
-def _marks(sizes: tuple[int, ...], architectures: Indices) -> Floats:
+def _marks(sizes: tuple[int, ...], architectures: DecisionArray) -> Floats:
     firsts = np.cumsum([0, *(size - 1 for size in sizes[:-1])])
     marks = np.zeros((len(architectures), sum(sizes) - len(sizes)))
     rows, decisions = np.nonzero(architectures)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnas.errors import WeightsError
 from mnas.network.fusion import ConvolutionGroup
-from search_space.counting import Parameter, layer_parameters, parameters
+from search_space.counting import ParameterSpec, layer_parameters, parameters
 from search_space.lowering import BATCH_NORM_EPSILON, Convolution, Dense, Layer, LoweredNetwork, SqueezeExcite
 
 FloatArray = NDArray[np.float32]
@@ -32,7 +32,7 @@ def initial_weights(network: LoweredNetwork, seed: int) -> dict[str, FloatArray]
     }
 
 
-def _initial_value(layer: Layer, parameter: Parameter, generator: np.random.Generator) -> FloatArray:
+def _initial_value(layer: Layer, parameter: ParameterSpec, generator: np.random.Generator) -> FloatArray:
     kind = parameter.name.rpartition(".")[2]
     if kind in ("bias", "beta", "moving_mean"):
         return np.zeros(parameter.shape, np.float32)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 
-from controllers import ControllerError, State, state_from_bytes, state_to_bytes
+from controllers import ControllerError, StateValue, state_from_bytes, state_to_bytes
 
 numeric_types = st.one_of(
     stnp.boolean_dtypes(),
@@ -27,7 +27,7 @@ values = st.one_of(
 states = st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,9}", fullmatch=True), values, max_size=5)
 
 
-def identical(one: State, other: State) -> bool:
+def identical(one: StateValue, other: StateValue) -> bool:
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return (
             isinstance(one, np.ndarray)
@@ -41,7 +41,7 @@ def identical(one: State, other: State) -> bool:
 
 @settings(deadline=None)
 @given(state=states)
-def test_a_state_survives_the_round_trip_with_its_types(state: dict[str, State]) -> None:
+def test_a_state_survives_the_round_trip_with_its_types(state: dict[str, StateValue]) -> None:
     restored = state_from_bytes(state_to_bytes(state))
     assert restored.keys() == state.keys()
     assert all(identical(restored[key], state[key]) for key in state)
@@ -49,7 +49,7 @@ def test_a_state_survives_the_round_trip_with_its_types(state: dict[str, State])
 
 @settings(deadline=None)
 @given(state=states)
-def test_equal_states_give_equal_bytes_whatever_their_order(state: dict[str, State]) -> None:
+def test_equal_states_give_equal_bytes_whatever_their_order(state: dict[str, StateValue]) -> None:
     assert state_to_bytes(dict(reversed(state.items()))) == state_to_bytes(state)
 
 
@@ -81,7 +81,7 @@ def test_the_bytes_are_a_npz_archive_without_pickle() -> None:
 )
 def test_a_value_of_another_kind_is_refused_by_name(value: object) -> None:
     with pytest.raises(ControllerError, match="'entry'"):
-        state_to_bytes({"entry": cast(State, value)})
+        state_to_bytes({"entry": cast(StateValue, value)})
 
 
 def test_a_key_that_is_no_identifier_is_refused() -> None:

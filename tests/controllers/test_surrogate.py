@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers.arrays import Floats, Indices
+from controllers.arrays import DecisionArray, Floats
 from controllers.surrogate import Surrogate, expected_improvement
 
 DECISIONS = 10
 
 
-def random_proposals(count: int) -> Indices:
+def random_proposals(count: int) -> DecisionArray:
     return np.random.default_rng(0).integers(3, size=(count, DECISIONS))
 
 
-def scores_of(proposals: Indices) -> Floats:
+def scores_of(proposals: DecisionArray) -> Floats:
     """A sum of decisions, standardised."""
     scores: Floats = (proposals.sum(axis=1) - DECISIONS) / (DECISIONS * 2 / 3) ** 0.5
     return scores

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from controllers.arrays import Floats, Indices
+from controllers.arrays import DecisionArray, Floats
 from controllers.policy.lstm import LstmPolicy
 
 SIZES = (2, 3, 1, 4)
@@ -17,7 +17,7 @@ def make_policy(sizes: tuple[int, ...] = SIZES, init_scale: float = 0.8) -> Lstm
     return LstmPolicy(sizes, hidden_units=5, embedding_units=3, init_scale=init_scale, generator=generator)
 
 
-def log_probabilities(policy: LstmPolicy, proposals: Indices) -> Floats:
+def log_probabilities(policy: LstmPolicy, proposals: DecisionArray) -> Floats:
     trace = policy.forward(proposals)
     total: Floats = (trace.chosen * trace.log_probabilities).sum(axis=1)
     return total

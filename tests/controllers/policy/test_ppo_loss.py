@@ -8,7 +8,7 @@ import pytest
 
 from controllers.arrays import Floats
 from controllers.policy.lstm import LstmPolicy
-from controllers.policy.ppo_loss import MAX_LOG_RATIO, Batch, LossTerms, loss_and_gradient
+from controllers.policy.ppo_loss import MAX_LOG_RATIO, LossTerms, PpoBatch, loss_and_gradient
 
 SIZES = (2, 3, 1, 4)
 SURROGATE = LossTerms(clip_ratio=0.2, entropy_weight=0.0, priority_queue_weight=0.0)
@@ -25,13 +25,13 @@ def policy() -> LstmPolicy:
 
 
 @pytest.fixture
-def batch(policy: LstmPolicy) -> Batch:
+def batch(policy: LstmPolicy) -> PpoBatch:
     proposals, log_probabilities = policy.sample(np.ones(6), np.random.default_rng(2))
     elite, _ = policy.sample(np.ones(3), np.random.default_rng(3))
-    return Batch(proposals, log_probabilities - LOG_RATIOS, ADVANTAGES, elite)
+    return PpoBatch(proposals, log_probabilities - LOG_RATIOS, ADVANTAGES, elite)
 
 
-def numeric_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> Floats:
+def numeric_gradient(policy: LstmPolicy, batch: PpoBatch, terms: LossTerms) -> Floats:
     step = 1e-5
     numeric = np.empty_like(policy.parameters)
     for position, value in enumerate(policy.parameters.copy()):
@@ -55,13 +55,13 @@ def numeric_gradient(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> Floa
     ],
     ids=["clip active", "clip inactive", "entropy", "priority queue", "all"],
 )
-def test_the_gradient_equals_finite_differences(policy: LstmPolicy, batch: Batch, terms: LossTerms) -> None:
+def test_the_gradient_equals_finite_differences(policy: LstmPolicy, batch: PpoBatch, terms: LossTerms) -> None:
     _, gradient = loss_and_gradient(policy, batch, terms)
     numeric = numeric_gradient(policy, batch, terms)
     assert np.linalg.norm(gradient - numeric) <= 1e-6 * np.linalg.norm(numeric)
 
 
-def test_the_surrogate_is_the_clipped_one_of_the_paper(policy: LstmPolicy, batch: Batch) -> None:
+def test_the_surrogate_is_the_clipped_one_of_the_paper(policy: LstmPolicy, batch: PpoBatch) -> None:
     loss, _ = loss_and_gradient(policy, batch, SURROGATE)
     expected = [
         min(math.exp(log_ratio) * advantage, min(max(math.exp(log_ratio), 0.8), 1.2) * advantage)
@@ -70,9 +70,9 @@ def test_the_surrogate_is_the_clipped_one_of_the_paper(policy: LstmPolicy, batch
     assert loss == pytest.approx(-sum(expected) / 6, rel=1e-12)
 
 
-def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: Batch) -> None:
+def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: PpoBatch) -> None:
     clipped = [1, 4]  # Less likely than before although bad, more likely although good.
-    only_clipped = Batch(
+    only_clipped = PpoBatch(
         batch.proposals[clipped],
         batch.old_log_probabilities[clipped],
         batch.advantages[clipped],
@@ -83,7 +83,7 @@ def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: Batch) 
 
 
 def test_the_entropy_of_a_uniform_policy_is_the_log_of_the_number_of_proposals(
-    policy: LstmPolicy, batch: Batch
+    policy: LstmPolicy, batch: PpoBatch
 ) -> None:
     policy.parameters[:] = 0.0
     neutral = replace(batch, advantages=np.zeros(6))
@@ -91,14 +91,14 @@ def test_the_entropy_of_a_uniform_policy_is_the_log_of_the_number_of_proposals(
     assert loss == pytest.approx(-0.5 * math.log(math.prod(SIZES)), rel=1e-12)
 
 
-def test_the_priority_queue_term_is_the_mean_log_probability_of_the_elite(policy: LstmPolicy, batch: Batch) -> None:
+def test_the_priority_queue_term_is_the_mean_log_probability_of_the_elite(policy: LstmPolicy, batch: PpoBatch) -> None:
     policy.parameters[:] = 0.0
     neutral = replace(batch, advantages=np.zeros(6))
     loss, _ = loss_and_gradient(policy, neutral, replace(SURROGATE, priority_queue_weight=2.0))
     assert loss == pytest.approx(2.0 * math.log(math.prod(SIZES)), rel=1e-12)
 
 
-def test_an_empty_elite_adds_nothing(policy: LstmPolicy, batch: Batch) -> None:
+def test_an_empty_elite_adds_nothing(policy: LstmPolicy, batch: PpoBatch) -> None:
     alone = replace(batch, elite=NO_ELITE)
     with_queue = loss_and_gradient(policy, alone, replace(SURROGATE, priority_queue_weight=1.0))
     without = loss_and_gradient(policy, alone, SURROGATE)
@@ -106,7 +106,7 @@ def test_an_empty_elite_adds_nothing(policy: LstmPolicy, batch: Batch) -> None:
     assert (with_queue[1] == without[1]).all()
 
 
-def test_ratios_beyond_the_clamp_neither_overflow_nor_pull(policy: LstmPolicy, batch: Batch) -> None:
+def test_ratios_beyond_the_clamp_neither_overflow_nor_pull(policy: LstmPolicy, batch: PpoBatch) -> None:
     far = replace(
         batch,
         old_log_probabilities=np.full(6, -1e4),

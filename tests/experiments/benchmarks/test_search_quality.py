@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from controllers import Decisions
+from controllers.arrays import DecisionArray, Floats
 from experiments.benchmarks.search_quality import (
     Conditions,
     Gap,
@@ -18,22 +19,22 @@ from experiments.benchmarks.search_quality import (
     search,
     write_results,
 )
-from experiments.benchmarks.search_tables import Floats, Indices, Table
+from experiments.benchmarks.search_tables import Table
 
 
-def rewards(architectures: Indices) -> Floats:
+def rewards(architectures: DecisionArray) -> Floats:
     """1 for (0,), 2 for (1,) and so on; the median is 3."""
     values: Floats = architectures[:, 0] + 1.0
     return values
 
 
-def misleading(architectures: Indices, generator: np.random.Generator) -> Floats:
+def misleading(architectures: DecisionArray, generator: np.random.Generator) -> Floats:
     """Architecture (0,) seems to be the best one."""
     values: Floats = np.where(architectures[:, 0] == 0, 9.0, rewards(architectures))
     return values
 
 
-def exact(architectures: Indices, generator: np.random.Generator) -> Floats:
+def exact(architectures: DecisionArray, generator: np.random.Generator) -> Floats:
     return rewards(architectures)
 
 
