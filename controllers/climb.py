@@ -1,4 +1,4 @@
-"""The results since the last restart, and the neighbour of a good one that is most worth evaluating."""
+"""The climb of `ppo`: the results since the last restart, and the neighbour that is most worth evaluating."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Climb:
         self.latest: list[Result] = []
 
     def add(self, result: Result) -> None:
-        """Remember a result."""
+        """Add a result to the best and the latest ones."""
         self.latest = [*self.latest, result][-MEMORY_SIZE:]
         members = [result]
         for other in self.best:
@@ -86,7 +86,8 @@ class Climb:
                 promise = expected_improvement(means - surrogate.known_means.max(), deviations)
                 return unseen[int(promise.argmax())], False
             told = sum(neighbour not in pending for neighbour in around)
-            if rank == 0 and position < len(results) and told >= _CONVERGED_SHARE * len(around):
+            is_told = position < len(results)  # Pending proposals follow the results.
+            if rank == 0 and is_told and told >= _CONVERGED_SHARE * len(around):
                 return None, True
         return None, False
 

@@ -99,7 +99,7 @@ def check_seed(seed: int) -> int:
 
 
 def check_count(count: int) -> int:
-    """Return the number of proposals that `ask` was called with as an int.
+    """Return the count that `ask` was called with as an int.
 
     Raises:
         ControllerError: it is not an integer >= 0.

@@ -110,7 +110,7 @@ def _checked(strategy: str, field: dataclasses.Field[Any], value: object) -> boo
             return int(value)
     hint = ""
     if isinstance(value, str) and isinstance(field.default, float) and _is_number(value):
-        hint = f"; {value!r} is a string, and YAML reads numbers such as 1e-3 as strings: write 1.0e-3"
+        hint = f"; {value!r} is text. PyYAML reads a number such as 1e-3 as text: write 1.0e-3"
     raise ControllerError(
         f"{field.name} of controller {strategy!r} is {value!r}; it must be {field.metadata['allowed']}{hint}"
     )

@@ -13,7 +13,7 @@ from controllers.controller import ControllerError, Decisions, StateValue, check
 from controllers.history import History, read_history
 from controllers.hyperparameters import choice, integer, number, switch
 from controllers.normal_scores import normal_scores
-from controllers.policy.adam import AdamOptimizer, read_adam, shorten
+from controllers.policy.adam import AdamOptimizer, clip_norm, read_adam
 from controllers.policy.advantages import above_moving_average, standardised
 from controllers.policy.lstm import LstmPolicy
 from controllers.policy.ppo_loss import LossTerms, PpoBatch, loss_and_gradient
@@ -150,15 +150,15 @@ class Ppo:
         """Return `count` proposals; fewer if they are distinct and the space is used up."""
         count = check_count(count)
         if not self._hyperparameters.distinct:
-            return self._note(sample(self._policy, np.ones(count), self._generator))
+            return self._record(sample(self._policy, np.ones(count), self._generator))
         proposals = []
         for _ in range(min(count, self._history.unseen_count)):
             if self._generator.random() < self._hyperparameters.neighbour_rate:
-                proposals += self._note(self._promising_neighbour())
+                proposals += self._record(self._promising_neighbour())
         count -= len(proposals)
-        return proposals + self._note(sample_unseen(self._policy, count, self._history, self._generator))
+        return proposals + self._record(sample_unseen(self._policy, count, self._history, self._generator))
 
-    def _note(self, proposals: Sequence[Sample]) -> list[Decisions]:
+    def _record(self, proposals: Sequence[Sample]) -> list[Decisions]:
         for proposal in proposals:
             self._pending.setdefault(proposal.decisions, []).append(proposal.log_probability)
         return [proposal.decisions for proposal in proposals]
@@ -208,7 +208,7 @@ class Ppo:
         )
         for _ in range(chosen.epochs):
             _, gradient = loss_and_gradient(self._policy, batch, terms)
-            shorten(gradient, chosen.max_gradient_norm)
+            clip_norm(gradient, chosen.max_gradient_norm)
             self._adam.update(self._policy.parameters, gradient)
         self._updates += 1
 

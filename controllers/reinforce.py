@@ -11,7 +11,7 @@ from controllers.arrays import DecisionArray, Floats
 from controllers.controller import ControllerError, Decisions, StateValue, check_count, check_results
 from controllers.history import History, read_history
 from controllers.hyperparameters import integer, number, switch
-from controllers.policy.adam import AdamOptimizer, read_adam, shorten
+from controllers.policy.adam import AdamOptimizer, clip_norm, read_adam
 from controllers.policy.advantages import above_moving_average
 from controllers.policy.lstm import LstmPolicy
 from controllers.policy.ppo_loss import entropy_term
@@ -98,7 +98,7 @@ class Reinforce:
         )
         proposals = np.array([result.decisions for result in self._batch])
         gradient = policy_gradient(self._policy, proposals, advantages, self._hyperparameters.entropy_weight)
-        shorten(gradient, self._hyperparameters.max_gradient_norm)
+        clip_norm(gradient, self._hyperparameters.max_gradient_norm)
         self._adam.update(self._policy.parameters, gradient)
         self._updates += 1
 

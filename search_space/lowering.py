@@ -21,6 +21,7 @@ from search_space.errors import SpaceError
 
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.99  # the share of the old statistics kept at each step (TensorFlow's convention)
+STEM_KERNEL = 3
 POOL_SKIP_KERNEL = 3
 
 
@@ -155,20 +156,29 @@ def lower(
             raise SpaceError(f"{what} is {value}; it must be at least 1")
     activation = Activation(architecture.activation)
     width, size = architecture.stem_filters, _strided(image_size, architecture.stem_stride)
-    stem = Convolution("stem.conv", channels, width, 3, architecture.stem_stride, 1, size)
+    stem = Convolution("stem.conv", channels, width, STEM_KERNEL, architecture.stem_stride, groups=1, out_size=size)
     units = [Unit("stem", (stem, BatchNorm("stem.norm", width), activation))]
     for block_index, block in enumerate(architecture.blocks):
         for layer_index in range(block.layers):
             stride = block.stride if layer_index == 0 else 1
             declared_width = block.in_filters if layer_index == 0 else block.out_filters
             name = f"blocks.{block_index}.{layer_index}"
-            place = _Place(name, block, width, declared_width, stride, size, _strided(size, stride), activation)
+            place = _Place(
+                name,
+                block,
+                width=width,
+                declared_width=declared_width,
+                stride=stride,
+                in_size=size,
+                out_size=_strided(size, stride),
+                activation=activation,
+            )
             body = _conv_body(place) if block.op == "conv" else _mbconv_body(place)
             units.append(Unit(name, body, _shortcut(place)))
             width, size = block.out_filters, place.out_size
     head = architecture.head_filters
     head_body = (
-        Convolution("head.conv", width, head, 1, 1, 1, size),
+        _pointwise("head.conv", width, head, size),
         BatchNorm("head.norm", head),
         activation,
         GlobalAveragePool(head),
@@ -229,7 +239,7 @@ class _Place:
 def _conv_body(place: _Place) -> tuple[Layer, ...]:
     name, block, out = place.name, place.block, place.block.out_filters
     return (
-        Convolution(f"{name}.conv", place.width, out, block.kernel, place.stride, 1, place.out_size),
+        Convolution(f"{name}.conv", place.width, out, block.kernel, place.stride, groups=1, out_size=place.out_size),
         BatchNorm(f"{name}.conv_norm", out),
         place.activation,
         *_squeeze_excite(place, out),
@@ -242,19 +252,31 @@ def _mbconv_body(place: _Place) -> tuple[Layer, ...]:
     expansion: tuple[Layer, ...] = ()
     if block.expand > 1:
         expansion = (
-            Convolution(f"{name}.expand", place.width, expanded, 1, 1, 1, place.in_size),
+            _pointwise(f"{name}.expand", place.width, expanded, place.in_size),
             BatchNorm(f"{name}.expand_norm", expanded),
             place.activation,
         )
     return (
         *expansion,
-        Convolution(f"{name}.depthwise", expanded, expanded, block.kernel, place.stride, expanded, place.out_size),
+        Convolution(
+            f"{name}.depthwise",
+            expanded,
+            expanded,
+            block.kernel,
+            place.stride,
+            groups=expanded,
+            out_size=place.out_size,
+        ),
         BatchNorm(f"{name}.depthwise_norm", expanded),
         place.activation,
         *_squeeze_excite(place, expanded),
-        Convolution(f"{name}.project", expanded, out, 1, 1, 1, place.out_size),
+        _pointwise(f"{name}.project", expanded, out, place.out_size),
         BatchNorm(f"{name}.project_norm", out),
     )
+
+
+def _pointwise(name: str, in_channels: int, out_channels: int, size: int) -> Convolution:
+    return Convolution(name, in_channels, out_channels, kernel=1, stride=1, groups=1, out_size=size)
 
 
 def _squeeze_excite(place: _Place, channels: int) -> tuple[Layer, ...]:

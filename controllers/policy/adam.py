@@ -61,7 +61,7 @@ def read_adam(state: Mapping[str, StateValue], size: int, learning_rate: float) 
     return adam
 
 
-def shorten(gradient: Floats, max_norm: float) -> None:
+def clip_norm(gradient: Floats, max_norm: float) -> None:
     """Scale a gradient in place to `max_norm` if its norm is larger."""
     # Not numpy.linalg.norm, whose rounding depends on the number of BLAS threads.
     norm = float(np.sqrt((gradient * gradient).sum()))
