@@ -32,7 +32,7 @@ class Controller(Protocol):
     same sequence of calls gives the same proposals.
     """
 
-    def ask(self, count: int) -> list[Decisions]:
+    def ask(self, count: int, /) -> list[Decisions]:
         """Return up to `count` new proposals.
 
         There are fewer, and finally none, when a small space is used up. A proposal is pending from here until
@@ -43,7 +43,7 @@ class Controller(Protocol):
         """
         ...
 
-    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float]) -> None:
+    def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float], /) -> None:
         """Learn that `proposals[i]` earned `rewards[i]`; higher is better.
 
         Results may come one by one or many at once, in any order, late, or never. Decisions that were not
@@ -60,7 +60,7 @@ class Controller(Protocol):
         """Return a copy of everything that later proposals and states depend on."""
         ...
 
-    def restore(self, state: dict[str, StateValue]) -> None:
+    def restore(self, state: dict[str, StateValue], /) -> None:
         """Continue from `state` exactly, bit for bit, pending proposals included.
 
         Raises:

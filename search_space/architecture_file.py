@@ -54,7 +54,14 @@ class ArchitectureFile:
 
 
 class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The schema of an architecture as plain data; blocks are block strings.
+    """The schema of an architecture as plain data.
+
+    Attributes:
+        stem_filters: output filters of the stem.
+        stem_stride: stride of the stem, 1 or 2.
+        head_filters: output filters of the head.
+        activation: "relu" or "relu6".
+        blocks: block strings, see `search_space.block_string`.
 
     Raises:
         SpaceError: the blocks are not an architecture.
@@ -91,7 +98,14 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class ArchitectureFileFields(ArchitectureFields, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The schema of an architecture file, also for documents that contain one (a checkpoint)."""
+    """The schema of an architecture file, also for documents that contain one (a checkpoint).
+
+    Attributes:
+        name: name of the network.
+        space: name of the search space that it came from.
+        indices: its indices in that space.
+        lineage: anything else about its origin.
+    """
 
     name: str | None = None
     space: str | None = None

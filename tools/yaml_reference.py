@@ -193,9 +193,9 @@ def _controller_sections() -> list[Section]:
         Section(
             f"`controller`, `name: {strategy.name}`",
             _sentence(strategy.summary),
-            tuple(_hyperparameter_key(each) for each in strategy.hyperparameters),
+            tuple(_hyperparameter_key(each) for each in strategy.described_hyperparameters()),
         )
-        for strategy in controllers.strategies()
+        for strategy in controllers.STRATEGIES.values()
     ]
 
 
