@@ -5,8 +5,6 @@ They need pytest and Hypothesis, which `import controllers` does not load. In a 
     from controllers.contract import ControllerContract
 
     class TestMyController(ControllerContract):
-        distinct = True
-
         def make(self, decision_sizes, seed):
             return MyController(decision_sizes, seed=seed)
 """
@@ -78,10 +76,13 @@ class ControllerContract(ABC):
     Attributes:
         distinct: whether the controller never repeats a proposal, and never proposes what it was told.
         random: whether another seed gives other proposals.
+        checks_input: whether the controller refuses wrong calls. A search makes none, so a controller that is used
+            in searches only may do without checks.
     """
 
     distinct: ClassVar[bool] = True
     random: ClassVar[bool] = True
+    checks_input: ClassVar[bool] = True
 
     @abstractmethod
     def make(self, decision_sizes: tuple[int, ...], seed: int) -> Controller:
@@ -140,6 +141,7 @@ class ControllerContract(ABC):
     @pytest.mark.parametrize("count", [-1, 1.5, True, "3", None])
     def test_a_count_that_is_no_natural_number_is_refused(self, count: object) -> None:
         """`ask` refuses what `check_count` refuses."""
+        self._skip_unless_checked()
         with pytest.raises(ControllerError, match="count"):
             self.make(SIZES, 0).ask(cast(int, count))
 
@@ -203,6 +205,7 @@ class ControllerContract(ABC):
     @pytest.mark.parametrize("case", REFUSED_RESULTS)
     def test_a_bad_result_is_refused_and_changes_nothing(self, case: str) -> None:
         """`tell` refuses what `check_results` refuses, before it learns anything."""
+        self._skip_unless_checked()
         proposals, rewards = REFUSED_RESULTS[case]
         controller = self.make(SIZES, 0)
         run_trials(controller, 3)  # With a batch of 4, one result short of an update.
@@ -286,11 +289,13 @@ class ControllerContract(ABC):
 
     def test_a_state_of_other_decisions_is_refused(self) -> None:
         """`restore` refuses a state of other decision sizes."""
+        self._skip_unless_checked()
         with pytest.raises(ControllerError):
             self.make(SIZES, 0).restore(self.make((2, 2), 0).state())
 
     def test_a_state_with_any_value_missing_or_damaged_is_refused(self) -> None:
         """`restore` checks every value, names the bad one, and leaves the controller unchanged."""
+        self._skip_unless_checked()
         source, target = self.make(SIZES, 0), self.make(SIZES, 0)
         run_trials(source, 7)
         source.ask(2)
@@ -310,3 +315,7 @@ class ControllerContract(ABC):
     def _skip_unless_distinct(self) -> None:
         if not self.distinct:
             pytest.skip("this controller may repeat a proposal")
+
+    def _skip_unless_checked(self) -> None:
+        if not self.checks_input:
+            pytest.skip("this controller does not check its input")

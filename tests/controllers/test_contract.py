@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
 
-from controllers import Controller, ControllerError, create_controller, state_to_bytes
+from controllers import Controller, ControllerError, StateValue, create_controller, state_to_bytes
 from controllers.contract import REFUSED_RESULTS, SIZES, ControllerContract
+from controllers.random_search import RandomHyperparameters, RandomSearch
 
 SMALL_POLICY = {"batch_size": 4, "hidden_units": 6, "embedding_units": 3}
 MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -119,3 +121,42 @@ def test_a_state_of_another_strategy_or_preset_is_refused(member: str, other: st
     with pytest.raises(ControllerError, match=message):
         controller.restore(make(other).state())
     assert state_to_bytes(controller.state()) == before
+
+
+class Unseeded(ControllerContract):
+    """A controller that is given another seed each time."""
+
+    def __init__(self) -> None:
+        self.seeds = itertools.count()
+
+    def make(self, decision_sizes: tuple[int, ...], seed: int) -> Controller:
+        return create_controller("random", decision_sizes, seed=next(self.seeds))
+
+
+class Forgetful(RandomSearch):
+    def restore(self, state: dict[str, StateValue]) -> None:
+        pass
+
+
+class ForgetfulContract(ControllerContract):
+    def make(self, decision_sizes: tuple[int, ...], seed: int) -> Controller:
+        return Forgetful(decision_sizes, seed, RandomHyperparameters())
+
+
+def test_the_contract_finds_a_controller_that_does_not_repeat_itself() -> None:
+    with pytest.raises(AssertionError):
+        Unseeded().test_equal_seeds_give_equal_proposals()
+
+
+def test_the_contract_finds_a_controller_that_forgets() -> None:
+    with pytest.raises(AssertionError):
+        ForgetfulContract().test_a_restored_controller_goes_on_exactly()
+
+
+def test_a_controller_without_checks_passes_the_rest() -> None:
+    class Unchecked(MemberContract):
+        member = "random"
+        checks_input = False
+
+    with pytest.raises(pytest.skip.Exception):
+        Unchecked().test_a_state_of_other_decisions_is_refused()
