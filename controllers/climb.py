@@ -26,8 +26,8 @@ class Climb:
     """A climb from neighbour to neighbour, steered by a surrogate of the rewards.
 
     Attributes:
-        best: the best results, best first, each proposal once. Of equal results the earlier one comes first.
-        latest: the latest results, oldest first.
+        best: The best results, best first, each proposal once. Of equal results the earlier one comes first.
+        latest: The latest results, oldest first.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...]) -> None:
@@ -60,8 +60,8 @@ class Climb:
         known, it also takes the steps after the next one.
 
         Args:
-            history: everything proposed or told.
-            pending: what was proposed and is not yet told.
+            history: Everything proposed or told.
+            pending: What was proposed and is not yet told.
 
         Returns:
             The neighbour, or None if there are too few results or the climb has converged; and whether the climb
@@ -103,7 +103,7 @@ def read_climb(state: Mapping[str, StateValue], decision_sizes: tuple[int, ...])
     """Return the climb whose `entries` are in the state.
 
     Raises:
-        ControllerError: they are missing or damaged.
+        ControllerError: They are missing or damaged.
     """
     climb = Climb(decision_sizes)
     climb.best = read_results(state, "best", decision_sizes)

@@ -74,9 +74,9 @@ class ControllerContract(ABC):
     """The contract; a subclass named `Test...` says how its controller is made.
 
     Attributes:
-        distinct: whether the controller never repeats a proposal, and never proposes what it was told.
-        random: whether another seed gives other proposals.
-        checks_input: whether the controller refuses wrong calls. A search makes none, so a controller that is used
+        distinct: Whether the controller never repeats a proposal, and never proposes what it was told.
+        random: Whether another seed gives other proposals.
+        checks_input: Whether the controller refuses wrong calls. A search makes none, so a controller that is used
             in searches only may do without checks.
     """
 

@@ -44,14 +44,18 @@ class Controller(Protocol):
         ...
 
     def tell(self, proposals: Sequence[Decisions], rewards: Sequence[float], /) -> None:
-        """Learn that `proposals[i]` earned `rewards[i]`; higher is better.
+        """Learn from the rewards of proposals; a higher reward is better.
 
-        Results may come one by one or many at once, in any order, late, or never. Decisions that were not
-        proposed here are accepted too (a warm start). A strategy whose proposals are distinct does not propose
-        them afterwards.
+        Results may come one by one or many at once, in any order, late, or never. Decisions that this controller
+        has not proposed are accepted too (a warm start); a strategy with distinct proposals does not propose them
+        later.
+
+        Args:
+            proposals: The decisions that were evaluated.
+            rewards: One finite number per proposal, in the same order.
 
         Raises:
-            ControllerError: the lengths differ, a proposal does not fit the decisions, or a reward is not a
+            ControllerError: The lengths differ, a proposal does not fit the decisions, or a reward is not a
                 finite number. The controller is then unchanged.
         """
         ...
@@ -64,7 +68,7 @@ class Controller(Protocol):
         """Continue from `state` exactly, bit for bit, pending proposals included.
 
         Raises:
-            ControllerError: the state belongs to another strategy, other decisions or other
+            ControllerError: The state belongs to another strategy, other decisions or other
                 hyper-parameters, or is damaged. The controller is then unchanged.
         """
         ...
@@ -74,7 +78,7 @@ def check_decision_sizes(decision_sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes as a tuple of ints.
 
     Raises:
-        ControllerError: there is no decision, or a size is not an integer >= 1.
+        ControllerError: There is no decision, or a size is not an integer >= 1.
     """
     sizes = tuple(decision_sizes)
     if not sizes:
@@ -91,7 +95,7 @@ def check_seed(seed: int) -> int:
     """Return the seed as an int.
 
     Raises:
-        ControllerError: it is not an integer >= 0.
+        ControllerError: It is not an integer >= 0.
     """
     if not _is_integer(seed) or seed < 0:
         raise ControllerError(f"seed is {seed!r}; it must be an integer >= 0")
@@ -102,7 +106,7 @@ def check_count(count: int) -> int:
     """Return the count that `ask` was called with as an int.
 
     Raises:
-        ControllerError: it is not an integer >= 0.
+        ControllerError: It is not an integer >= 0.
     """
     if not _is_integer(count) or count < 0:
         raise ControllerError(f"ask was given the count {count!r}; it must be an integer >= 0")
@@ -115,7 +119,7 @@ def check_results(
     """Return what `tell` was called with as pairs of plain Python numbers.
 
     Raises:
-        ControllerError: the lengths differ, a proposal does not fit the decisions, or a reward is not a finite
+        ControllerError: The lengths differ, a proposal does not fit the decisions, or a reward is not a finite
             number of at most `MAX_REWARD_MAGNITUDE`.
     """
     if len(proposals) != len(rewards):

@@ -21,7 +21,7 @@ class History:
     the r-th non-member are one binary search each, and drawing is as fast when few are left.
 
     Attributes:
-        unseen_count: number of proposals that are not members.
+        unseen_count: Number of proposals that are not members.
     """
 
     def __init__(self, decision_sizes: tuple[int, ...]) -> None:
@@ -90,7 +90,7 @@ def read_history(state: Mapping[str, StateValue], key: str, decision_sizes: tupl
     """Return the history whose `rows` are stored under `key`.
 
     Raises:
-        ControllerError: they are missing or damaged.
+        ControllerError: They are missing or damaged.
     """
     history = History(decision_sizes)
     for decisions in read_decisions(state, key, decision_sizes):

@@ -67,13 +67,13 @@ def build_hyperparameters(
     """Return the hyper-parameters of `cls` with `values` in place of defaults.
 
     Args:
-        strategy: name of the strategy, for error messages.
-        cls: dataclass of the hyper-parameters.
-        values: hyper-parameters by name.
-        also_allowed: other names that the strategy accepts, for error messages.
+        strategy: Name of the strategy, for error messages.
+        cls: Dataclass of the hyper-parameters.
+        values: Hyper-parameters by name.
+        also_allowed: Other names that the strategy accepts, for error messages.
 
     Raises:
-        ControllerError: a name is unknown, or a value has the wrong type or is out of range.
+        ControllerError: A name is unknown, or a value has the wrong type or is out of range.
     """
     fields = {field.name: field for field in _fields(cls)}
     for name in values:

@@ -29,7 +29,7 @@ def mutate(decisions: Decisions, decision_sizes: tuple[int, ...], generator: np.
     """Return a random neighbour: draw a decision that has a choice, then another choice for it.
 
     Raises:
-        ValueError: no decision has more than one choice.
+        ValueError: No decision has more than one choice.
     """
     open_positions = [position for position, size in enumerate(decision_sizes) if size > 1]
     if not open_positions:

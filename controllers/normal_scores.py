@@ -17,7 +17,7 @@ def normal_scores(rewards: Floats) -> Floats:
     all others, such as the 0 of a failed child, does not hide the differences between the others.
 
     Args:
-        rewards: shape (n,).
+        rewards: Shape (n,).
 
     Returns:
         The scores, shape (n,).

@@ -137,10 +137,10 @@ def policy_gradient(policy: LstmPolicy, proposals: DecisionArray, advantages: Fl
     """Return the gradient of -mean(advantage * log-probability) - entropy_weight * entropy.
 
     Args:
-        policy: the policy to whose parameters the gradient refers.
-        proposals: shape (batch, decisions).
-        advantages: shape (batch,).
-        entropy_weight: weight of the entropy, which is summed over decisions and averaged over the batch.
+        policy: The policy to whose parameters the gradient refers.
+        proposals: Shape (batch, decisions).
+        advantages: Shape (batch,).
+        entropy_weight: Weight of the entropy, which is summed over decisions and averaged over the batch.
     """
     trace = policy.forward(proposals)
     slopes = -advantages / len(advantages)

@@ -31,7 +31,7 @@ def read_results(state: Mapping[str, StateValue], key: str, decision_sizes: tupl
     """Return the results that `results_entries` stored.
 
     Raises:
-        ControllerError: an entry is missing or damaged.
+        ControllerError: An entry is missing or damaged.
     """
     proposals = read_decisions(state, key, decision_sizes)
     rewards = read_floats(state, f"{key}_rewards", len(proposals))

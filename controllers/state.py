@@ -32,7 +32,7 @@ def state_to_bytes(state: Mapping[str, StateValue]) -> bytes:
     """Return a controller's state as bytes; equal states give equal bytes.
 
     Raises:
-        ControllerError: a key is not an identifier, or a value is not a bool, int of 64 bits, float, string or
+        ControllerError: A key is not an identifier, or a value is not a bool, int of 64 bits, float, string or
             numeric array of one dimension or more.
     """
     buffer = io.BytesIO()
@@ -52,7 +52,7 @@ def state_from_bytes(data: bytes) -> dict[str, StateValue]:
     """Return the state that `state_to_bytes` wrote.
 
     Raises:
-        ControllerError: the bytes are damaged or not a state.
+        ControllerError: The bytes are damaged or not a state.
     """
     if data[-_DIGEST_LENGTH:] != _digest(data[:-_DIGEST_LENGTH]):
         raise ControllerError(
@@ -99,7 +99,7 @@ def check_identity(state: Mapping[str, StateValue], expected: Mapping[str, State
     """Check that a state fits the controller whose `identity_entries` are `expected`.
 
     Raises:
-        ControllerError: a value differs; the message names the first one.
+        ControllerError: A value differs; the message names the first one.
     """
     for key in expected:
         theirs, ours = _plain(read_value(state, key)), _plain(expected[key])
@@ -119,7 +119,7 @@ def read_generator(state: Mapping[str, StateValue], key: str) -> np.random.Gener
     """Return a new generator that continues the one stored under `key`.
 
     Raises:
-        ControllerError: the entry is missing or damaged.
+        ControllerError: The entry is missing or damaged.
     """
     bit_generator = np.random.PCG64(0)
     try:
@@ -133,7 +133,7 @@ def read_value(state: Mapping[str, StateValue], key: str) -> StateValue:
     """Return one value of a state.
 
     Raises:
-        ControllerError: it is missing.
+        ControllerError: It is missing.
     """
     if key not in state:
         raise ControllerError(f"the state has no value {key!r}; it is damaged or was written by another version")
@@ -144,7 +144,7 @@ def read_count(state: Mapping[str, StateValue], key: str) -> int:
     """Return one integer >= 0 of a state.
 
     Raises:
-        ControllerError: it is missing or something else.
+        ControllerError: It is missing or something else.
     """
     value = read_value(state, key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -156,7 +156,7 @@ def read_float(state: Mapping[str, StateValue], key: str) -> float:
     """Return one finite float of a state.
 
     Raises:
-        ControllerError: it is missing or something else.
+        ControllerError: It is missing or something else.
     """
     value = read_value(state, key)
     if not isinstance(value, float) or not np.isfinite(value):
@@ -168,7 +168,7 @@ def read_floats(state: Mapping[str, StateValue], key: str, length: int) -> NDArr
     """Return a copy of one array of `length` finite floats of a state.
 
     Raises:
-        ControllerError: it is missing or something else.
+        ControllerError: It is missing or something else.
     """
     value = read_value(state, key)
     if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != (length,):
@@ -192,7 +192,7 @@ def read_decisions(state: Mapping[str, StateValue], key: str, decision_sizes: tu
     """Return the proposals of an array of shape (proposals, decisions).
 
     Raises:
-        ControllerError: it is missing, has another shape or type, or an index is out of range.
+        ControllerError: It is missing, has another shape or type, or an index is out of range.
     """
     value = read_value(state, key)
     if (

@@ -26,11 +26,11 @@ class Strategy:
     """A search strategy: its description and how its controller is made.
 
     Attributes:
-        name: name by which users choose it.
-        summary: one line that says what it does.
-        controller: class, called with decision sizes, seed and hyper-parameters.
-        hyperparameters: dataclass of the hyper-parameters.
-        presets: named changes to the defaults of the hyper-parameters; the first is used if none is named.
+        name: Name by which users choose it.
+        summary: One line that says what it does.
+        controller: Class, called with decision sizes, seed and hyper-parameters.
+        hyperparameters: Dataclass of the hyper-parameters.
+        presets: Named changes to the defaults of the hyper-parameters; the first is used if none is named.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Strategy:
         """Return a new controller with `values` in place of the preset's hyper-parameters.
 
         Raises:
-            ControllerError: a hyper-parameter is unknown or a value is not allowed.
+            ControllerError: A hyper-parameter is unknown or a value is not allowed.
         """
         chosen = dict(values)
         if self.presets:
@@ -117,15 +117,15 @@ def create_controller(name: str, decision_sizes: Sequence[int], /, *, seed: int,
     [(0, 2), (0, 1)]
 
     Args:
-        name: name of a strategy in `STRATEGIES`, or `package.module:Name` for a controller of your own. `Name` is
+        name: Name of a strategy in `STRATEGIES`, or `package.module:Name` for a controller of your own. `Name` is
             called as `Name(decision_sizes, seed=seed, **values)` and returns a `Controller`.
-        decision_sizes: number of choices of each decision, each >= 1.
-        seed: integer >= 0 that determines all random numbers.
-        **values: hyper-parameters, see `Strategy.described_hyperparameters`. `ppo` also takes `preset`; other
+        decision_sizes: Number of choices of each decision, each >= 1.
+        seed: Integer >= 0 that determines all random numbers.
+        **values: Hyper-parameters, see `Strategy.described_hyperparameters`. `ppo` also takes `preset`; other
             values replace those of the preset.
 
     Raises:
-        ControllerError: the name or a hyper-parameter is unknown, a value is not allowed, or a controller of your
+        ControllerError: The name or a hyper-parameter is unknown, a value is not allowed, or a controller of your
             own cannot be made or lacks a method.
     """
     sizes, seed = check_decision_sizes(decision_sizes), check_seed(seed)

@@ -21,7 +21,7 @@ class Surrogate:
     differ (the exponential kernel on Hamming distance; Rasmussen and Williams, 2006, section 4.2).
 
     Attributes:
-        known_means: smoothed scores of the known proposals, shape (known,).
+        known_means: Smoothed scores of the known proposals, shape (known,).
     """
 
     def __init__(self, proposals: DecisionArray, scores: Floats) -> None:
@@ -43,8 +43,8 @@ def expected_improvement(leads: Floats, deviations: Floats) -> Floats:
     """Return the expectation of max(0, x) for normally distributed x.
 
     Args:
-        leads: means of x, shape (batch,).
-        deviations: standard deviations of x, shape (batch,); above 0.
+        leads: Means of x, shape (batch,).
+        deviations: Standard deviations of x, shape (batch,); above 0.
     """
     ratios = leads / deviations
     density = np.exp(-0.5 * ratios**2) / math.sqrt(2 * math.pi)

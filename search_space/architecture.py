@@ -24,18 +24,18 @@ class Block:
     Attributes:
         op: "conv" (a regular convolution) or "mbconv" (expansion, depthwise convolution, projection). The paper's
             depthwise separable convolution is "mbconv" with `expand` 1, as in the official model code.
-        layers: number of layers, at least 1.
-        kernel: edge of the regular or depthwise convolution in pixels, odd.
-        stride: stride of the first layer, from 1 to 9; the others have stride 1.
-        expand: factor by which "mbconv" expands its input, at least 1; 1 for "conv".
-        in_filters: filters of the first layer's input.
-        out_filters: filters of every layer's output.
-        se_ratio: filters of squeeze-and-excitation relative to the layer's input filters; 0 for none.
+        layers: Number of layers, at least 1.
+        kernel: Edge of the regular or depthwise convolution in pixels, odd.
+        stride: Stride of the first layer, from 1 to 9; the others have stride 1.
+        expand: Factor by which "mbconv" expands its input, at least 1; 1 for "conv".
+        in_filters: Filters of the first layer's input.
+        out_filters: Filters of every layer's output.
+        se_ratio: Filters of squeeze-and-excitation relative to the layer's input filters; 0 for none.
         skip: "identity" adds the layer's input if stride and width allow it, "pool" adds its average-pooled input on
             every layer, "none" adds nothing.
 
     Raises:
-        SpaceError: a value is out of range.
+        SpaceError: A value is out of range.
     """
 
     op: Op
@@ -70,14 +70,14 @@ class Architecture:
     tensors have the stem's width.
 
     Attributes:
-        blocks: the blocks, at least one.
-        stem_filters: output filters of the stem, a 3x3 convolution.
-        stem_stride: stride of the stem, 1 or 2.
-        head_filters: output filters of the head, a 1x1 convolution.
-        activation: the activation after every batch norm that has one.
+        blocks: The blocks, at least one.
+        stem_filters: Output filters of the stem, a 3x3 convolution.
+        stem_stride: Stride of the stem, 1 or 2.
+        head_filters: Output filters of the head, a 1x1 convolution.
+        activation: The activation after every batch norm that has one.
 
     Raises:
-        SpaceError: a value is out of range, or the blocks do not fit together.
+        SpaceError: A value is out of range, or the blocks do not fit together.
     """
 
     blocks: tuple[Block, ...]
@@ -134,7 +134,7 @@ def scale_filters(filters: int, width: float) -> int:
     code. A width of 1 changes nothing.
 
     Raises:
-        SpaceError: the width is not positive.
+        SpaceError: The width is not positive.
     """
     _require(width > 0, f"width is {width}; it must be above 0")
     if width == 1:

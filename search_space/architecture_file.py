@@ -39,11 +39,11 @@ class ArchitectureFile:
     """An architecture with its name and origin.
 
     Attributes:
-        architecture: the network.
-        name: its name.
-        space: the search space that it came from.
-        indices: its indices in that space.
-        lineage: anything else about its origin: text, numbers, lists and mappings with text as keys, stored as given.
+        architecture: The network.
+        name: Its name.
+        space: The search space that it came from.
+        indices: Its indices in that space.
+        lineage: Anything else about its origin: text, numbers, lists and mappings with text as keys, stored as given.
     """
 
     architecture: Architecture
@@ -57,14 +57,14 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """The schema of an architecture as plain data.
 
     Attributes:
-        stem_filters: output filters of the stem.
-        stem_stride: stride of the stem, 1 or 2.
-        head_filters: output filters of the head.
+        stem_filters: Output filters of the stem.
+        stem_stride: Stride of the stem, 1 or 2.
+        head_filters: Output filters of the head.
         activation: "relu" or "relu6".
-        blocks: block strings, see `search_space.block_string`.
+        blocks: Block strings, see `search_space.block_string`.
 
     Raises:
-        SpaceError: the blocks are not an architecture.
+        SpaceError: The blocks are not an architecture.
     """
 
     stem_filters: Annotated[int, Meta(ge=1)] = 32
@@ -80,7 +80,7 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         """Return the architecture.
 
         Raises:
-            SpaceError: the blocks are not an architecture.
+            SpaceError: The blocks are not an architecture.
         """
         blocks = []
         for number, text in enumerate(self.blocks):
@@ -101,10 +101,10 @@ class ArchitectureFileFields(ArchitectureFields, frozen=True, forbid_unknown_fie
     """The schema of an architecture file, also for documents that contain one (a checkpoint).
 
     Attributes:
-        name: name of the network.
-        space: name of the search space that it came from.
-        indices: its indices in that space.
-        lineage: anything else about its origin.
+        name: Name of the network.
+        space: Name of the search space that it came from.
+        indices: Its indices in that space.
+        lineage: Anything else about its origin.
     """
 
     name: str | None = None
@@ -138,11 +138,11 @@ def architecture_from_dict(data: object, *, source: str = "architecture") -> Arc
     """Return the architecture that `architecture_to_dict` made data of.
 
     Args:
-        data: the plain data.
-        source: where it comes from, for error messages.
+        data: The plain data.
+        source: Where it comes from, for error messages.
 
     Raises:
-        DocumentError: the data does not fit; the message says where.
+        DocumentError: The data does not fit; the message says where.
     """
     return convert(data, ArchitectureFields, source=source).architecture()
 
@@ -151,7 +151,7 @@ def read_architecture(path: str | Path) -> ArchitectureFile:
     """Read an architecture file.
 
     Raises:
-        DocumentError: the file cannot be read or is not an architecture.
+        DocumentError: The file cannot be read or is not an architecture.
     """
     return yaml_file.read(path, ArchitectureFileFields).file()
 
@@ -160,8 +160,8 @@ def write_architecture(path: str | Path, file: ArchitectureFile) -> None:
     """Write an architecture file; `read_architecture` gives back an equal one.
 
     Raises:
-        DocumentError: the lineage is not plain data.
-        OSError: the file cannot be written.
+        DocumentError: The lineage is not plain data.
+        OSError: The file cannot be written.
     """
     Path(path).write_text(yaml_file.dump(architecture_file_to_dict(file)), encoding="utf-8")
 

@@ -28,18 +28,18 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     A list of one choice is fixed: it is not a decision of the search.
 
     Attributes:
-        stride: stride of the first layer, from 1 to 9; the others have stride 1.
-        op: the convolution. "dconv" is the paper's depthwise separable convolution, "mbconv3" and "mbconv6" are MBConv
+        stride: Stride of the first layer, from 1 to 9; the others have stride 1.
+        op: The convolution. "dconv" is the paper's depthwise separable convolution, "mbconv3" and "mbconv6" are MBConv
             with that expansion. "mbconv" takes its expansion from the decision `expand`; the others ignore it.
-        filters: output filters.
-        layers: number of layers.
-        expand: expansions of "mbconv".
-        kernel: edge of the regular or depthwise convolution in pixels, odd.
-        se_ratio: squeeze-and-excitation filters relative to the layer's input filters; 0 for none.
+        filters: Output filters.
+        layers: Number of layers.
+        expand: Expansions of "mbconv".
+        kernel: Edge of the regular or depthwise convolution in pixels, odd.
+        se_ratio: Squeeze-and-excitation filters relative to the layer's input filters; 0 for none.
         skip: "identity" (if shapes allow it), "pool" (the average-pooled input, on every layer) or "none".
 
     Raises:
-        ValueError: a choice is listed twice, a kernel is even, or `op` and `expand` do not fit together.
+        ValueError: A choice is listed twice, a kernel is even, or `op` and `expand` do not fit together.
     """
 
     stride: Annotated[int, Meta(ge=1, le=9)]

@@ -37,7 +37,7 @@ def parse_block(text: str) -> Block:
     """Return the block that a block string stands for.
 
     Raises:
-        SpaceError: the string has another form; the message names the string, the field and the grammar.
+        SpaceError: The string has another form; the message names the string, the field and the grammar.
 
     >>> block = parse_block("r3_k5_s22_e3_i24_o40_se0.25")
     >>> block.layers, block.kernel, block.stride, block.expand, block.se_ratio, block.skip

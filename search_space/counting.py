@@ -27,9 +27,9 @@ class Cost:
     """The size and work of a network.
 
     Attributes:
-        trainable_params: number of trained values.
-        params: number of all values, batch-norm statistics included.
-        multiply_adds: multiply-adds for one image.
+        trainable_params: Number of trained values.
+        params: Number of all values, batch-norm statistics included.
+        multiply_adds: Multiply-adds for one image.
     """
 
     trainable_params: int

@@ -23,7 +23,7 @@ def encode_blocks(choices: Sequence[BlockChoices], architecture: Architecture) -
     Stem, head and activation are not compared.
 
     Raises:
-        SpaceError: the architecture is outside the space; the message says which block, and why.
+        SpaceError: The architecture is outside the space; the message says which block, and why.
     """
     units = _body(architecture)
     structures = [unit_structure(unit) for unit in units]

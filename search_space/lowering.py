@@ -108,9 +108,9 @@ class Unit:
     """Layers applied in order, and a shortcut whose result on the same input is added.
 
     Attributes:
-        name: start of the names of its parameters.
-        body: the layers.
-        shortcut: the layers of the shortcut; empty for the identity, None for no shortcut.
+        name: Start of the names of its parameters.
+        body: The layers.
+        shortcut: The layers of the shortcut; empty for the identity, None for no shortcut.
     """
 
     name: str
@@ -143,13 +143,13 @@ def lower(
     """Return the layers of an architecture for square images.
 
     Args:
-        architecture: the architecture.
-        image_size: edge of the images in pixels.
-        channels: channels of the images.
-        num_classes: number of classes.
+        architecture: The architecture.
+        image_size: Edge of the images in pixels.
+        channels: Channels of the images.
+        num_classes: Number of classes.
 
     Raises:
-        SpaceError: a size is below 1.
+        SpaceError: A size is below 1.
     """
     for what, value in (("image_size", image_size), ("channels", channels), ("num_classes", num_classes)):
         if value < 1:

@@ -26,10 +26,10 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Published numbers of a network at one width.
 
     Attributes:
-        width: factor of all widths except the head's.
-        top1_percent: accuracy on ImageNet at 224 pixels.
-        top5_percent: the same, among the five likeliest classes.
-        pixel1_latency_ms: latency on one core of a Pixel 1.
+        width: Factor of all widths except the head's.
+        top1_percent: Accuracy on ImageNet at 224 pixels.
+        top5_percent: The same, among the five likeliest classes.
+        pixel1_latency_ms: Latency on one core of a Pixel 1.
     """
 
     width: Annotated[float, Meta(gt=0)]
@@ -65,7 +65,7 @@ def reference(name: str) -> Reference:
     24
 
     Raises:
-        SpaceError: there is no network of this name.
+        SpaceError: There is no network of this name.
     """
     entries = _entries()
     if name not in entries:
@@ -78,8 +78,8 @@ def find_architecture(name_or_path: str | Path) -> Architecture:
     """Return a reference network by its name, or the architecture of an architecture file by its path.
 
     Raises:
-        SpaceError: there is no network of this name.
-        DocumentError: the file is not an architecture.
+        SpaceError: There is no network of this name.
+        DocumentError: The file is not an architecture.
     """
     return find_architecture_file(name_or_path).architecture
 
@@ -88,8 +88,8 @@ def find_architecture_file(name_or_path: str | Path) -> ArchitectureFile:
     """Return what `find_architecture` returns, with its name and what else a file has.
 
     Raises:
-        SpaceError: there is no network of this name.
-        DocumentError: the file is not an architecture.
+        SpaceError: There is no network of this name.
+        DocumentError: The file is not an architecture.
     """
     if is_path(name_or_path):
         return read_architecture(name_or_path)

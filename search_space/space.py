@@ -34,8 +34,8 @@ class Decision:
     """One integer that the search chooses.
 
     Attributes:
-        name: its place in the space, such as "blocks[2].kernel".
-        choices: what the integer, an index from 0, selects from.
+        name: Its place in the space, such as "blocks[2].kernel".
+        choices: What the integer, an index from 0, selects from.
     """
 
     name: str
@@ -57,14 +57,14 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     True
 
     Attributes:
-        name: name of the space.
-        image_size: edge in pixels of the images that the space is meant for.
-        stem_filters: output filters of the stem.
-        stem_stride: stride of the stem, 1 or 2.
-        head_filters: output filters of the head.
-        blocks: the choices of each block.
-        activation: the activation of all architectures, "relu" or "relu6".
-        description: what the space is for.
+        name: Name of the space.
+        image_size: Edge in pixels of the images that the space is meant for.
+        stem_filters: Output filters of the stem.
+        stem_stride: Stride of the stem, 1 or 2.
+        head_filters: Output filters of the head.
+        blocks: The choices of each block.
+        activation: The activation of all architectures, "relu" or "relu6".
+        description: What the space is for.
     """
 
     name: str
@@ -85,8 +85,8 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Return a space of this package by its name, or read a YAML file.
 
         Raises:
-            SpaceError: there is no space of this name.
-            DocumentError: the file is not a valid space.
+            SpaceError: There is no space of this name.
+            DocumentError: The file is not a valid space.
         """
         if is_path(name_or_path):
             return yaml_file.read(name_or_path, cls)
@@ -129,7 +129,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Return the architecture that `indices` stand for.
 
         Raises:
-            SpaceError: their number or a value does not fit the decisions.
+            SpaceError: Their number or a value does not fit the decisions.
         """
         remaining = list(self._checked(indices))
         in_filters = self.stem_filters
@@ -151,7 +151,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Return the lowest indices that decode to the same network (equal `fingerprint`).
 
         Raises:
-            SpaceError: the architecture is outside the space; the message says which part.
+            SpaceError: The architecture is outside the space; the message says which part.
         """
         for field in ("stem_filters", "stem_stride", "head_filters", "activation"):
             found, fixed = getattr(architecture, field), getattr(self, field)

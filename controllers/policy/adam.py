@@ -19,9 +19,9 @@ class AdamOptimizer:
     """Adam (Kingma and Ba, 2015, algorithm 1) with the paper's decay rates.
 
     Attributes:
-        mean: running mean of the gradient, shape (parameters,).
-        variance: running mean of the squared gradient, shape (parameters,).
-        steps: number of updates so far.
+        mean: Running mean of the gradient, shape (parameters,).
+        variance: Running mean of the squared gradient, shape (parameters,).
+        steps: Number of updates so far.
     """
 
     def __init__(self, size: int, learning_rate: float) -> None:
@@ -52,7 +52,7 @@ def read_adam(state: Mapping[str, StateValue], size: int, learning_rate: float) 
     """Return the optimizer whose `entries` are in the state.
 
     Raises:
-        ControllerError: they are missing or damaged.
+        ControllerError: They are missing or damaged.
     """
     adam = AdamOptimizer(size, learning_rate)
     adam.mean = read_floats(state, "adam_mean", size)

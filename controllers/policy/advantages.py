@@ -20,9 +20,9 @@ def above_moving_average(rewards: Floats, baseline: float | None, decay: float) 
     """Compare each reward with the exponential moving average of those before it.
 
     Args:
-        rewards: shape (batch,), in the order in which they were told.
-        baseline: the average so far; None starts it at the mean of `rewards`.
-        decay: weight of the past, in [0, 1].
+        rewards: Shape (batch,), in the order in which they were told.
+        baseline: The average so far; None starts it at the mean of `rewards`.
+        decay: Weight of the past, in [0, 1].
 
     Returns:
         The differences, shape (batch,), and the new average.

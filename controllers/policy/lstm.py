@@ -64,9 +64,9 @@ class LstmPolicy:
     """The policy network.
 
     Attributes:
-        parameters: all weights as one flat vector, which may be changed in place.
-        sizes: number of choices of each decision.
-        offsets: column of each decision's first choice.
+        parameters: All weights as one flat vector, which may be changed in place.
+        sizes: Number of choices of each decision.
+        offsets: Column of each decision's first choice.
     """
 
     def __init__(
@@ -153,8 +153,8 @@ class LstmPolicy:
         """Return the gradient of a loss with respect to `parameters`.
 
         Args:
-            trace: what the forward pass returned.
-            logit_gradient: gradient of the loss with respect to the heads' logits, shape (batch, choices).
+            trace: What the forward pass returned.
+            logit_gradient: Gradient of the loss with respect to the heads' logits, shape (batch, choices).
         """
         weights = self._weights
         result = np.zeros_like(self.parameters)

@@ -77,9 +77,9 @@ def entropy_term(policy: LstmPolicy, log_probabilities: Floats, weight: float) -
     The entropy is summed over decisions and averaged over the batch.
 
     Args:
-        policy: the policy that gave the probabilities.
-        log_probabilities: log-probabilities of all choices, shape (batch, choices).
-        weight: weight of the term in the loss.
+        policy: The policy that gave the probabilities.
+        log_probabilities: Log-probabilities of all choices, shape (batch, choices).
+        weight: Weight of the term in the loss.
 
     Returns:
         The term, and its gradient with respect to the heads' logits, shape (batch, choices).

@@ -39,12 +39,12 @@ def convert(data: object, type: type[T], *, source: str) -> T:
     mnas.documents.errors.DocumentError: search.yaml: 'epochs' is 'five'; allowed: an integer
 
     Args:
-        data: the plain data.
-        type: a msgspec struct or anything else that msgspec can check.
-        source: name of the document, for error messages.
+        data: The plain data.
+        type: A msgspec struct or anything else that msgspec can check.
+        source: Name of the document, for error messages.
 
     Raises:
-        DocumentError: the data does not fit; the message is about the first value that does not.
+        DocumentError: The data does not fit; the message is about the first value that does not.
     """
     try:
         return msgspec.convert(data, type=type)

@@ -24,7 +24,7 @@ def load_own_part(name: str) -> object:
     """Return what `package.module:Name` names: a class or a function.
 
     Raises:
-        DocumentError: the name has another form, the module cannot be imported, or it has no such attribute.
+        DocumentError: The name has another form, the module cannot be imported, or it has no such attribute.
     """
     if not is_own_part(name):
         raise DocumentError(f"{name!r} is not of the form package.module:Name")

@@ -32,7 +32,7 @@ def read(path: str | Path, type: type[T]) -> T:
     """Read a YAML file as an instance of `type`.
 
     Raises:
-        DocumentError: the file cannot be read, is not YAML, or does not fit the type.
+        DocumentError: The file cannot be read, is not YAML, or does not fit the type.
     """
     source = str(path)
     try:
@@ -55,12 +55,12 @@ def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
     {'learning_rates': [0.001, 1e-05]}
 
     Args:
-        text: the YAML text.
-        type: what it must fit, see `mnas.documents.check.convert`.
-        source: name of the document, for error messages.
+        text: The YAML text.
+        type: What it must fit, see `mnas.documents.check.convert`.
+        source: Name of the document, for error messages.
 
     Raises:
-        DocumentError: the text is not YAML or does not fit the type.
+        DocumentError: The text is not YAML or does not fit the type.
     """
     try:
         data = yaml.load(text, Loader=_Loader)
@@ -92,7 +92,7 @@ def dump(obj: object) -> str:
     - '1e5'
 
     Raises:
-        DocumentError: the object is not plain data.
+        DocumentError: The object is not plain data.
     """
     try:
         data = msgspec.to_builtins(obj)
