@@ -155,7 +155,7 @@ def _check_reward(decisions: Decisions, reward: object) -> float:
     raise ControllerError(
         f"the reward of proposal {decisions!r} is {reward!r}; it must be a finite number from "
         f"{-MAX_REWARD_MAGNITUDE:g} to {MAX_REWARD_MAGNITUDE:g}. "
-        "Leave a failed trial out, or tell a reward that you choose for failures"
+        "Do not tell a failed trial, or give it a finite reward of your choice"
     )
 
 
