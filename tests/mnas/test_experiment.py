@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from latency.android.profile import PhoneProfile, PhoneUnit, write_profile
-from mnas.bundled_files import experiment_names, find_experiment
+from mnas.bundled_files import experiment_names
 from mnas.errors import ConfigurationError
-from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
+from mnas.experiment import RESUMABLE, Experiment, changed_keys
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def my_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("my_phone")
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_that_we_ship_is_valid(name: str) -> None:
-    experiment = load_experiment(find_experiment(name))
+    experiment = Experiment.load(name)
     assert experiment.create_controller(experiment.load_space()).ask(1)
 
 
 def quickstart() -> Experiment:
-    return load_experiment(find_experiment("quickstart"))
+    return Experiment.load("quickstart")
 
 
 def test_an_experiment_survives_the_store() -> None:
@@ -96,6 +96,6 @@ def test_other_phones_have_a_say_only_where_the_worst_decides() -> None:
 
 
 def test_the_papers_protocol_is_the_papers() -> None:
-    paper = load_experiment(find_experiment("imagenet_ascend"))
+    paper = Experiment.load("imagenet_ascend")
     assert (paper.search.trials, paper.training.epochs, paper.data.reward_images) == (8000, 5, 50_000)
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))

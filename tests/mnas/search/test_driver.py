@@ -110,7 +110,7 @@ def test_every_trial_ends_with_its_reward(setup: Setup) -> None:
     trials = setup.run()
     assert [trial.state for trial in trials] == ["complete"] * 12
     for trial in trials:
-        architecture = SPACE.decode(trial.indices)
+        architecture = SPACE.decode(trial.decisions)
         accuracy, latency_ms = accuracy_of(architecture), latency_of(architecture)
         assert trial.reward == reward(accuracy, latency_ms, 1.0, RewardSettings())
 
