@@ -373,15 +373,21 @@ def _checked_training(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked_latency(result: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
+    latency_ms = _latency_ms(result)
     measured = result.get("others", {})
+    for phone in measured.values():
+        _latency_ms(phone)
     for name in others:
         if name not in measured:
             raise OwnPartError(f"the latency meter returned no `others` for {name!r}, whose latency is rewarded")
-    for phone in (result, *measured.values()):
-        latency_ms = _number(phone, "latency_ms", "the latency meter")
-        if latency_ms <= 0:
-            raise OwnPartError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
-    return _storable({**result, "latency_ms": float(result["latency_ms"])}, "the latency meter")
+    return _storable({**result, "latency_ms": latency_ms}, "the latency meter")
+
+
+def _latency_ms(result: Mapping[str, Any]) -> float:
+    latency_ms = _number(result, "latency_ms", "the latency meter")
+    if latency_ms <= 0:
+        raise OwnPartError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
+    return latency_ms
 
 
 def _number(result: Mapping[str, Any], key: str, part: str) -> float:

@@ -321,7 +321,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, capsys: pyt
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").write_text("a file stands here")
     code, said = search(capsys, tmp_path, GOOD)
-    assert (code, "cannot make the run directory" in said, "--run-dir" in said) == (1, True, True)
+    assert (code, "cannot create the run directory" in said, "--run-dir" in said) == (1, True, True)
 
 
 def test_the_stored_run_is_untouched_by_refusals(started: Path, capsys: pytest.CaptureFixture[str]) -> None:
