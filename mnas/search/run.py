@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment
@@ -183,20 +183,23 @@ class Run:
     def _repr_html_(self) -> str:
         """Return the counts and the best trials as a small table, for notebooks."""
         counts = self.counts()
-        head = ("trial", "accuracy", "latency (ms)", "reward", "blocks")
+        caption = (
+            f"Run {self.directory}: {counts['complete']} complete, {counts['failed']} failed and {counts['proposed']} "
+            f"pending of {self.experiment.search.trials} trials"
+        )
         rows = [
             (
-                str(trial.id),
-                *(f"{value:.4f}" for value in (trial.accuracy, trial.latency_ms, trial.reward) if value is not None),
+                trial.id,
+                *map(_number, (trial.accuracy, trial.latency_ms, trial.reward)),
                 _blocks(self.architecture(trial)),
             )
             for trial in self.best_trials(_TRIALS_SHOWN)
         ]
-        stand = f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending"
-        return (
-            f"<p>Run <code>{escape(str(self.directory))}</code>: {stand} of {self.experiment.search.trials} trials</p>"
-            f"<table><thead>{_row('th', head)}</thead><tbody>{''.join(_row('td', row) for row in rows)}</tbody></table>"
-        )
+        return html_table(("trial", "accuracy", "latency (ms)", "reward", "blocks"), rows, caption=caption)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _blocks(architecture: Architecture) -> str:
@@ -208,7 +211,3 @@ def _duration_s(trial: Trial) -> float | None:
         return None
     started, finished = (datetime.fromisoformat(time) for time in (trial.proposed_at, trial.finished_at))
     return (finished - started).total_seconds()
-
-
-def _row(tag: str, cells: tuple[str, ...]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -74,7 +74,7 @@ def test_a_failed_trial_is_not_exported(run: Run, tmp_path: Path) -> None:
 
 def test_a_notebook_shows_counts_and_the_best(run: Run) -> None:
     shown = run._repr_html_()
-    assert f"2 complete, 1 failed, 0 pending of {run.experiment.search.trials} trials" in shown
+    assert f"2 complete, 1 failed and 0 pending of {run.experiment.search.trials} trials" in shown
     assert shown.index("<td>2</td>") < shown.index("<td>1</td>")
     assert "0.5700" in shown
 
