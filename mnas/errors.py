@@ -15,6 +15,7 @@ Error                          anything that mnas raises on purpose; exit code 1
 │   └── OutOfMemoryError
 ├── TrialError                 a trial of a search that failed, with its FailureKind
 ├── SearchStoppedError         a search that gave up                 mnas.search.driver
+├── OwnPartError               a result of a user's own part         mnas.search.driver
 ├── RunDirectoryError          a run directory                       mnas.files
 ├── StoreError                 a trial store                         mnas.search.store
 ├── ExportError                an exported folder                    mnas.export.folder

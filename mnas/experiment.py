@@ -1,41 +1,51 @@
-"""An experiment: the YAML file of a search, validated once and immutable from then on."""
+"""An experiment: what a search looks for and how, as its YAML file says it; checked once and immutable."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 import controllers
 from latency import LatencyError, MeasurementSettings, PhoneError, create_phones, phone_settings
-from mnas.data import DataSettings
-from mnas.documents import changes
-from mnas.documents.yaml_file import read
-from mnas.errors import ConfigurationError
+from mnas.bundled_files import find_experiment
+from mnas.data import DataSettings, SearchData
+from mnas.documents.changes import changed_keys as keys_that_differ
+from mnas.documents.check import convert
+from mnas.documents.yaml_file import dump, read
+from mnas.errors import ConfigurationError, DocumentError
+from mnas.files import write_atomically
 from mnas.mindspore_setup import Device
 from mnas.reward import RewardSettings
 from mnas.training.settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
 
+if TYPE_CHECKING:
+    from mnas.search.driver import ChildTrainer, LatencyMeter, SearchObserver
+    from mnas.search.run import Run
+
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many children, how they are scheduled and what happens when something breaks.
+    """How many children are trained, how they are scheduled, and what happens when something fails.
 
-    trials: architectures to sample, those that turn out to be repeats included.
-    workers: children trained at a time; `auto` is every core (CPU) or NPU (Ascend) that Ray finds.
-    workers_per_npu: workers that share one NPU and its memory; with 2, one compiles its child on the host while the
-        other trains. On the CPU every worker has a core.
-    schedule: `asynchronous` proposes whenever a worker is free; `synchronous` in batches, as the paper does.
-    batch_size: children of a synchronous batch.
-    child_timeout_s: a child that takes longer counts as failed.
-    retries: how often a child is tried again after its worker died.
-    worker_memory_mb: a worker whose resident memory is beyond this after a child is replaced by a fresh one, which is
-        made ready from 90% on.
-    max_consecutive_failures: the search stops after so many failures in a row that no network is to blame for.
-    ray_address: an existing Ray cluster to work on; by default one is started on this machine.
+    Attributes:
+        trials: Architectures to sample, repeats of the same network included.
+        workers: Children trained at a time. `auto` takes every core (CPU) or NPU (Ascend) that Ray finds.
+        workers_per_npu: Workers that share one NPU and its memory. With 2, one compiles its child on the host while
+            the other trains. On the CPU every worker has a core of its own.
+        schedule: `asynchronous` proposes a child whenever a worker is free. `synchronous` proposes in batches, as the
+            paper does.
+        batch_size: Children of a synchronous batch.
+        child_timeout_s: A child that trains longer than this counts as failed; seconds.
+        retries: How often a child is trained again after its worker died.
+        worker_memory_mb: A worker whose resident memory exceeds this after a child is replaced by a fresh one, which is
+            prepared from 90% on; in 10^6 bytes.
+        max_consecutive_failures: The search stops after this many failures in a row that are not the networks' fault.
+        ray_address: An existing Ray cluster to work on. By default a cluster is started on this machine.
     """
 
     trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -51,18 +61,28 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class OtherPhone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A further phone model on which every network is timed, and its target latency T."""
+    """A further phone model on which every network is timed.
+
+    Attributes:
+        target_ms: The target latency T on this phone, in milliseconds.
+    """
 
     target_ms: Annotated[float, msgspec.Meta(gt=0)]
 
 
 class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where latency is measured, and the target latency T of the reward.
+    """Where latency is measured, and the target latency of the reward.
 
-    others: further phone models by name.
-    reward_from: `named` rewards the latency on `phone`; `worst` that of the phone with the largest LAT / T.
-    cache: whether what this user's earlier runs have measured counts.
-    measurement: fields of the measurement protocol to change, such as `runs` (see `latency/measurement/protocol.py`).
+    Attributes:
+        target_ms: The target latency T of the reward, in milliseconds.
+        phone: The phone that times every network: a name given to `mnas phones add`, or `host`, one core of this
+            machine.
+        others: Further phone models by name, each with its `target_ms`.
+        reward_from: `named` rewards the latency on `phone`. `worst` rewards the latency on the phone with the largest
+            LAT / T.
+        cache: Whether latencies that this user's earlier runs have measured are used again.
+        measurement: Fields of the measurement protocol to change, such as `runs` (see
+            `latency/measurement/protocol.py`).
     """
 
     target_ms: Annotated[float, msgspec.Meta(gt=0)]
@@ -73,9 +93,9 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     measurement: dict[str, int | float] = {}
 
     def check(self, *, in_cluster: bool = False) -> None:
-        """Raise ConfigurationError where there is no such phone or no such measurement.
+        """Raise ConfigurationError if there is no such phone or no such measurement.
 
-        In a cluster a phone may be attached to another host; whether there is one is seen when the search begins.
+        In a cluster a phone may be attached to another host. Whether there is one is seen when the search begins.
         """
         if self.phone in self.others:
             raise ConfigurationError(f"latency.others.{self.phone}: it is latency.phone already; leave it out here")
@@ -92,14 +112,16 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             self.measurement_settings(name)
 
     def rewarded_others(self) -> dict[str, float]:
-        """Return the target latencies (ms) of the phones besides `phone` that have a say in the reward, by name."""
+        """Return the target latencies (ms) of the other phones that can decide the reward, by name."""
         return {name: other.target_ms for name, other in self.others.items()} if self.reward_from == "worst" else {}
 
     def measurement_settings(self, name: str) -> MeasurementSettings:
         """Return the measurement protocol on a phone: its profile's, changed by `measurement`.
 
-        A phone that only another host of the cluster knows has no profile here: it gets the protocol's own values.
-        Raises ConfigurationError for an unknown field or a bad value.
+        A phone that only another host of the cluster knows has no profile here. It gets the protocol's own values.
+
+        Raises:
+            ConfigurationError: a field is unknown or a value is not allowed.
         """
         allowed = [field.name for field in dataclasses.fields(MeasurementSettings)]
         for key in self.measurement:
@@ -117,10 +139,20 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that a search needs to know.
+    """Everything that a search needs to know; the schema of its YAML file.
 
-    space: the name of a bundled search space or the path of a YAML file.
-    controller: `name` of the strategy, and hyper-parameters to change.
+    `load` and `from_dict` check what they make, and `run` checks an experiment that was built from its parts.
+
+    Attributes:
+        space: The name of a bundled search space (`mnas space list`), or the path of a YAML file.
+        data: The images that children are trained on, and those that their accuracy is measured on.
+        training: How every child is trained.
+        search: How many children are trained, how they are scheduled, and what happens when something fails.
+        latency: Where latency is measured, and the target latency.
+        controller: The `name` of the search strategy, and hyper-parameters to change.
+        reward: How accuracy and latency make the reward.
+        device: What trains the children: `CPU` or `Ascend` (NPU).
+        seed: The seed that the proposals of the controller and the trainings of the children follow from.
     """
 
     space: str
@@ -133,15 +165,111 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     device: Device = "CPU"
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
 
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike[str]) -> Experiment:
+        """Read and check a bundled experiment by its name, or a YAML file.
+
+        Raises:
+            ConfigurationError: there is no such bundled experiment, space, controller or phone. The message has the
+                file and the key's path.
+            DocumentError: the file cannot be read or does not fit the schema. The message has the file, the key's path
+                and what is allowed.
+        """
+        path = find_experiment(name_or_path if isinstance(name_or_path, str) else Path(name_or_path))
+        experiment = read(path, cls)
+        try:
+            experiment.check()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        return experiment
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Experiment:
+        """Make and check an experiment from what its YAML file would hold.
+
+        Raises:
+            ConfigurationError: there is no such space, controller or phone.
+            DocumentError: the document does not fit the schema.
+        """
+        experiment = convert(_plain(document), cls, source="experiment")
+        experiment.check()
+        return experiment
+
+    def changed(self, changes: Mapping[str, object]) -> Experiment:
+        """Return a checked experiment with other values.
+
+        Args:
+            changes: New values by key; dots lead into a mapping, as in `{"search.trials": 12}`. None removes an
+                optional value.
+
+        Raises:
+            ConfigurationError: a key leads into something that is no mapping; and as `from_dict`.
+            DocumentError: as `from_dict`.
+        """
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            place = document
+            for parent in parents:
+                if place.get(parent) is None:
+                    place[parent] = {}
+                place = place[parent]
+                if not isinstance(place, dict):
+                    raise ConfigurationError(f"{key}: {parent!r} holds a value and no keys; change {parent!r} itself")
+            place[last] = value
+        return self.from_dict(document)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the experiment as a YAML file that `load` reads back as an equal one; replaces a file that is there.
+
+        Raises:
+            OSError: the file cannot be written.
+            ConfigurationError: a value is not allowed.
+        """
+        self.check_values()
+        write_atomically(Path(path), dump(_without_absent(msgspec.to_builtins(self))).encode())
+
+    def check(self) -> None:
+        """Raise ConfigurationError if a search cannot start: a value, the space, the controller or a phone is wrong."""
+        self.check_values()
+        self.create_controller(self.load_space())
+        self.check_latency()
+
+    def check_values(self) -> None:
+        """Raise ConfigurationError if a value has the wrong type or is not allowed."""
+        # msgspec checks what it reads, but not what Python code passes to a constructor.
+        try:
+            checked = convert(_plain(self), Experiment, source="experiment")
+        except DocumentError as error:
+            raise ConfigurationError(str(error)) from error
+        if checked != self:
+            raise ConfigurationError("experiment: a part is plain data; make it of its class, or use from_dict")
+        if self.search.workers_per_npu > 1 and self.device != "Ascend":
+            raise ConfigurationError(
+                f"search.workers_per_npu: device {self.device} has no NPU to share; leave it out, or use Ascend"
+            )
+
+    def check_latency(self) -> None:
+        """Raise ConfigurationError if there is no such phone or no such measurement."""
+        self.latency.check(in_cluster=self.search.ray_address is not None)
+
     def load_space(self) -> SearchSpace:
-        """Load the search space. Raises ConfigurationError that names the key."""
+        """Load the search space.
+
+        Raises:
+            ConfigurationError: there is no such space; the message names the key.
+        """
         try:
             return SearchSpace.load(self.space)
         except SpaceError as error:
             raise ConfigurationError(f"space: {error}") from error
 
     def create_controller(self, space: SearchSpace) -> controllers.Controller:
-        """Make the controller at its start. Raises ConfigurationError that names the key."""
+        """Make the controller at its start.
+
+        Raises:
+            ConfigurationError: there is no such controller or hyper-parameter; the message names the key.
+        """
         hyperparameters = dict(self.controller)
         name = hyperparameters.pop("name", None)
         if not isinstance(name, str):
@@ -154,6 +282,49 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         except controllers.ControllerError as error:
             raise ConfigurationError(f"controller: {error}") from error
 
+    def run(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        observer: SearchObserver | None = None,
+        trainer: ChildTrainer | None = None,
+        latency: LatencyMeter | None = None,
+        data: SearchData | None = None,
+        controller: controllers.Controller | None = None,
+    ) -> Run:
+        """Carry out the search, or go on with the one that is in the run directory.
+
+        Everything learnt is in the run directory before the next step begins. Whatever stops the search, the same call
+        goes on with it: nothing finished is lost and nothing is done twice.
+
+        Own parts replace those that the experiment describes. A run remembers the class names of its own trainer,
+        latency meter and controller, and the fingerprint of its data; it is resumed with the same ones only. With both
+        `trainer` and `latency`, neither Ray nor a phone is started. A Ray that runs in this process already is used and
+        left running.
+
+        Args:
+            directory: The run directory; made if it is new.
+            observer: Is told what happens. An exception that it raises ends the search; what was learnt is stored by
+                then, and the same call goes on.
+            trainer: Trains the children, in place of the Ray workers.
+            latency: Times the architectures, in place of the phones.
+            data: The images, in place of `data` of the experiment.
+            controller: Proposes the architectures, at its start. A resumed search continues it exactly if its `state`
+                holds everything that later proposals depend on.
+
+        Raises:
+            ConfigurationError: the experiment cannot be carried out as it is.
+            DataError: the images cannot be loaded.
+            RunDirectoryError: the directory holds something else, or another search works on it.
+            SearchStoppedError: too many trials in a row failed, and the networks are not to blame.
+            StoreError: the run directory cannot be written.
+        """
+        # Here, because it loads Ray; and the run directory needs this module to read its experiment.
+        from mnas.search.launch import OwnParts, run_search
+
+        own = OwnParts(trainer=trainer, latency=latency, data=data, controller=controller)
+        return run_search(self, Path(directory), observer, own)
+
 
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
 RESUMABLE = frozenset(
@@ -162,24 +333,21 @@ RESUMABLE = frozenset(
 )
 
 
-def load_experiment(path: str | os.PathLike[str]) -> Experiment:
-    """Read and check an experiment, its space, controller and phone included.
-
-    Raises ConfigurationError or DocumentError whose message has the file, the key's path and what is allowed.
-    """
-    experiment = read(Path(path), Experiment)
-    try:
-        experiment.create_controller(experiment.load_space())
-        experiment.latency.check(in_cluster=experiment.search.ray_address is not None)
-        if experiment.search.workers_per_npu > 1 and experiment.device != "Ascend":
-            raise ConfigurationError(
-                f"search.workers_per_npu: device {experiment.device} has no NPU to share; leave it out, or use Ascend"
-            )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    return experiment
-
-
 def changed_keys(before: Experiment, after: Experiment) -> list[str]:
-    """Return the paths of the keys that differ, with both values, but for those in RESUMABLE."""
-    return changes.changed_keys(before, after, RESUMABLE)
+    """Return the paths of the keys that differ, with both values, except those in RESUMABLE."""
+    return keys_that_differ(before, after, RESUMABLE)
+
+
+def _plain(document: object) -> Any:
+    """Return a document as plain data, paths as text."""
+    try:
+        return msgspec.to_builtins(document, enc_hook=os.fspath)
+    except TypeError as error:
+        raise ConfigurationError(f"experiment: {error}; use text, numbers, lists, mappings and settings") from error
+
+
+def _without_absent(value: object) -> object:
+    """Return plain data without the keys whose value is None: an absent key means the same."""
+    if isinstance(value, dict):
+        return {key: _without_absent(item) for key, item in value.items() if item is not None}
+    return value

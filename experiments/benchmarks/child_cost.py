@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 from mnas.data import SearchData, load_search_data
-from mnas.experiment import Experiment, load_experiment
+from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.pool import ChildPool
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--way", action="append", choices=("mnas", "script", "pytorch"), help="only this (repeatable)")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
-    experiment = load_experiment(arguments.experiment)
+    experiment = Experiment.load(arguments.experiment)
     data = load_search_data(experiment.data)
     named = children(experiment, arguments.children, arguments.seed)
     search = msgspec.structs.replace(experiment.search, workers=1)

@@ -31,10 +31,9 @@ import psutil
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
 from mnas.data import ImageArrays, SearchData, load_search_data
 from mnas.evaluation.accuracy import Evaluator
-from mnas.experiment import Experiment, load_experiment
+from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
 from mnas.search.driver import Progress
-from mnas.search.launch import run_search
 from mnas.search.store import Trial
 from mnas.training.settings import Constant, TrainingSettings
 from mnas.workers.child import train
@@ -130,7 +129,7 @@ def workers(experiment: Experiment, count: int, rounds: int) -> list[dict[str, f
             changed = msgspec.structs.replace(experiment, search=search, latency=latency, controller={"name": "random"})
             clock = _Clock()
             with tempfile.TemporaryDirectory() as directory:
-                run_search(changed, Path(directory) / "run", clock)
+                changed.run(Path(directory) / "run", observer=clock)
             seconds = clock.finished_s[-1] - clock.finished_s[number - 1]
             rate[name] = 3600 * (len(clock.finished_s) - number) / seconds
         rates.append(rate)
@@ -262,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling` and `growth`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
-    experiment = load_experiment(arguments.experiment)
+    experiment = Experiment.load(arguments.experiment)
     data = load_search_data(experiment.data)
     # Held until the end: these train in this process, which is to have a core of its own as a worker has.
     core = take_core() if arguments.study in ("equal", "endurance", "growth") else None

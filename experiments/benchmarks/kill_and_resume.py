@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.search.replay import replay
 from mnas.search.run_directory import DATABASE
 from mnas.search.store import StoreError, Trial, TrialStore
@@ -45,7 +45,7 @@ def main() -> int:
         print(f"kill {kill:>2} after {moment_s:5.1f} s{' (done)' if finished else ''}: {len(ended)} trials ended")
     last = subprocess.run(command, check=False)
     ended = check_ended(arguments.run_dir / DATABASE, ended)
-    experiment = load_experiment(arguments.experiment)
+    experiment = Experiment.load(arguments.experiment)
     wanted = list(range(1, experiment.search.trials + 1))
     if last.returncode != 0 or sorted(ended) != wanted:
         print(f"the last run exited {last.returncode}; trials that ended: {sorted(ended)}", file=sys.stderr)

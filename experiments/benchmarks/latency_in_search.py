@@ -16,8 +16,8 @@ from pathlib import Path
 
 from latency import MeasurementSettings, create_phones
 from mnas.network.onnx_graph import build_onnx
-from mnas.search.run_directory import read_run
-from search_space import architecture_from_dict, lower
+from mnas.search.run import Run
+from search_space import lower
 
 
 def main() -> None:
@@ -27,13 +27,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with read_run(arguments.run_directory) as run:
-        trials = [trial for trial in run.store.trials() if trial.latency is not None and trial.repeat_of is None]
-        settings: MeasurementSettings = run.experiment.latency.measurement_settings("host")
-        models = [
-            build_onnx(lower(architecture_from_dict(trial.architecture), **run.input_form)).SerializeToString()
-            for trial in trials
-        ]
+    run = Run.open(arguments.run_directory)
+    trials = [trial for trial in run.trials if trial.latency is not None and trial.repeat_of is None]
+    settings: MeasurementSettings = run.experiment.latency.measurement_settings("host")
+    models = [build_onnx(lower(run.architecture(trial), **run.input_form)).SerializeToString() for trial in trials]
     phone = create_phones("host")[0]
     quiet_ms: list[list[float]] = [[] for _ in trials]
     try:

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from mnas.data import SearchData, load_search_data
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import learning_rates
 from mnas.training.settings import RmsProp, TrainingSettings
@@ -25,7 +25,7 @@ from search_space import LoweredNetwork, architecture_from_dict, lower
 
 def main() -> None:
     """Train and evaluate the architecture of standard input."""
-    experiment = load_experiment(Path(sys.argv[1]))
+    experiment = Experiment.load(Path(sys.argv[1]))
     data = load_search_data(experiment.data)
     network = lower(
         architecture_from_dict(json.load(sys.stdin)),

@@ -26,13 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json, trial_to_dict
-    from mnas.errors import Error
-    from mnas.search.run_directory import read_run
+    from mnas.search.run import Run
 
-    with read_run(arguments.run_directory) as opened:
-        trials = opened.store.best(arguments.count)
-    if not trials:
-        raise Error(f"{arguments.run_directory}: no trial is complete yet; `mnas show` says how they stand")
+    opened = Run.open(arguments.run_directory)
+    trials = opened.best_trials(arguments.count) or [opened.best()]
     if arguments.json:
         print_json([trial_to_dict(trial) for trial in trials])
     else:

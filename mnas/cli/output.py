@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mnas.search.store import Trial
+
+
+class LateFile(io.TextIOBase):
+    """A text file that is made when something is first written to it, and appended to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        """Append text."""
+        with self._path.open("a", encoding="utf-8") as file:
+            return file.write(text)
 
 
 def print_json(value: object) -> None:
@@ -28,7 +42,7 @@ def trial_to_dict(trial: Trial) -> dict[str, Any]:
     return {
         "id": trial.id,
         "state": trial.state,
-        "indices": list(trial.indices),
+        "indices": list(trial.decisions),
         "architecture": dict(trial.architecture),
         "fingerprint": trial.fingerprint,
         "repeat_of": trial.repeat_of,

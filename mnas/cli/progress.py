@@ -39,7 +39,7 @@ class SearchProgress:
             self._task,
             total=progress.total,
             completed=ended,
-            description=f"{progress.open} running, {progress.failed} failed, "
+            description=f"{progress.pending} running, {progress.failed} failed, "
             f"workers {progress.workers_busy}/{progress.workers}",
             best="" if best is None else f"best {best.reward:.4f} (trial {best.id})",
             left="" if seconds_left is None else f"about {_duration(seconds_left)} left",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnas.search.launch import SearchResult
+    from mnas.search.run import Run
 
 _DESCRIPTION = """\
 Carry out the search that a YAML file describes, or go on with it: the same command on the same run
@@ -41,24 +42,24 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.bundled_files import find_experiment
     from mnas.cli.errors import DONE, INTERRUPTED
     from mnas.cli.interrupt import terminate_as_interrupt
-    from mnas.experiment import load_experiment
+    from mnas.cli.output import LateFile
+    from mnas.experiment import Experiment
 
     path = find_experiment(arguments.experiment)
-    experiment = load_experiment(path)
+    experiment = Experiment.load(path)
     directory = arguments.run_dir or Path("runs") / path.stem
 
-    # Only now: Ray takes its time to load, and a mistake in the experiment should be told at once.
     from mnas.cli.progress import search_progress
-    from mnas.search.launch import run_search
 
     terminate_as_interrupt()
     try:
-        with search_progress() as observer:
-            result = run_search(experiment, directory, observer)
+        # Ray prints what happens to its workers on standard output, which is for the answer alone.
+        with search_progress() as observer, redirect_stdout(LateFile(directory / "ray.log")):
+            found = experiment.run(directory, observer=observer)
     except KeyboardInterrupt:
         print(f"mnas: stopped; nothing is lost. To go on: {_same_command(arguments)}", file=sys.stderr)
         return INTERRUPTED
-    _print_result(result, directory, as_json=arguments.json)
+    _print_result(found, as_json=arguments.json)
     return DONE
 
 
@@ -67,17 +68,17 @@ def _same_command(arguments: argparse.Namespace) -> str:
     return f"mnas search {arguments.experiment}{run_dir}"
 
 
-def _print_result(result: SearchResult, directory: Path, *, as_json: bool) -> None:
+def _print_result(found: Run, *, as_json: bool) -> None:
     from mnas.cli.best import print_trial
     from mnas.cli.output import print_json, trial_to_dict
 
+    best, counts = found.best(), found.counts()
+    complete, failed = counts["complete"], counts["failed"]
     if as_json:
-        counts = {"complete": result.complete, "failed": result.failed}
-        print_json(
-            {"run": str(directory), "best": trial_to_dict(result.best), "best_file": str(result.best_path), **counts}
-        )
+        files = {"run": str(found.directory), "best": trial_to_dict(best), "best_file": str(found.best_file)}
+        print_json({**files, "complete": complete, "failed": failed})
         return
-    print(f"{result.complete} trials complete, {result.failed} failed; the best:")
-    print_trial(result.best, result.input_form)
-    print(f"run directory  {directory}")
-    print(f"written to     {result.best_path}")
+    print(f"{complete} trials complete, {failed} failed; the best:")
+    print_trial(best, found.input_form)
+    print(f"run directory  {found.directory}")
+    print(f"written to     {found.best_file}")

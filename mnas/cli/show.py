@@ -24,11 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mnas.cli.errors import DONE
     from mnas.cli.output import number, print_json, print_table, trial_to_dict
-    from mnas.search.run_directory import read_run
+    from mnas.search.run import Run
     from search_space import architecture_from_dict, format_block
 
-    with read_run(arguments.run_directory) as opened:
-        trials, best, counts = opened.store.trials(), opened.store.best(), opened.store.counts()
+    opened = Run.open(arguments.run_directory)
+    trials, best, counts = opened.trials, opened.best_trials(1), opened.counts()
     if arguments.json:
         print_json(
             {

@@ -14,14 +14,14 @@ from mnas.checkpoints.image_input import conventional_input, searched_input
 from mnas.data.settings import Interpolation
 from mnas.documents.check import convert
 from mnas.documents.names import is_path
-from mnas.errors import ConfigurationError, Error
+from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
-from mnas.search.run_directory import Run, read_run
+from mnas.files import RunDirectoryError
+from mnas.search.run import Run
 from mnas.search.store import Trial
 from search_space import (
     ArchitectureFile,
     Reference,
-    architecture_from_dict,
     read_architecture,
     reference,
     reference_names,
@@ -55,7 +55,8 @@ def find_source(what: str, trial_id: int | None = None) -> Source:
     """
     path = Path(what)
     if path.is_dir():
-        return _from_run(path, trial_id)
+        run = Run.open(path)
+        return source_of_trial(run, run.best() if trial_id is None else run.trial(trial_id))
     if trial_id is not None:
         raise ConfigurationError(f"--trial: {what} is no run directory, and only a run has trials; leave it out")
     if what in reference_names():
@@ -68,41 +69,28 @@ def find_source(what: str, trial_id: int | None = None) -> Source:
     return _from_file(path) if is_path(what) else _from_reference(what)
 
 
-def _from_run(directory: Path, trial_id: int | None) -> Source:
-    with read_run(directory) as run:
-        trial = _complete_trial(run, directory, trial_id)
-        space = run.experiment.load_space().name
-    target_ms = run.experiment.latency.target_ms
+def source_of_trial(run: Run, trial: Trial) -> Source:
+    """Return the network of a trial.
+
+    Raises:
+        RunDirectoryError: the trial is not complete.
+    """
+    if trial.state != "complete":
+        raise RunDirectoryError(
+            f"{run.directory}: trial {trial.id} is {trial.state}; `mnas show {run.directory}` lists complete ones"
+        )
     lineage = {
-        "run": str(directory),
+        "run": str(run.directory),
         "trial": trial.id,
         "accuracy": trial.accuracy,
         "latency_ms": trial.latency_ms,
-        "target_ms": target_ms,
+        "target_ms": run.experiment.latency.target_ms,
         "reward": trial.reward,
         "latency": trial.latency,
     }
-    architecture = ArchitectureFile(
-        architecture_from_dict(trial.architecture),
-        name=f"trial {trial.id} of {directory.resolve().name}",
-        space=space,
-        indices=trial.indices,
-        lineage=lineage,
-    )
+    architecture = replace(run.architecture_file(trial), lineage=lineage)
     form = searched_input(run.experiment.data, **run.input_form)
-    return Source(architecture, form, f"trial {trial.id} of the search in {directory}", trial, run.experiment)
-
-
-def _complete_trial(run: Run, directory: Path, trial_id: int | None) -> Trial:
-    if trial_id is None:
-        best = run.store.best()
-        if not best:
-            raise Error(f"{directory}: no trial is complete yet; `mnas show {directory}` says how they stand")
-        return best[0]
-    trial = run.store.trial(trial_id)
-    if trial.state != "complete":
-        raise Error(f"{directory}: trial {trial_id} is {trial.state}; `mnas show {directory}` lists complete ones")
-    return trial
+    return Source(architecture, form, f"trial {trial.id} of the search in {run.directory}", trial, run.experiment)
 
 
 def _from_reference(name: str) -> Source:

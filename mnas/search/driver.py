@@ -1,42 +1,47 @@
-"""The search driver: it asks the controller, has children trained and timed, and tells the controller what came of it.
+"""The search driver: it asks the controller, has children trained and timed, and tells the controller the rewards.
 
-It knows neither Ray nor phones: trainer and latency meter hand out futures, so that the scheduling can be tested with
+It knows neither Ray nor phones: trainer and latency meter return futures, so that the scheduling can be tested with
 plain executors. Everything learnt is committed to the store before the next step (see `mnas.search.store`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from operator import index as as_integer
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
 from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.store import Outcome, Proposal, Told, Trial, TrialStore
-from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint
+from mnas.search.store import Outcome, Proposal, StoreError, Told, Trial, TrialStore
+from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
 Half = Literal["training", "latency"]
 POLL_S = 0.5
 
 
 class ChildTrainer(Protocol):
-    """Trains children; a result is a JSON-able mapping with at least `accuracy` (0..1 on the reward set).
+    """Trains children.
 
-    The future raises TrialError where the child could not be trained.
+    The result of a future is a mapping of plain data with at least `accuracy`, from 0 to 1 on the reward set. All of it
+    is stored as JSON. A future that raises TrialError makes the trial a failed one. Anything else that it raises ends
+    the search; the same call goes on with the trial.
     """
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
-        """Queue one child."""
+        """Queue one child; `seed` decides its initial weights and the order of its images."""
 
 
 class LatencyMeter(Protocol):
-    """Times architectures; a result is a JSON-able mapping with at least `latency_ms`, that of the named phone.
+    """Times architectures.
 
-    Where there are other phones, `others` holds the same of each by name.
-
-    The future raises TrialError where there is no latency.
+    The result of a future is a mapping of plain data with at least `latency_ms`, in milliseconds on the phone that the
+    experiment names. If the experiment names further phones, `others` holds such a mapping for each of them by name.
+    All of it is stored as JSON. Errors are as those of `ChildTrainer`.
     """
 
     def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
@@ -47,10 +52,18 @@ class LatencyMeter(Protocol):
 class Plan:
     """What a search does: how many trials, how they are scheduled and how they are rewarded.
 
-    `workers` children train at a time. `synchronous` proposes `batch_size` children, waits for all and tells them in
-    order of their numbers, as the paper does; `asynchronous` proposes whenever a worker is free.
-    `target_ms` is the target of the phone that the search names; with `others_target_ms`, the targets of other phones
-    by name, whichever phone is the furthest above its target decides the reward.
+    Attributes:
+        trials: Proposals in all.
+        workers: Children that train at a time.
+        target_ms: The target latency on the phone that the experiment names, in milliseconds.
+        reward: The exponents of the reward.
+        others_target_ms: The target latencies of further phones by name. The phone with the largest LAT / T of all
+            decides the reward.
+        schedule: `synchronous` proposes `batch_size` children, waits for all and tells them in order of their numbers,
+            as the paper does. `asynchronous` proposes whenever a worker is free.
+        batch_size: Children of a synchronous batch.
+        seed: The seed that the seeds of the children follow from.
+        max_consecutive_failures: The search stops after this many failures in a row that are not the networks' fault.
     """
 
     trials: int
@@ -66,36 +79,62 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search stands."""
+    """Where a search stands.
+
+    Attributes:
+        total: Trials that the search will have.
+        complete: Trials that have a reward.
+        failed: Trials that have failed.
+        pending: Trials that were proposed and have not ended.
+        workers: Children that can train at a time.
+        workers_busy: Children that train now.
+        best: The complete trial of highest reward; None before the first.
+    """
 
     total: int
     complete: int
     failed: int
-    open: int
+    pending: int
     workers: int
     workers_busy: int
     best: Trial | None
 
 
 class SearchObserver(Protocol):
-    """Is told what happens, to show it."""
+    """Is told what happens in a search.
+
+    What it is told of is stored already. An exception that it raises ends the search; the same call goes on with it.
+    """
 
     def trial_finished(self, trial: Trial) -> None:
-        """Show a trial that is complete or failed."""
+        """Take note of a trial that is complete or failed."""
 
     def progress(self, progress: Progress) -> None:
-        """Show where the search stands; called after every step and every half second."""
+        """Take note of where the search stands; called after every step and every half second."""
+
+
+class SilentObserver:
+    """Shows nothing."""
+
+    def trial_finished(self, trial: Trial) -> None:
+        """See `SearchObserver`."""
+
+    def progress(self, progress: Progress) -> None:
+        """See `SearchObserver`."""
 
 
 class SearchStoppedError(Error):
-    """The search gave up because what it runs on does not work; the same command goes on once that is mended."""
+    """The search gave up because what it runs on does not work; the same command goes on once that is fixed."""
+
+
+class OwnPartError(Error):
+    """A trainer, latency meter or controller returned something that a search cannot use."""
 
 
 class Search:
     """One search over one store; `run` works until every trial has ended.
 
     A controller's state is restored from the store, so a new Search on the store of a stopped one goes on with it.
-    Raises SearchStoppedError after `max_consecutive_failures` failures in a row that were not the candidates' fault.
     """
 
     def __init__(
@@ -116,7 +155,7 @@ class Search:
         self._latency = latency
         self._observer = observer
         self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
-        self._open: dict[int, Trial] = {}
+        self._pending: dict[int, Trial] = {}
         self._failures: dict[int, Failure] = {}
         self._first_of: dict[str, int] = {}
         self._batch: tuple[int, ...] = ()
@@ -125,7 +164,12 @@ class Search:
         self._consecutive_failures = 0
 
     def run(self) -> None:
-        """Search until the plan's trials have ended or the space is exhausted."""
+        """Search until the plan's trials have ended or the space is exhausted.
+
+        Raises:
+            SearchStoppedError: `max_consecutive_failures` trials in a row failed, and the networks are not to blame.
+            OwnPartError: the trainer, the latency meter or the controller returned something that cannot be used.
+        """
         self._resume()
         while True:
             self._finish_ready()
@@ -158,11 +202,13 @@ class Search:
             self._first_of.setdefault(trial.fingerprint, trial.id)
 
     def _propose(self) -> bool:
-        """Ask for as many architectures as can start now; return whether there were any."""
+        """Ask for as many proposals as can start now; return whether there were any."""
         count = min(self._room(), self._plan.trials - self._asked)
         if count <= 0 or self._exhausted:
             return False
         asked = self._controller.ask(count)
+        if len(asked) > count:
+            raise OwnPartError(f"the controller returned {len(asked)} proposals, and was asked for {count}")
         self._exhausted = len(asked) < count
         if not asked:
             return False
@@ -181,22 +227,26 @@ class Search:
     def _in_training(self) -> int:
         return sum(half == "training" for _, half in self._jobs.values())
 
-    def _proposals(self, asked: Sequence[tuple[int, ...]]) -> list[Proposal]:
+    def _proposals(self, asked: Sequence[Sequence[int]]) -> list[Proposal]:
         proposals = []
-        for number, indices in enumerate(asked, start=self._asked + 1):
-            architecture = self._space.decode(indices)
+        for number, given in enumerate(asked, start=self._asked + 1):
+            try:
+                decisions = tuple(as_integer(decision) for decision in given)  # NumPy's integers are no JSON
+                architecture = self._space.decode(decisions)
+            except (SpaceError, TypeError) as error:
+                raise OwnPartError(f"the controller proposed {given!r}, which is not in the space: {error}") from error
             key = fingerprint(architecture)
             first = self._first_of.setdefault(key, number)
             repeat_of = None if first == number else first
-            proposals.append(Proposal(number, indices, architecture_to_dict(architecture), key, repeat_of))
+            proposals.append(Proposal(number, decisions, architecture_to_dict(architecture), key, repeat_of))
         return proposals
 
     def _start(self, trial: Trial) -> None:
-        """Start what is still missing of an open trial."""
-        self._open[trial.id] = trial
+        """Start what is still missing of a pending trial."""
+        self._pending[trial.id] = trial
         if trial.repeat_of is not None:
             return
-        architecture = self._space.decode(trial.indices)
+        architecture = self._space.decode(trial.decisions)
         if trial.training is None:
             seed = child_seed(self._plan.seed, trial.id)
             self._jobs[self._trainer.submit(architecture, seed)] = (trial.id, "training")
@@ -206,32 +256,40 @@ class Search:
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has."""
         done, _ = wait(self._jobs, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        unexpected: list[Exception] = []
         # Futures are an unordered set; the store should not depend on their order.
         for future, (trial_id, half) in sorted(
             ((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1]
         ):
             try:
-                result = future.result()
+                self._record(trial_id, half, future.result())
             except TrialError as error:
                 self._failures.setdefault(trial_id, error.failure)
-                continue
-            if half == "training":
-                self._store.record_training(trial_id, result)
-            else:
-                self._store.record_latency(trial_id, result)
-            self._open[trial_id] = self._store.trial(trial_id)
+            except StoreError:
+                raise
+            except Exception as error:  # a bug in an own part must not lose what the others have found
+                unexpected.append(error)
+        if unexpected:
+            raise unexpected[0]
+
+    def _record(self, trial_id: int, half: Half, result: Mapping[str, Any]) -> None:
+        if half == "training":
+            self._store.record_training(trial_id, _checked_training(result))
+        else:
+            self._store.record_latency(trial_id, _checked_latency(result, self._plan.others_target_ms))
+        self._pending[trial_id] = self._store.trial(trial_id)
 
     def _finish_ready(self) -> None:
-        """End every open trial whose halves have ended, then the repeats of those, and tell the controller."""
+        """End every pending trial whose halves have ended, then their repeats, and tell the controller."""
         while ready := self._ready():
             for trial in ready:
-                del self._open[trial.id]
+                del self._pending[trial.id]
             outcomes = [self._outcome(trial) for trial in ready]
             told = self._tell(ready, outcomes) if self._plan.schedule == "asynchronous" else None
             self._store.finish(outcomes, told)
             for trial in ready:
                 self._after(self._store.trial(trial.id))
-        if self._batch and self._plan.schedule == "synchronous" and not self._open:
+        if self._batch and self._plan.schedule == "synchronous" and not self._pending:
             trials = [self._store.trial(trial_id) for trial_id in self._batch]
             self._store.finish([], self._tell(trials, [_outcome_of(trial, trial.id) for trial in trials]))
             self._batch = ()
@@ -240,8 +298,8 @@ class Search:
         busy = {trial_id for trial_id, _ in self._jobs.values()}
         return [
             trial
-            for trial_id, trial in sorted(self._open.items())
-            if trial_id not in busy and (trial.repeat_of is None or trial.repeat_of not in self._open)
+            for trial_id, trial in sorted(self._pending.items())
+            if trial_id not in busy and (trial.repeat_of is None or trial.repeat_of not in self._pending)
         ]
 
     def _outcome(self, trial: Trial) -> Outcome:
@@ -264,15 +322,15 @@ class Search:
         return max(pairs, key=lambda pair: pair[0] / pair[1])
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
-        """Tell the controller what the outcomes say of the architectures."""
+        """Tell the controller the rewards of trials."""
         rewards = {trial.id: _told_reward(outcome) for trial, outcome in zip(trials, outcomes, strict=True)}
         told = {trial_id: value for trial_id, value in rewards.items() if value is not None}
         if told:
-            self._controller.tell([trial.indices for trial in trials if trial.id in told], list(told.values()))
+            self._controller.tell([trial.decisions for trial in trials if trial.id in told], list(told.values()))
         return Told(tuple(told), tuple(told.values()), state_to_bytes(self._controller.state()))
 
     def _after(self, trial: Trial) -> None:
-        """Show a trial that has ended, and stop the search where nothing works any more."""
+        """Show a trial that has ended, and stop the search if nothing works any more."""
         self._observer.trial_finished(trial)
         if trial.failure is None or trial.failure.kind.blames_candidate:
             self._consecutive_failures = 0
@@ -294,7 +352,7 @@ class Search:
                 total=self._plan.trials,
                 complete=counts["complete"],
                 failed=counts["failed"],
-                open=counts["proposed"],
+                pending=counts["proposed"],
                 workers=self._plan.workers,
                 workers_busy=min(self._plan.workers, self._in_training()),
                 best=best[0] if best else None,
@@ -305,6 +363,51 @@ class Search:
 def child_seed(search_seed: int, trial_id: int) -> int:
     """Return the seed of a trial's child: its initial weights and the order of its images."""
     return (search_seed * 1_000_003 + trial_id) % 2**31
+
+
+def _checked_training(result: Mapping[str, Any]) -> dict[str, Any]:
+    accuracy = _number(result, "accuracy", "the trainer")
+    if not 0 <= accuracy <= 1:
+        raise OwnPartError(f"the trainer returned the accuracy {accuracy}; it must be from 0 to 1")
+    return _storable({**result, "accuracy": accuracy}, "the trainer")
+
+
+def _checked_latency(result: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
+    latency_ms = _latency_ms(result)
+    measured = result.get("others", {})
+    for phone in measured.values():
+        _latency_ms(phone)
+    for name in others:
+        if name not in measured:
+            raise OwnPartError(f"the latency meter returned no `others` for {name!r}, whose latency is rewarded")
+    return _storable({**result, "latency_ms": latency_ms}, "the latency meter")
+
+
+def _latency_ms(result: Mapping[str, Any]) -> float:
+    latency_ms = _number(result, "latency_ms", "the latency meter")
+    if latency_ms <= 0:
+        raise OwnPartError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
+    return latency_ms
+
+
+def _number(result: Mapping[str, Any], key: str, part: str) -> float:
+    try:
+        value = float(result[key])
+    except (TypeError, KeyError, ValueError) as error:
+        raise OwnPartError(f"{part} returned {result!r}; a mapping with the number `{key}` is needed") from error
+    if not math.isfinite(value):
+        raise OwnPartError(f"{part} returned {value} as `{key}`; it must be a finite number")
+    return value
+
+
+def _storable(result: dict[str, Any], part: str) -> dict[str, Any]:
+    try:
+        json.dumps(result)
+    except (TypeError, ValueError) as error:
+        raise OwnPartError(
+            f"{part} returned something that JSON cannot hold ({error}); use text, numbers, lists and mappings"
+        ) from error
+    return result
 
 
 def _outcome_of(trial: Trial, trial_id: int) -> Outcome:

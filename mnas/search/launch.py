@@ -1,105 +1,138 @@
-"""`mnas search`: everything of a search put together, run to its end, and taken apart again."""
+"""Everything of a search put together, run to its end, and closed again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
+from controllers import Controller
 from latency import ProcessPauser
-from mnas.data import load_search_data
+from latency.host.quiet import Quiet
+from mnas.data import SearchData, load_search_data
 from mnas.documents.yaml_file import dump
-from mnas.errors import ConfigurationError, Error
+from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
-from mnas.search.driver import Plan, Search, SearchObserver
-from mnas.search.latency import open_latency_meter
+from mnas.search.driver import ChildTrainer, LatencyMeter, Plan, Search, SearchObserver, SilentObserver
+from mnas.search.run import Run
 from mnas.search.run_directory import open_run
-from mnas.search.store import Trial
-from mnas.workers.cluster import ray_cluster, worker_count
-from mnas.workers.pool import ChildPool
-from search_space import ArchitectureFile, architecture_file_to_dict, architecture_from_dict
+from mnas.search.store import TrialStore
+from search_space import architecture_file_to_dict
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """What a finished search has found; `input_form` is what `search_space.lower` needs beside an architecture."""
+class OwnParts:
+    """The user's own parts of a search; None takes the experiment's part."""
 
-    best: Trial
-    input_form: Mapping[str, int]
-    best_path: Path
-    complete: int
-    failed: int
+    trainer: ChildTrainer | None = None
+    latency: LatencyMeter | None = None
+    data: SearchData | None = None
+    controller: Controller | None = None
+
+    def class_names(self) -> dict[str, str]:
+        """Return the class names of the parts that a run remembers; data is remembered by its fingerprint."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
+        return {name: type(part).__qualname__ for name, part in parts.items() if part is not None}
 
 
-def run_search(experiment: Experiment, directory: Path, observer: SearchObserver) -> SearchResult:
-    """Carry out a search in a run directory, or go on with the one that is there.
+@dataclass(frozen=True)
+class _Workplace:
+    """What trains and times the architectures, and how many children train at a time."""
 
-    Raises Error whose message says what to do; whatever had been learnt by then is in the run directory.
-    """
+    trainer: ChildTrainer
+    latency: LatencyMeter
+    workers: int
+
+
+def run_search(experiment: Experiment, directory: Path, observer: SearchObserver | None, own: OwnParts) -> Run:
+    """Carry out a search in a run directory, or go on with the one that is there; see `Experiment.run`."""
+    experiment.check_values()
     space = experiment.load_space()
-    controller = experiment.create_controller(space)
-    data = load_search_data(experiment.data)
-    if len(data.train) < experiment.training.batch_size:
+    controller = experiment.create_controller(space) if own.controller is None else own.controller
+    if own.latency is None:
+        experiment.check_latency()
+    data = load_search_data(experiment.data) if own.data is None else own.data
+    if own.trainer is None:
+        _check_batch_size(experiment, data)
+    with open_run(directory, experiment, data, own.class_names()) as store:
+        if _has_work(store, experiment):
+            with _open_workplace(experiment, Run.open(directory), data, own) as place:
+                Search(
+                    _plan(experiment, place.workers),
+                    space,
+                    controller,
+                    store,
+                    place.trainer,
+                    place.latency,
+                    observer or SilentObserver(),
+                ).run()
+        run = Run.open(directory)
+        if best := run.best_trials(1):
+            write_atomically(run.best_file, dump(architecture_file_to_dict(run.architecture_file(best[0]))).encode())
+    return run
+
+
+def _check_batch_size(experiment: Experiment, data: SearchData) -> None:
+    batch_size = experiment.training.batch_size
+    if len(data.train) < batch_size:
         raise ConfigurationError(
-            f"training.batch_size: {len(data.train)} training images do not fill one batch of "
-            f"{experiment.training.batch_size}; lower it"
+            f"training.batch_size: {len(data.train)} training images do not fill one batch of {batch_size}; lower it"
         )
+
+
+def _has_work(store: TrialStore, experiment: Experiment) -> bool:
+    counts = store.counts()
+    return counts["proposed"] > 0 or sum(counts.values()) < experiment.search.trials
+
+
+def _plan(experiment: Experiment, workers: int) -> Plan:
+    return Plan(
+        trials=experiment.search.trials,
+        workers=workers,
+        target_ms=experiment.latency.target_ms,
+        others_target_ms=experiment.latency.rewarded_others(),
+        reward=experiment.reward,
+        schedule=experiment.search.schedule,
+        batch_size=experiment.search.batch_size,
+        seed=experiment.seed,
+        max_consecutive_failures=experiment.search.max_consecutive_failures,
+    )
+
+
+@contextmanager
+def _open_workplace(experiment: Experiment, run: Run, data: SearchData, own: OwnParts) -> Iterator[_Workplace]:
+    """Open what is not the user's own: Ray workers, phones, or both."""
+    if own.trainer is not None and own.latency is not None:
+        yield _Workplace(own.trainer, own.latency, _own_workers(experiment))
+        return
+    # Here, because they load Ray.
+    from mnas.search.latency import open_latency_meter
+    from mnas.workers.cluster import ray_cluster, worker_count
+    from mnas.workers.pool import ChildPool
+
     with ExitStack() as stack:
-        run = stack.enter_context(open_run(directory, experiment, data))
-        store = run.store
-        counts = store.counts()
-        if counts["proposed"] or sum(counts.values()) < experiment.search.trials:
-            # Ray prints what befalls its workers on standard output, which is for the answer alone.
-            stack.enter_context(redirect_stdout(stack.enter_context((directory / "ray.log").open("a"))))
-            stack.enter_context(ray_cluster(experiment.search))
+        stack.enter_context(ray_cluster(experiment.search))
+        trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
+        if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
-            pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)
+            trainer = pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)
             stack.callback(pool.close)
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()
             stack.callback(pauser.close)
             quiet = partial(pauser.window, pool.pids)
-            meter = stack.enter_context(open_latency_meter(experiment.latency, run.input_form, quiet))
-            plan = Plan(
-                trials=experiment.search.trials,
-                workers=workers,
-                target_ms=experiment.latency.target_ms,
-                others_target_ms=experiment.latency.rewarded_others(),
-                reward=experiment.reward,
-                schedule=experiment.search.schedule,
-                batch_size=experiment.search.batch_size,
-                seed=experiment.seed,
-                max_consecutive_failures=experiment.search.max_consecutive_failures,
-            )
-            Search(plan, space, controller, store, pool, meter, observer).run()
-        counts = store.counts()
-        best = next(iter(store.best()), None)
-    if best is None:
-        raise Error(f"{directory}: none of {counts['failed']} trials succeeded; `mnas show {directory}` says why")
-    best_path = _write_best(directory, space.name, best, run.input_form)
-    return SearchResult(best, run.input_form, best_path, counts["complete"], counts["failed"])
+        latency = own.latency or stack.enter_context(open_latency_meter(experiment.latency, run.input_form, quiet))
+        yield _Workplace(trainer, latency, workers)
 
 
-def _write_best(directory: Path, space_name: str, best: Trial, input_form: Mapping[str, int]) -> Path:
-    path = directory / "best.yaml"
-    lineage = {
-        "run": str(directory),
-        "trial": best.id,
-        "input": dict(input_form),
-        "accuracy": best.accuracy,
-        "latency_ms": best.latency_ms,
-        **({"other_latencies_ms": others} if (others := best.other_latencies_ms) else {}),
-        "reward": best.reward,
-    }
-    file = ArchitectureFile(
-        architecture_from_dict(best.architecture),
-        name=f"trial {best.id} of {directory.name}",
-        space=space_name,
-        indices=best.indices,
-        lineage=lineage,
-    )
-    write_atomically(path, dump(architecture_file_to_dict(file)).encode())
-    return path
+_nothing_to_hold: Quiet = nullcontext
+
+
+def _own_workers(experiment: Experiment) -> int:
+    """Return how many children a trainer of the user's own gets at a time; `auto` is one for every core."""
+    workers = experiment.search.workers
+    return len(os.sched_getaffinity(0)) if workers == "auto" else workers

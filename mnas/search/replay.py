@@ -1,4 +1,4 @@
-"""Replaying a run's recorded calls through a fresh controller: the proof that its state is what the store says."""
+"""Replaying a run's recorded calls with a new controller: the proof that its state is what the store says."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ class ReplayError(Error):
 
 
 def replay(store: TrialStore, controller: Controller) -> None:
-    """Repeat every recorded ask and tell on a controller at its start and compare it with the record, bit for bit.
+    """Repeat every recorded ask and tell on a controller at its start, and compare it with the record, bit for bit.
 
-    Results are taken from the store, nothing is trained or timed. Raises ReplayError at the first difference: other
-    proposals, or another final state.
+    Results are taken from the store; nothing is trained or timed.
+
+    Raises:
+        ReplayError: the controller proposes something else, or ends in another state.
     """
     for step, call in enumerate(store.controller_log(), start=1):
-        recorded = [store.trial(trial_id).indices for trial_id in call.trial_ids]
+        recorded = [store.trial(trial_id).decisions for trial_id in call.trial_ids]
         if call.rewards is None:
             proposed = controller.ask(call.count)
             if proposed != recorded:

@@ -1,11 +1,10 @@
-"""The directory of one search run: the trial store, the experiment it was started with, and the lock of its driver."""
+"""The directory of one search: the trial store, the experiment it was started with, and the lock of its driver."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,23 +16,24 @@ from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.search.store import StoreError, TrialStore
 
 DATABASE = "trials.sqlite"
-
-
-@dataclass(frozen=True)
-class Run:
-    """An open run; `input_form` is what `search_space.lower` needs beside an architecture."""
-
-    store: TrialStore
-    experiment: Experiment
-    input_form: Mapping[str, int]
+BEST_FILE = "best.yaml"
 
 
 @contextmanager
-def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Iterator[Run]:
-    """Open a run for searching: made where it is new, resumed where it has been started with the same experiment.
+def open_run(
+    directory: Path, experiment: Experiment, data: SearchData, own_parts: Mapping[str, str] | None = None
+) -> Iterator[TrialStore]:
+    """Open the store of a run for searching: a new one, or that of a run of the same experiment.
 
-    Raises RunDirectoryError where another process works on it, it belongs to another experiment or other data, or it
-    cannot be made.
+    Args:
+        directory: The run directory; made if it is new.
+        experiment: What the run is started or resumed with.
+        data: The images of the run.
+        own_parts: The class names of the user's own trainer, latency meter and controller, by part.
+
+    Raises:
+        RunDirectoryError: another process works on the run, it belongs to another experiment, other data or other
+            parts, or the directory cannot be made.
     """
     with locked_directory(directory, "mnas search"):
         database = directory / DATABASE
@@ -41,22 +41,25 @@ def open_run(directory: Path, experiment: Experiment, data: SearchData) -> Itera
             raise RunDirectoryError(f"{directory}: not empty and no run of mnas; choose a new directory with --run-dir")
         store = TrialStore(database, create=True)
         try:
-            _check_or_start(directory, store, experiment, data)
-            yield Run(store, experiment, _input_form(data))
+            _check_or_start(directory, store, experiment, data, own_parts or {})
+            yield store
         finally:
             store.close()
 
 
-def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, data: SearchData) -> None:
+def _check_or_start(
+    directory: Path, store: TrialStore, experiment: Experiment, data: SearchData, own_parts: Mapping[str, str]
+) -> None:
     data_fingerprint = data.fingerprint()
     meta = store.meta()
     if "experiment" in meta:
-        differences = changed_keys(_stored_experiment(directory, meta["experiment"]), experiment)
+        differences = changed_keys(stored_experiment(directory, meta["experiment"]), experiment)
         if differences:
             raise RunDirectoryError(
                 f"{directory}: this run was started with another experiment ({'; '.join(differences)}); "
                 "undo the change, or start a new run with --run-dir"
             )
+        _check_own_parts(directory, json.loads(meta.get("own_parts", "{}")), own_parts)
         if meta["data_fingerprint"] != data_fingerprint:
             raise RunDirectoryError(
                 f"{directory}: the training data has changed since this run was started, so its accuracies cannot be "
@@ -67,25 +70,35 @@ def _check_or_start(directory: Path, store: TrialStore, experiment: Experiment, 
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
             "input": json.dumps(_input_form(data)),
+            "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
         }
     )
 
 
-@contextmanager
-def read_run(directory: Path) -> Iterator[Run]:
-    """Open a run for reading, while it is being searched too.
+def _check_own_parts(directory: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    for part in sorted(before.keys() | now.keys()):
+        if before.get(part) != now.get(part):
+            first, second = (parts.get(part, "that of the experiment") for parts in (before, now))
+            raise RunDirectoryError(
+                f"{directory}: this run was started with another {part} ({first} -> {second}), so its trials cannot be "
+                "compared with new ones; pass the same one, or start a new run"
+            )
 
-    Raises RunDirectoryError or StoreError where the directory holds no run.
+
+@contextmanager
+def read_store(directory: Path) -> Iterator[TrialStore]:
+    """Open the store of a run for reading, also while the run is searched.
+
+    Raises:
+        RunDirectoryError: there is no such directory.
+        StoreError: the directory holds no run.
     """
     if not directory.is_dir():
         raise RunDirectoryError(f"{directory}: no such directory; `mnas search` prints the directory of its run")
     store = TrialStore(directory / DATABASE)
     try:
-        meta = store.meta()
-        if "experiment" not in meta:
-            raise RunDirectoryError(f"{directory}: the run has not begun yet; start it with `mnas search`")
-        yield Run(store, _stored_experiment(directory, meta["experiment"]), json.loads(meta["input"]))
+        yield store
     finally:
         store.close()
 
@@ -95,7 +108,12 @@ def _input_form(data: SearchData) -> dict[str, int]:
     return {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
 
 
-def _stored_experiment(directory: Path, text: str) -> Experiment:
+def stored_experiment(directory: Path, text: str) -> Experiment:
+    """Return the experiment that a run has stored as JSON text.
+
+    Raises:
+        StoreError: the text is no experiment.
+    """
     try:
         return msgspec.json.decode(text, type=Experiment)
     except (msgspec.DecodeError, json.JSONDecodeError) as error:

@@ -1,15 +1,16 @@
 """The trial store: everything that a search has learnt, in one SQLite file, committed before the next step.
 
 A trial is a small state machine: proposed -> complete | failed. Its two halves (training, latency) are recorded as they
-come. Proposals are committed together with the state of the controller that made them; outcomes together with the state
-of the controller that was told them. So a process killed at any moment loses no finished work and repeats none, and the
-controller that resumes is exactly the one that was stopped. `controller_log` holds every ask and tell in order, enough
-to replay a search through a fresh controller.
+come. Proposals are committed together with the state of the controller that made them, and outcomes together with the
+state of the controller that was told them. So a process killed at any moment loses no finished work and repeats none,
+and the controller that resumes is exactly the one that was stopped. `controller_log` holds every ask and tell in order,
+which is enough to replay a search with a new controller.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,13 +62,18 @@ class StoreError(Error):
 
 @dataclass(frozen=True)
 class Proposal:
-    """An architecture that a controller asked for, as trial `id`; `architecture` is its plain, JSON-able form.
+    """What a controller proposed, as a trial.
 
-    `repeat_of` is an earlier trial of the same network: this one takes over its outcome and costs nothing.
+    Attributes:
+        id: The number of the trial.
+        decisions: The controller's integers.
+        architecture: What they stand for, as plain data for JSON.
+        fingerprint: Equal for two architectures that are the same network.
+        repeat_of: An earlier trial of the same network. This one takes over its outcome and costs nothing.
     """
 
     id: int
-    indices: tuple[int, ...]
+    decisions: tuple[int, ...]
     architecture: Mapping[str, Any]
     fingerprint: str
     repeat_of: int | None = None
@@ -75,11 +81,28 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the store; `training` and `latency` are the full records of the two halves, None until known."""
+    """One proposal with its results.
+
+    Attributes:
+        id: The number of the trial, from 1.
+        state: `proposed` until both halves have ended, then `complete` or `failed`.
+        decisions: The controller's integers.
+        architecture: What they stand for, as plain data; see `search_space.architecture_from_dict`.
+        fingerprint: Equal for two architectures that are the same network.
+        repeat_of: The earlier trial of the same network whose outcome this one has; None for the first.
+        training: The full record of the training; None until it has ended, and for a repeat.
+        latency: The full record of the measurement; None until it has ended, and for a repeat.
+        accuracy: Top-1 on the reward set, from 0 to 1; None unless the trial is complete, as are the next two.
+        latency_ms: The latency on the phone that the experiment names, in milliseconds.
+        reward: The reward of both.
+        failure: What went wrong; None unless the trial has failed.
+        proposed_at: When the controller proposed it; UTC, ISO 8601.
+        finished_at: When it ended; None until then.
+    """
 
     id: int
     state: TrialState
-    indices: tuple[int, ...]
+    decisions: tuple[int, ...]
     architecture: Mapping[str, Any]
     fingerprint: str
     repeat_of: int | None
@@ -94,7 +117,7 @@ class Trial:
 
     @property
     def other_latencies_ms(self) -> dict[str, float]:
-        """The latencies on the phones besides the one that `latency_ms` is from, by name; none for a repeat."""
+        """The latencies (ms) on the other phones of the experiment, by name; none for a repeat."""
         others = {} if self.latency is None else self.latency.get("others", {})
         return {name: float(other["latency_ms"]) for name, other in others.items()}
 
@@ -117,7 +140,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Told:
-    """The trials whose rewards a controller was told in one call, those rewards, and its state after the call."""
+    """One tell of a controller: the trials, their rewards, and its state after the call."""
 
     trial_ids: tuple[int, ...]
     rewards: tuple[float, ...]
@@ -126,9 +149,13 @@ class Told:
 
 @dataclass(frozen=True)
 class ControllerCall:
-    """One entry of the controller's log; `rewards` is None for an ask.
+    """One entry of the controller's log.
 
-    `count` is how many trials were asked for: a space that is nearly used up gives fewer.
+    Attributes:
+        call: What was called.
+        count: How many trials were asked for, or told. A space that is nearly used up gives fewer than asked for.
+        trial_ids: The trials that were proposed or told.
+        rewards: What was told of each; None for an ask.
     """
 
     call: Literal["ask", "tell"]
@@ -140,16 +167,24 @@ class ControllerCall:
 class TrialStore:
     """The SQLite file of one run. One process writes; others may read at any time.
 
-    Every method that writes is one transaction, on disk (fsync) when it returns. Raises StoreError.
+    Every method that writes is one transaction, on disk (fsync) when it returns. Every method raises StoreError if the
+    file cannot be read or written.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Open the store at `path`, or make it where `create` is set and none is there."""
+        """Open the store at `path`.
+
+        Args:
+            path: The SQLite file.
+            create: Make the file if it is new, and allow writing. Otherwise the store is for reading.
+        """
         self.path = path
         if not create and not path.is_file():
             raise StoreError(f"{path}: no such run database; name the directory of a run that has been started")
         with self._explained():
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._connection = sqlite3.connect(
+                path.absolute().as_uri() + _mode(path, create=create), uri=True, isolation_level=None, timeout=30
+            )
             try:
                 self._prepare(create)
             except BaseException:
@@ -173,6 +208,7 @@ class TrialStore:
             connection.execute("PRAGMA journal_mode = WAL")
             # user_version is set in the same transaction: a kill in between leaves an empty file, not half a schema.
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        connection.execute(f"PRAGMA query_only = {'OFF' if create else 'ON'}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -204,7 +240,7 @@ class TrialStore:
             return self._connection.execute(query, values).fetchall()
 
     def set_meta(self, values: Mapping[str, str]) -> None:
-        """Keep text under keys, in place of what was there."""
+        """Keep text under keys; replaces what was there."""
         with self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
@@ -213,7 +249,7 @@ class TrialStore:
         return dict(self._rows("SELECT key, value FROM meta"))
 
     def propose(self, count: int, proposals: Sequence[Proposal], controller_state: bytes) -> list[Trial]:
-        """Record one ask for `count` architectures: what came as new trials, and the controller's state after it."""
+        """Record one ask for `count` proposals: those that came as new trials, and the controller's state after it."""
         now = _now()
         with self._transaction() as connection:
             for proposal in proposals:
@@ -222,7 +258,7 @@ class TrialStore:
                     "VALUES (?, 'proposed', ?, ?, ?, ?, ?)",
                     (
                         proposal.id,
-                        json.dumps(list(proposal.indices)),
+                        json.dumps(list(proposal.decisions)),
                         json.dumps(dict(proposal.architecture)),
                         proposal.fingerprint,
                         proposal.repeat_of,
@@ -294,10 +330,10 @@ class TrialStore:
         ]
 
     def trial(self, trial_id: int) -> Trial:
-        """Return one trial. Raises StoreError where there is none of that number."""
+        """Return one trial. Raises StoreError if there is no trial of that number."""
         rows = self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,))
         if not rows:
-            raise StoreError(f"{self.path}: no trial {trial_id}; `mnas show` lists those that there are")
+            raise StoreError(f"{self.path}: no trial {trial_id}; `mnas show` lists the trials")
         return _trial(rows[0])
 
     def trials(self, state: TrialState | None = None) -> list[Trial]:
@@ -311,7 +347,7 @@ class TrialStore:
         return {state: counted.get(state, 0) for state in ("proposed", "complete", "failed")}
 
     def best(self, count: int = 1) -> list[Trial]:
-        """Return up to `count` complete trials of highest reward, repeats left out; the earlier first among equals."""
+        """Return up to `count` complete trials of highest reward, without repeats; the earlier one of equals first."""
         query = (
             f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE state = 'complete' AND repeat_of IS NULL "
             "ORDER BY reward DESC, id LIMIT ?"
@@ -326,12 +362,12 @@ _TRIAL_COLUMNS = (
 
 
 def _trial(row: tuple[Any, ...]) -> Trial:
-    (number, state, indices, architecture, fingerprint, repeat_of, training, latency, *rest) = row
+    (number, state, decisions, architecture, fingerprint, repeat_of, training, latency, *rest) = row
     accuracy, latency_ms, reward, failure_kind, failure_message, proposed_at, finished_at = rest
     return Trial(
         id=number,
         state=state,
-        indices=tuple(json.loads(indices)),
+        decisions=tuple(json.loads(decisions)),
         architecture=json.loads(architecture),
         fingerprint=fingerprint,
         repeat_of=repeat_of,
@@ -344,6 +380,15 @@ def _trial(row: tuple[Any, ...]) -> Trial:
         proposed_at=proposed_at,
         finished_at=finished_at,
     )
+
+
+def _mode(path: Path, *, create: bool) -> str:
+    """Return how SQLite opens a file, as the end of its URI."""
+    if create or os.access(path.parent, os.W_OK):
+        # A reader, too, makes the files next to the database that readers and the writer share.
+        return "?mode=rwc" if create else "?mode=rw"
+    # On a disk that cannot be written it cannot. Without a write-ahead log nothing is being written.
+    return "?mode=ro" if path.with_name(f"{path.name}-wal").exists() else "?immutable=1"
 
 
 def _now() -> str:

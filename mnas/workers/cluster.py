@@ -21,8 +21,14 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 def ray_cluster(settings: SearchSettings) -> Iterator[None]:
     """Start Ray on this machine for as long as the context lasts, or join the cluster of `settings.ray_address`.
 
-    Raises ConfigurationError where that cluster cannot be reached.
+    A Ray that this process has initialised already is used as it is and left running.
+
+    Raises:
+        ConfigurationError: the cluster cannot be reached.
     """
+    if ray.is_initialized():
+        yield
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless the user says so
     if settings.ray_address is None:
         # Workers beyond the cores are the user's wish; Ray would let them wait for ever.

@@ -97,8 +97,7 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: Laten
     other_phone = replace(latency_record, phone=replace(latency_record.phone, name="pixel6", kind="adb"))
     other = {"latency_ms": other_phone.latency_ms, **other_phone.to_dict()}
     directory = tmp_path_factory.mktemp("runs") / "digits"
-    with open_run(directory, experiment, load_search_data(data)) as run:
-        store = run.store
+    with open_run(directory, experiment, load_search_data(data)) as store:
         store.propose(3, proposals, b"state")
         store.record_latency(1, host)
         store.record_latency(2, {**host, "others": {"pixel6": other}})

@@ -2,11 +2,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from latency.android.profile import PhoneProfile, PhoneUnit, write_profile
-from mnas.bundled_files import experiment_names, find_experiment
-from mnas.errors import ConfigurationError
-from mnas.experiment import RESUMABLE, Experiment, changed_keys, load_experiment
+from mnas.bundled_files import experiment_names
+from mnas.data import DigitsSettings
+from mnas.documents import yaml_file
+from mnas.errors import ConfigurationError, DocumentError
+from mnas.experiment import RESUMABLE, Experiment, LatencySettings, SearchSettings, changed_keys
+from mnas.training.settings import TrainingSettings
 
 
 @pytest.fixture
@@ -20,12 +25,12 @@ def my_phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("my_phone")
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_that_we_ship_is_valid(name: str) -> None:
-    experiment = load_experiment(find_experiment(name))
+    experiment = Experiment.load(name)
     assert experiment.create_controller(experiment.load_space()).ask(1)
 
 
 def quickstart() -> Experiment:
-    return load_experiment(find_experiment("quickstart"))
+    return Experiment.load("quickstart")
 
 
 def test_an_experiment_survives_the_store() -> None:
@@ -96,6 +101,161 @@ def test_other_phones_have_a_say_only_where_the_worst_decides() -> None:
 
 
 def test_the_papers_protocol_is_the_papers() -> None:
-    paper = load_experiment(find_experiment("imagenet_ascend"))
+    paper = Experiment.load("imagenet_ascend")
     assert (paper.search.trials, paper.training.epochs, paper.data.reward_images) == (8000, 5, 50_000)
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))
+
+
+def small() -> Experiment:
+    """Return an experiment that was built in Python, from its parts."""
+    return Experiment(
+        space="tiny16",
+        data=DigitsSettings(image_size=16, reward_images=100),
+        training=TrainingSettings(epochs=1, learning_rate=0.01),
+        search=SearchSettings(trials=3),
+        latency=LatencySettings(target_ms=0.1),
+    )
+
+
+def test_from_dict_takes_what_the_yaml_file_holds() -> None:
+    assert Experiment.from_dict(msgspec.to_builtins(quickstart())) == quickstart()
+
+
+def test_from_dict_takes_paths_and_settings_too(tmp_path: Path) -> None:
+    document = msgspec.to_builtins(small()) | {"data": {"format": "cifar10_binary", "directory": tmp_path}}
+    document["search"] = SearchSettings(trials=4)
+    experiment = Experiment.from_dict(document)
+    assert (experiment.data.path, experiment.search.trials) == (tmp_path, 4)  # type: ignore[union-attr]  # not digits
+
+
+def test_from_dict_names_a_key_that_is_wrong() -> None:
+    with pytest.raises(DocumentError, match=r"'search\.trials' is 0; allowed: an integer >= 1"):
+        Experiment.from_dict(msgspec.to_builtins(small()) | {"search": {"trials": 0}})
+
+
+def test_from_dict_refuses_what_is_no_data() -> None:
+    with pytest.raises(ConfigurationError, match="use text, numbers"):
+        Experiment.from_dict(msgspec.to_builtins(small()) | {"seed": object()})
+
+
+def test_changed_takes_dotted_keys_and_leaves_the_rest() -> None:
+    before = quickstart()
+    after = before.changed({"search.trials": 12, "latency.target_ms": 0.05, "latency.others.host:0.target_ms": 2.0})
+    assert changed_keys(before, after) == [
+        "latency.others.host:0.target_ms: absent -> 2.0",
+        "latency.target_ms: 0.07 -> 0.05",
+    ]
+    assert (after.search.trials, before.search.trials) == (12, 30)
+
+
+def test_changed_makes_an_absent_part_and_removes_it_again() -> None:
+    averaged = small().changed({"training.ema.decay": 0.9})
+    assert averaged.training.ema is not None
+    assert averaged.changed({"training.ema": None}) == small()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("search.trails", 7, r"unknown key 'search\.trails' \(did you mean 'trials'\?\)"),
+        ("serach.trials", 7, r"unknown key 'serach' \(did you mean 'search'\?\)"),
+        ("seed.of.children", 7, r"seed\.of\.children: 'seed' holds a value and no keys"),
+        ("controller.name", "pppo", r"controller: .*'pppo' \(did you mean 'ppo'\?\)"),
+    ],
+)
+def test_changed_refuses_a_wrong_key_or_value(key: str, value: object, message: str) -> None:
+    with pytest.raises((ConfigurationError, DocumentError), match=message):
+        small().changed({key: value})
+
+
+def test_an_experiment_built_in_python_is_checked() -> None:
+    small().check()
+    with pytest.raises(ConfigurationError, match=r"'search\.trials' is 0; allowed: an integer >= 1"):
+        msgspec.structs.replace(small(), search=SearchSettings(trials=0)).check()
+
+
+def test_a_part_that_is_plain_data_is_refused() -> None:
+    plain: object = {"trials": 3}
+    with pytest.raises(ConfigurationError, match="use from_dict"):
+        Experiment(
+            space="tiny16",
+            data=small().data,
+            training=small().training,
+            search=plain,  # type: ignore[arg-type]  # the mistake that is tested
+            latency=small().latency,
+        ).check()
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+shares = st.floats(0, 0.999)
+positives = st.floats(1e-9, 1e9)
+optimizers = st.one_of(
+    st.fixed_dictionaries({"name": st.just("rmsprop")}, optional={"decay": shares, "epsilon_in_root": st.booleans()}),
+    st.fixed_dictionaries({"name": st.just("sgd")}, optional={"momentum": shares}),
+    st.fixed_dictionaries({"name": st.just("adam")}, optional={"epsilon": positives}),
+)
+datas = st.one_of(
+    st.fixed_dictionaries(
+        {"format": st.just("digits")},
+        optional={"train_images": st.integers(1), "normalize": st.just({"mean": [0.1], "std": [0.3]})},
+    ),
+    st.fixed_dictionaries(
+        {"format": st.just("image_folder"), "directory": names},
+        optional={"color_jitter": shares, "reward_images": st.integers(1), "evaluation_crop": st.floats(0.1, 1)},
+    ),
+)
+documents = st.fixed_dictionaries(
+    {
+        "space": names,
+        "data": datas,
+        "training": st.fixed_dictionaries(
+            {"epochs": st.integers(1, 10**6), "learning_rate": positives},
+            optional={
+                "optimizer": optimizers,
+                "clip_norm": positives,
+                "ema": st.fixed_dictionaries({}, optional={"decay": shares, "ramp": st.booleans()}),
+            },
+        ),
+        "search": st.fixed_dictionaries(
+            {"trials": st.integers(1, 10**6)},
+            optional={"workers": st.integers(1, 4096) | st.just("auto"), "ray_address": names},
+        ),
+        "latency": st.fixed_dictionaries(
+            {"target_ms": positives},
+            optional={
+                "phone": names,
+                "others": st.dictionaries(names, st.fixed_dictionaries({"target_ms": positives}), max_size=3),
+                "measurement": st.dictionaries(names, st.integers() | st.floats(allow_nan=False), max_size=3),
+            },
+        ),
+    },
+    optional={
+        "controller": st.dictionaries(names, st.booleans() | st.integers() | st.floats(allow_nan=False) | names),
+        "reward": st.fixed_dictionaries({}, optional={"alpha": st.floats(-10, 0), "form": st.just("hard")}),
+        "seed": st.integers(0, 2**31 - 1),
+    },
+)
+
+
+@given(documents)
+def test_what_is_saved_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, document: dict[str, object]) -> None:
+    experiment = msgspec.convert(document, Experiment)
+    path = tmp_path_factory.mktemp("saved") / "experiment.yaml"
+    experiment.save(path)
+    assert yaml_file.read(path, Experiment) == experiment
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    quickstart().save(tmp_path / "mine.yaml")
+    assert Experiment.load(tmp_path / "mine.yaml") == quickstart()
+
+
+def test_absent_values_are_not_written(tmp_path: Path) -> None:
+    small().save(tmp_path / "mine.yaml")
+    assert "null" not in (tmp_path / "mine.yaml").read_text()
+
+
+def test_an_experiment_that_would_not_read_back_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="seed"):
+        msgspec.structs.replace(small(), seed=-1).save(tmp_path / "mine.yaml")
+    assert not (tmp_path / "mine.yaml").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 from mnas.cli.phones.settings import add_option, changes
@@ -29,31 +28,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from latency import LatencyService, LeasedPhone, RetryPolicy, create_phones, phone_settings, user_leases
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
-    from mnas.errors import ConfigurationError
+    from mnas.phone import Phone
 
-    try:
-        model = arguments.model.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{arguments.model}: cannot be read ({error.strerror}); give an ONNX file") from error
     given = changes(arguments.set)
     given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
-    try:
-        settings = phone_settings(arguments.phone, given)
-    except ValueError as error:
-        raise ConfigurationError(f"--{error}") from error
-    with ExitStack() as stack:
-        leases = stack.enter_context(closing(user_leases()))
-        phones = [LeasedPhone(phone, leases) for phone in create_phones(arguments.phone)]
-        for phone in phones:
-            stack.callback(phone.close)
-        # A machine can be unsteady for half a minute; that is worth waiting for.
-        service = stack.enter_context(
-            LatencyService(phones, settings, retry=RetryPolicy(retries=8, quarantine_after=9))
-        )
-        record = service.submit(model).result()
+    with Phone(arguments.phone) as phone:
+        record = phone.measure(arguments.model, given)
     if arguments.json:
         print_json({"latency_ms": record.latency_ms, **record.to_dict()})
         return DONE

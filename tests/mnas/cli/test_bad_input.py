@@ -13,7 +13,7 @@ from PIL import Image
 
 from mnas.cli import main
 from mnas.data import DigitsSettings, load_search_data
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.search.run_directory import open_run
 from mnas.search.store import Proposal, TrialStore
 
@@ -275,8 +275,8 @@ def started(tmp_path: Path) -> Path:
     path = tmp_path / "started.yaml"
     path.write_text(yaml.safe_dump(GOOD))
     other_data = load_search_data(DigitsSettings(image_size=16, reward_images=50))
-    with open_run(tmp_path / "run", load_experiment(path), other_data) as opened:
-        opened.store.propose(1, [Proposal(1, (0,), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], b"")
+    with open_run(tmp_path / "run", Experiment.load(path), other_data) as store:
+        store.propose(1, [Proposal(1, (0,), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], b"")
     return tmp_path
 
 
@@ -321,7 +321,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, capsys: pyt
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").write_text("a file stands here")
     code, said = search(capsys, tmp_path, GOOD)
-    assert (code, "cannot make the run directory" in said, "--run-dir" in said) == (1, True, True)
+    assert (code, "cannot create the run directory" in said, "--run-dir" in said) == (1, True, True)
 
 
 def test_the_stored_run_is_untouched_by_refusals(started: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ def trial(**changes: object) -> Trial:
     values = {
         "id": 7,
         "state": "complete",
-        "indices": (0,),
+        "decisions": (0,),
         "architecture": {},
         "fingerprint": "f",
         "repeat_of": None,
@@ -61,5 +61,5 @@ def test_the_bar_shows_counts_workers_and_the_best() -> None:
     console = Console(file=written, force_terminal=True, width=200)
     with Bar(TextColumn("{task.description}"), TextColumn("{task.fields[best]}"), console=console) as bar:
         shown = SearchProgress(console, bar)
-        shown.progress(Progress(total=9, complete=3, failed=1, open=2, workers=2, workers_busy=1, best=trial()))
+        shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
     assert "2 running, 1 failed, workers 1/2 best 0.4000 (trial 7)" in written.getvalue()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.search.replay import replay
 from mnas.search.store import StoreError, Trial, TrialStore
 
@@ -202,7 +202,7 @@ def test_killed_twice_a_search_loses_and_repeats_nothing(tmp_path: Path) -> None
     assert sorted(trials) == list(range(1, TRIALS + 1))
     assert {number: trials[number] for number in before} == before
     store = TrialStore(tmp_path / "run" / "trials.sqlite")
-    loaded = load_experiment(path)
+    loaded = Experiment.load(path)
     replay(store, loaded.create_controller(loaded.load_space()))
 
 

@@ -13,7 +13,7 @@ def test_a_run_gives_its_best_trial(searched_run: Path) -> None:
     source = find_source(str(searched_run))
     assert source.trial is not None
     assert (source.trial.id, source.architecture.name, source.architecture.space) == (2, "trial 2 of digits", "tiny16")
-    assert source.architecture.indices == source.trial.indices
+    assert source.architecture.indices == source.trial.decisions
 
 
 def test_a_trial_of_a_run_can_be_chosen(searched_run: Path) -> None:

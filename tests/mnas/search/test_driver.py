@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import Plan, Progress, Search, SearchStoppedError, child_seed
+from mnas.search.driver import OwnPartError, Plan, Progress, Search, SearchStoppedError, child_seed
 from mnas.search.replay import ReplayError, replay
 from mnas.search.store import Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
@@ -110,7 +111,7 @@ def test_every_trial_ends_with_its_reward(setup: Setup) -> None:
     trials = setup.run()
     assert [trial.state for trial in trials] == ["complete"] * 12
     for trial in trials:
-        architecture = SPACE.decode(trial.indices)
+        architecture = SPACE.decode(trial.decisions)
         accuracy, latency_ms = accuracy_of(architecture), latency_of(architecture)
         assert trial.reward == reward(accuracy, latency_ms, 1.0, RewardSettings())
 
@@ -297,6 +298,146 @@ def test_seeds_of_children_differ_and_repeat() -> None:
     seeds = [child_seed(3, trial) for trial in range(1000)]
     assert len(set(seeds)) == 1000
     assert seeds == [child_seed(3, trial) for trial in range(1000)]
+
+
+class UnexpectedError(Exception):
+    """A mistake in a user's own part."""
+
+
+class Nosy(Watcher):
+    """Fails when it is told of the third trial that has ended."""
+
+    def trial_finished(self, trial: Trial) -> None:
+        super().trial_finished(trial)
+        if len(self.finished) == 3:
+            raise UnexpectedError
+
+
+def test_an_observer_that_fails_ends_the_search_and_loses_nothing(setup: Setup) -> None:
+    setup.watcher = Nosy()
+    with pytest.raises(UnexpectedError):
+        setup.run()
+    store = setup.store()
+    ended = [trial for trial in store.trials() if trial.state != "proposed"]
+    assert {trial.id for trial in setup.watcher.finished} <= {trial.id for trial in ended}
+    store.close()
+    setup.watcher = Watcher()
+    assert [trial for trial in setup.run() if trial in ended] == ended
+    replay(setup.store(), setup.controller())
+
+
+def test_a_trainer_that_fails_unexpectedly_ends_the_search_which_goes_on_later(setup: Setup) -> None:
+    def mistaken(architecture: Architecture) -> float:
+        raise UnexpectedError
+
+    setup.trainer = Bench("accuracy", mistaken)
+    with pytest.raises(UnexpectedError):
+        setup.run()
+    setup.trainer = Bench("accuracy", accuracy_of)
+    assert [trial.state for trial in setup.run()] == ["complete"] * 12
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"accuracy": 1.7}, "must be from 0 to 1"),
+        ({"accuracy": float("nan")}, "finite number"),
+        ({"top1": 0.5}, "the number `accuracy` is needed"),
+        (0.5, "the number `accuracy` is needed"),
+        ({"accuracy": 0.5, "more": object()}, "JSON cannot hold"),
+    ],
+)
+def test_a_trainer_that_returns_no_result_is_told_what_is_needed(setup: Setup, result: Any, message: str) -> None:
+    trainer: Any = Constant(result)
+    setup.trainer = trainer
+    with pytest.raises(OwnPartError, match=message):
+        setup.run()
+    assert all(trial.training is None for trial in setup.store().trials())
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"latency_ms": 0.0}, "must be above 0"),
+        ({"latency_ms": "fast"}, "the number `latency_ms` is needed"),
+        ({"latency_ms": 1.0}, "no `others` for 'other'"),
+        ({"latency_ms": 1.0, "others": {"other": {}}}, "the number `latency_ms` is needed"),
+    ],
+)
+def test_a_latency_meter_that_returns_no_latency_is_told_what_is_needed(
+    setup: Setup, result: Any, message: str
+) -> None:
+    meter: Any = Constant(result)
+    setup.latency = meter
+    setup.plan = replace(setup.plan, others_target_ms={"other": 1.0})
+    with pytest.raises(OwnPartError, match=message):
+        setup.run()
+
+
+class Constant:
+    """A trainer or a latency meter that always returns the same."""
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+
+    def submit(self, _architecture: Architecture, _seed: int = 0) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(self._result)
+        return future
+
+
+def test_numpys_numbers_are_stored(setup: Setup) -> None:
+    trainer: Any = Constant({"accuracy": np.float32(0.5)})
+    setup.trainer = trainer
+    assert {trial.accuracy for trial in setup.run()} == {0.5}
+
+
+class OwnController:
+    """Proposes what it is given, and remembers nothing."""
+
+    def __init__(self, proposals: list[Any]) -> None:
+        self.proposals = proposals
+
+    def ask(self, _count: int) -> list[Any]:
+        return self.proposals
+
+    def tell(self, decisions: Any, rewards: Any) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {"none": 0}
+
+    def restore(self, state: Any) -> None:
+        pass
+
+
+FIRST = (0,) * len(SPACE.decision_sizes)
+
+
+def search_with(setup: Setup, controller: OwnController) -> list[Trial]:
+    store = setup.store()
+    Search(setup.plan, SPACE, controller, store, setup.trainer, setup.latency, setup.watcher).run()
+    return store.trials()
+
+
+def test_a_controllers_numpy_integers_are_stored(asynchronous: Setup) -> None:
+    asynchronous.plan = replace(asynchronous.plan, trials=2)
+    trials = search_with(asynchronous, OwnController([np.array(FIRST), np.array(FIRST)]))
+    assert [trial.decisions for trial in trials] == [FIRST, FIRST]
+
+
+@pytest.mark.parametrize(
+    ("proposals", "message"),
+    [
+        ([(0,)], "not in the space"),
+        ([(99, *FIRST[1:])], "not in the space"),
+        ([(0.5, *FIRST[1:])], "not in the space"),
+        ([FIRST] * 9, "was asked for"),
+    ],
+)
+def test_a_proposal_outside_the_space_is_refused(setup: Setup, proposals: list[Any], message: str) -> None:
+    with pytest.raises(OwnPartError, match=message):
+        search_with(setup, OwnController(proposals))
 
 
 class KilledError(Exception):

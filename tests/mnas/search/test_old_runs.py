@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mnas.cli import main
-from mnas.experiment import load_experiment
-from mnas.search.run_directory import read_run
+from mnas.experiment import Experiment
+from mnas.search.run import Run
 
 OLD_RUNS = Path(__file__).with_name("old_runs")
 EXPERIMENT = OLD_RUNS / "experiment_of_0_1_0.yaml"
@@ -26,8 +26,7 @@ def run_directory(tmp_path: Path) -> Path:
 
 
 def rewards(run_directory: Path) -> dict[int, float | None]:
-    with read_run(run_directory) as run:
-        return {trial.id: trial.reward for trial in run.store.trials()}
+    return {trial.id: trial.reward for trial in Run.open(run_directory).trials}
 
 
 def test_it_is_read(run_directory: Path) -> None:
@@ -35,8 +34,7 @@ def test_it_is_read(run_directory: Path) -> None:
 
 
 def test_the_experiment_that_made_it_is_the_stored_one(run_directory: Path) -> None:
-    with read_run(run_directory) as run:
-        assert run.experiment == load_experiment(EXPERIMENT)
+    assert Run.open(run_directory).experiment == Experiment.load(EXPERIMENT)
 
 
 def test_its_best_network_is_exported(run_directory: Path, tmp_path: Path) -> None:

@@ -3,11 +3,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.bundled_files import find_experiment
 from mnas.data import DigitsSettings, SearchData, load_search_data
-from mnas.experiment import Experiment, load_experiment
+from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
-from mnas.search.run_directory import open_run, read_run
+from mnas.search.run import Run
+from mnas.search.run_directory import open_run
 from mnas.search.store import TrialStore
 
 
@@ -18,15 +18,15 @@ def data() -> SearchData:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    return load_experiment(find_experiment("quickstart"))
+    return Experiment.load("quickstart")
 
 
 def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
     with open_run(tmp_path / "run", experiment, data):
         pass
-    with read_run(tmp_path / "run") as run:
-        assert run.experiment == experiment
-        assert run.input_form == {"image_size": 16, "channels": 1, "num_classes": 10}
+    run = Run.open(tmp_path / "run")
+    assert run.experiment == experiment
+    assert run.input_form == {"image_size": 16, "channels": 1, "num_classes": 10}
 
 
 def test_the_lock_goes_with_the_context(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
@@ -36,8 +36,8 @@ def test_the_lock_goes_with_the_context(tmp_path: Path, experiment: Experiment, 
 
 
 def test_a_run_can_be_read_while_it_is_searched(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
-    with open_run(tmp_path / "run", experiment, data), read_run(tmp_path / "run") as run:
-        assert run.store.trials() == []
+    with open_run(tmp_path / "run", experiment, data):
+        assert Run.open(tmp_path / "run").trials == ()
 
 
 def test_a_resumed_run_keeps_the_larger_number_of_trials(
@@ -47,19 +47,18 @@ def test_a_resumed_run_keeps_the_larger_number_of_trials(
     for given in (experiment, more):
         with open_run(tmp_path / "run", given, data):
             pass
-    with read_run(tmp_path / "run") as run:
-        assert run.experiment.search.trials == 99
+    assert Run.open(tmp_path / "run").experiment.search.trials == 99
 
 
 def test_a_killed_start_can_be_started_again(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
     # Between making the file and its tables: SQLite has an empty database then.
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "trials.sqlite").touch()
-    with open_run(tmp_path / "run", experiment, data) as run:
-        assert run.store.trials() == []
+    with open_run(tmp_path / "run", experiment, data) as store:
+        assert store.trials() == []
 
 
 def test_a_run_that_has_not_begun_says_so(tmp_path: Path) -> None:
     TrialStore(tmp_path / "trials.sqlite", create=True).close()
-    with pytest.raises(RunDirectoryError, match="not begun"), read_run(tmp_path):
-        pass
+    with pytest.raises(RunDirectoryError, match="not begun"):
+        Run.open(tmp_path)

@@ -27,7 +27,7 @@ def reopened(store: TrialStore) -> TrialStore:
 def test_proposals_survive_with_the_controllers_state(store: TrialStore) -> None:
     store.propose(2, [proposal(1), proposal(2)], b"after ask")
     again = reopened(store)
-    assert [(trial.id, trial.indices, trial.state) for trial in again.trials()] == [
+    assert [(trial.id, trial.decisions, trial.state) for trial in again.trials()] == [
         (1, (1, 0), "proposed"),
         (2, (2, 0), "proposed"),
     ]

@@ -1,0 +1,213 @@
+"""A run: what a search has found so far, read from its directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnas.documents.html_table import html_table
+from mnas.experiment import Experiment
+from mnas.files import RunDirectoryError
+from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment
+from mnas.search.store import Trial, TrialState
+from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
+
+if TYPE_CHECKING:
+    from mnas.export.folder import Exported
+
+_TRIALS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A search in its run directory, finished or not, also while it is searched.
+
+    Trials are read from the directory each time they are asked for, so a run that is searched shows what is new. No
+    file stays open, and nothing is written.
+
+    Attributes:
+        directory: The run directory.
+        experiment: What the run was started with, or last resumed with.
+        input_form: What `search_space.lower` needs in addition to an architecture.
+    """
+
+    directory: Path
+    experiment: Experiment
+    input_form: Mapping[str, int]
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str]) -> Run:
+        """Return the run in a directory.
+
+        Raises:
+            RunDirectoryError: there is no such directory, or the run has not begun.
+            StoreError: the directory holds no run.
+        """
+        path = Path(directory)
+        with read_store(path) as store:
+            meta = store.meta()
+        if "experiment" not in meta:
+            raise RunDirectoryError(f"{path}: the run has not begun yet; start it with `mnas search`")
+        return cls(path, stored_experiment(path, meta["experiment"]), json.loads(meta["input"]))
+
+    @property
+    def best_file(self) -> Path:
+        """The architecture file of the best trial; written when a search ends."""
+        return self.directory / BEST_FILE
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, by number."""
+        with read_store(self.directory) as store:
+            return tuple(store.trials())
+
+    def trial(self, number: int) -> Trial:
+        """Return one trial.
+
+        Raises:
+            StoreError: there is no trial of that number.
+        """
+        with read_store(self.directory) as store:
+            return store.trial(number)
+
+    def counts(self) -> dict[TrialState, int]:
+        """Return the number of trials in each state: `proposed`, `complete`, `failed`."""
+        with read_store(self.directory) as store:
+            return store.counts()
+
+    def best_trials(self, count: int) -> list[Trial]:
+        """Return up to `count` complete trials of highest reward, the best first; repeats are left out."""
+        with read_store(self.directory) as store:
+            return store.best(count)
+
+    def best(self) -> Trial:
+        """Return the complete trial of highest reward, the earlier one of equals.
+
+        Raises:
+            RunDirectoryError: no trial is complete.
+        """
+        if best := self.best_trials(1):
+            return best[0]
+        counts = self.counts()
+        if counts["proposed"] or not counts["failed"]:
+            raise RunDirectoryError(f"{self.directory}: no trial is complete yet; `mnas show` says how they stand")
+        raise RunDirectoryError(
+            f"{self.directory}: none of {counts['failed']} trials succeeded; `mnas show {self.directory}` says why"
+        )
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the trials as columns of equal length, for a table such as `pandas.DataFrame(run.columns())`.
+
+        A value that is not known is None. `repeat_of` is the earlier trial of the same network, if there is one;
+        `failure` the kind of a failure; `duration_s` the seconds from proposal to outcome; `decisions` the controller's
+        integers; `blocks` the block strings. Each further phone of the experiment has a column `latency_ms NAME`.
+        """
+        trials = self.trials
+        others = {f"latency_ms {name}": name for name in self.experiment.latency.others}
+        return {
+            "id": [trial.id for trial in trials],
+            "state": [trial.state for trial in trials],
+            "repeat_of": [trial.repeat_of for trial in trials],
+            "accuracy": [trial.accuracy for trial in trials],
+            "latency_ms": [trial.latency_ms for trial in trials],
+            **{key: [trial.other_latencies_ms.get(name) for trial in trials] for key, name in others.items()},
+            "reward": [trial.reward for trial in trials],
+            "failure": [trial.failure and trial.failure.kind.value for trial in trials],
+            "duration_s": [_duration_s(trial) for trial in trials],
+            "decisions": [list(trial.decisions) for trial in trials],
+            "blocks": [_blocks(self.architecture(trial)) for trial in trials],
+        }
+
+    def architecture(self, trial: Trial) -> Architecture:
+        """Return the architecture of a trial."""
+        return architecture_from_dict(trial.architecture, source=f"{self.directory}: trial {trial.id}")
+
+    def architecture_file(self, trial: Trial) -> ArchitectureFile:
+        """Return the architecture of a trial with its name, space, decisions and lineage."""
+        return ArchitectureFile(
+            self.architecture(trial),
+            name=f"trial {trial.id} of {self.directory.resolve().name}",
+            space=self.experiment.load_space().name,
+            indices=trial.decisions,
+            lineage={
+                "run": str(self.directory),
+                "trial": trial.id,
+                "input": dict(self.input_form),
+                "accuracy": trial.accuracy,
+                "latency_ms": trial.latency_ms,
+                **({"other_latencies_ms": others} if (others := trial.other_latencies_ms) else {}),
+                "reward": trial.reward,
+            },
+        )
+
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        trial: Trial | int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Exported:
+        """Write a folder with the network of a trial: ONNX, MindIR, checkpoints, a model card and a diagram.
+
+        Args:
+            folder: The folder to write; must not exist.
+            trial: A complete trial or its number. None takes the best.
+            checkpoint: The weights: a checkpoint of a full training, or a .ckpt of MindSpore. Without it they are
+                initial weights, and the model card says so.
+
+        Raises:
+            ConfigurationError: the folder exists, or the checkpoint is of another network.
+            CheckpointError: the checkpoint cannot be read.
+            ExportError: the folder cannot be written, or the graphs in it do not agree.
+            RunDirectoryError: there is no such complete trial.
+        """
+        # Here, because it loads MindSpore; and `mnas export` needs this module to read a run.
+        from mnas.export.folder import check_target, export
+        from mnas.export.source import source_of_trial
+        from mnas.export.subject import Adaptation, subject_of
+        from mnas.mindspore_setup import prepare_mindspore
+
+        target = Path(folder)
+        check_target(target, force=False)
+        chosen = self.best() if trial is None else self.trial(trial) if isinstance(trial, int) else trial
+        path = None if checkpoint is None else Path(checkpoint)
+        subject = subject_of(source_of_trial(self, chosen), Adaptation(), path)
+        prepare_mindspore()
+        return export(subject, target)
+
+    def _repr_html_(self) -> str:
+        """Return the counts and the best trials as a small table, for notebooks."""
+        counts = self.counts()
+        caption = (
+            f"Run {self.directory}: {counts['complete']} complete, {counts['failed']} failed and {counts['proposed']} "
+            f"pending of {self.experiment.search.trials} trials"
+        )
+        rows = [
+            (
+                trial.id,
+                *map(_number, (trial.accuracy, trial.latency_ms, trial.reward)),
+                _blocks(self.architecture(trial)),
+            )
+            for trial in self.best_trials(_TRIALS_SHOWN)
+        ]
+        return html_table(("trial", "accuracy", "latency (ms)", "reward", "blocks"), rows, caption=caption)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _blocks(architecture: Architecture) -> str:
+    return " ".join(format_block(block) for block in architecture.blocks)
+
+
+def _duration_s(trial: Trial) -> float | None:
+    if trial.finished_at is None:
+        return None
+    started, finished = (datetime.fromisoformat(time) for time in (trial.proposed_at, trial.finished_at))
+    return (finished - started).total_seconds()

@@ -1,0 +1,77 @@
+"""Full training and validation as functions."""
+
+from pathlib import Path
+
+import pytest
+
+from mnas.data import DigitsSettings, ImageArrays, load_test_data
+from mnas.errors import ConfigurationError
+from mnas.full_training import train, validate
+from mnas.mindspore_setup import Compute
+from mnas.retrain.logs import EpochRow
+from mnas.retrain.recipe import Recipe
+from mnas.training.settings import TrainingSettings
+from search_space import Architecture, parse_block
+
+ARCHITECTURE = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)
+RECIPE = Recipe(
+    data=DigitsSettings(image_size=16),
+    training=TrainingSettings(epochs=1, learning_rate=0.01, norm_momentum=0.9),
+    threads=1,
+)
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.epochs: list[EpochRow] = []
+
+    def started(self, *_: object) -> None:
+        pass
+
+    def stepped(self, *_: object) -> None:
+        pass
+
+    def epoch_finished(self, row: EpochRow) -> None:
+        self.epochs.append(row)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, Watcher]:
+    """A directory of a training of one epoch, its top-1, and what its observer was told."""
+    directory = tmp_path_factory.mktemp("trained")
+    watcher = Watcher()
+    result = train(ARCHITECTURE, RECIPE, directory=directory / "run", observer=watcher)
+    return directory / "run", result.accuracy.top1, watcher
+
+
+Trained = tuple[Path, float, Watcher]
+
+
+def test_an_observer_is_told(trained: Trained) -> None:
+    _, top1, watcher = trained
+    assert [row.top1 for row in watcher.epochs] == [top1]
+
+
+def test_a_finished_training_answers_again(trained: Trained) -> None:
+    directory, top1, _ = trained
+    assert train(ARCHITECTURE, RECIPE, directory=directory).accuracy.top1 == top1
+
+
+def test_names_and_paths_are_found(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no recipe is called 'cifar11'"):
+        train("mnasnet-a1", "cifar11", directory=tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="digits that come with mnas"):
+        train("mnasnet-a1", RECIPE, directory=tmp_path / "run", data=tmp_path)
+
+
+@pytest.mark.parametrize("data", ["digits", load_test_data(DigitsSettings(image_size=16))], ids=["name", "source"])
+def test_its_checkpoint_is_validated(trained: Trained, data: str | ImageArrays) -> None:
+    directory, top1, _ = trained
+    seen: list[int] = []
+    evaluation = validate(directory / "last.safetensors", data=data, compute=Compute(threads=1), on_batch=seen.append)
+    assert (evaluation.top1, evaluation.images, seen[-1]) == (top1, 360, 360)
+
+
+def test_onnx_computes_on_the_cpu_only(trained: Trained) -> None:
+    with pytest.raises(ConfigurationError, match='engine="onnx" computes on the CPU'):
+        validate(trained[0] / "last.safetensors", data="digits", engine="onnx", compute=Compute("Ascend"))
