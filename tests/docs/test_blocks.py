@@ -72,9 +72,7 @@ def test_every_block_has_a_language(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_parts_of_experiments_are_accepted(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_experiments_are_accepted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     whole = yaml.safe_load((ROOT / "experiments" / "quickstart.yaml").read_text())
     for block in blocks(page):
@@ -91,7 +89,7 @@ def _merged(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]
         before = merged.get(key)
         alike = isinstance(value, dict) and isinstance(before, dict)
         if alike and not {"name", "format"} & value.keys():
-            value = {**before, **value}
+            value = {**whole[key], **value}
         merged[key] = value
     return merged
 
