@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import mnas
+from mnas.experiment import Experiment
 from tests.docs.pages import ROOT
 
 TIMEOUT_S = 300
@@ -40,7 +40,7 @@ class Workspace:
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder))),
         }
-        mnas.Experiment.load("quickstart").changed({"search.trials": 3}).save(folder / "small.yaml")
+        Experiment.load("quickstart").changed({"search.trials": 3}).save(folder / "small.yaml")
 
     def write(self, name: str, text: str) -> None:
         """Write a file that a page tells its reader to write."""

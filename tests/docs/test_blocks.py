@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-import mnas
+from mnas.documents import yaml_file
+from mnas.experiment import Experiment
 from tests.docs.commands import check_known, check_runnable
 from tests.docs.conftest import REPLACEMENTS, Workspace
 from tests.docs.pages import PAGES, ROOT, Block, blocks, name, prose
@@ -18,8 +18,8 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, name, prose
 SHELL = ("bash", "console")
 # Blocks that show something: `py` is Python that is not meant to run (the pairs of docs/style.md).
 SHOWN = ("text", "py")
-_INLINE = re.compile(r"`((?:mnas|make|python -m) [^`]+)`")
-_INDENTED = re.compile(r"^ {4,}((?:mnas|make|python -m) .+)$", re.MULTILINE)
+_INLINE = re.compile(r"`((?:mnas |make |python -m experiments\.)[^`]+)`")
+_INDENTED = re.compile(r"^ {4,}((?:mnas |make |python -m experiments\.).+)$", re.MULTILINE)
 
 RUNNING = [page for page in PAGES if any(block.language in (*SHELL, "python") for block in blocks(page))]
 
@@ -74,12 +74,12 @@ def test_every_block_has_a_language(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_parts_of_experiments_are_accepted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    whole = yaml.safe_load((ROOT / "experiments" / "quickstart.yaml").read_text())
+    whole = yaml_file.read(ROOT / "experiments" / "quickstart.yaml", dict[str, Any])
     for block in blocks(page):
         if block.language == "python" and block.title is not None:
             (tmp_path / block.title).write_text(block.text)
         if block.language == "yaml" and block.title is None and block.reason is None:
-            mnas.Experiment.from_dict(_merged(whole, yaml.safe_load(block.text)))
+            Experiment.from_dict(_merged(whole, yaml_file.parse(block.text, dict[str, Any], source=name(page))))
 
 
 def _merged(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:

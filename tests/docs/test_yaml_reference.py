@@ -32,5 +32,5 @@ def _keys(document: Any) -> set[str]:
 def test_it_gives_bounds_defaults_and_units() -> None:
     row = next(line for line in yaml_reference().splitlines() if line.startswith("| `memory_limit_gb` |"))
     assert "10^9 bytes" in row
-    assert "number > 0" in row
+    assert "number >\N{NO-BREAK SPACE}0" in row
     assert "`4`" in row
