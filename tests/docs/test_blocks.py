@@ -21,7 +21,11 @@ SHOWN = ("text", "py")
 _INLINE = re.compile(r"`((?:mnas |make |python -m experiments\.)[^`]+)`")
 _INDENTED = re.compile(r"^ {4,}((?:mnas |make |python -m experiments\.).+)$", re.MULTILINE)
 
-RUNNING = [page for page in PAGES if any(block.language in (*SHELL, "python") for block in blocks(page))]
+RUNNING = [
+    page
+    for page in PAGES
+    if any(block.reason is None and block.language in (*SHELL, "python") for block in blocks(page))
+]
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=name)
