@@ -3,14 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup search test lint docs clean
+.PHONY: help setup search test lint clean
 
 help:
 	@echo "make setup    install mnas and its tools into $(VENV)"
 	@echo "make search   run the quickstart search to its end"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and types"
-	@echo "make docs     build the documentation site into site/"
 
 # The stamp says which of its inputs the environment was made from; touching one of them brings it up to date.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
@@ -33,8 +32,5 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: setup
-	$(BIN)/python -m mkdocs build --strict
-
 clean:
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
