@@ -257,9 +257,9 @@ def _strings_below_fields(cls: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     found = {}
     for field, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-                found[field.target.id] = _sentence(" ".join(below.value.value.split()))
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = _sentence(" ".join(text.split()))
     return found
 
 
@@ -321,7 +321,7 @@ def _allowed(kind: types.Type, anchors: Mapping[type, str]) -> str:
 
 def _bounds(kind: types.IntType | types.FloatType) -> str:
     limits = [
-        f" {sign} {_number(limit)}"
+        f" {sign}\N{NO-BREAK SPACE}{_number(limit)}"
         for sign, limit in (("≥", kind.ge), (">", kind.gt), ("≤", kind.le), ("<", kind.lt))
         if limit is not None
     ]
