@@ -1,6 +1,16 @@
 """Latency measurement: ONNX bytes in, a LatencyRecord out."""
 
-from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
+from latency.errors import (
+    CandidateError,
+    LatencyError,
+    PhoneError,
+    PhoneGoneError,
+    PhoneTimeoutError,
+    PhoneUnknownError,
+    PhoneUnstableError,
+    ProfileError,
+    ToolError,
+)
 from latency.host.quiet import ProcessPauser
 from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
@@ -21,10 +31,15 @@ __all__ = [
     "MeasurementSettings",
     "Phone",
     "PhoneError",
+    "PhoneGoneError",
     "PhoneIdentity",
     "PhoneLeases",
     "PhoneStatus",
+    "PhoneTimeoutError",
+    "PhoneUnknownError",
+    "PhoneUnstableError",
     "ProcessPauser",
+    "ProfileError",
     "RetryPolicy",
     "ToolError",
     "create_phones",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from latency.errors import PhoneError
+from latency.errors import PhoneUnknownError
 from latency.host.phone import HostPhone
 from latency.host.quiet import Quiet
 from latency.measurement.protocol import MeasurementSettings
@@ -47,5 +47,5 @@ def _host_core(name: str) -> int | None:
     if not colon:
         return None
     if not core.isdigit():
-        raise PhoneError("phone_unknown", f"{name!r}: write host:CORE with the number of a core, or host")
+        raise PhoneUnknownError(f"{name!r}: write host:CORE with the number of a core, or host")
     return int(core)

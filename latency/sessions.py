@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from statistics import median
 
-from latency.errors import PhoneError
+from latency.errors import PhoneUnstableError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import (
     LatencyRecord,
@@ -77,8 +77,7 @@ def measure_sessions(
         scale=scale,
     )
     if not accepted:
-        raise PhoneError(
-            "phone_unstable",
+        raise PhoneUnstableError(
             f"phone {identity.name!r}: {len(sessions)} of {settings.sessions} sessions were steady, "
             f"{len(rejected)} windows were not; the last: {reason}. {advice}",
             record,
@@ -107,8 +106,7 @@ def best_reference(
             # Not the minimum, which is luck; a core may be slow for most of the time, hardly for nine tenths.
             return percentile(calm_ms, 10)
         back_off(attempt, settings)
-    raise PhoneError(
-        "phone_unstable",
+    raise PhoneUnstableError(
         f"{name}: other work kept it busy during {settings.max_attempts} calibrations; {advice}",
     )
 

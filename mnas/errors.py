@@ -8,7 +8,9 @@ Error                          anything that mnas raises on purpose; exit code 1
 │   ├── CheckpointError        a checkpoint                          mnas.checkpoints.checkpoint
 │   ├── SpaceError             a search space or architecture        search_space (also a ValueError)
 │   ├── ControllerError        a controller's use                    controllers (also a ValueError)
-│   └── CandidateError         a model that cannot be timed          latency (also a LatencyError)
+│   ├── CandidateError         a model that cannot be timed          latency (also a LatencyError)
+│   ├── PhoneUnknownError      a phone's name                        latency (also a PhoneError)
+│   └── ProfileError           a phone's profile                     latency (also a PhoneError)
 ├── WeightsError               weights that do not fit their network
 ├── TrainingError              a training that failed
 │   ├── TrainingDivergedError
@@ -22,6 +24,11 @@ Error                          anything that mnas raises on purpose; exit code 1
 └── LatencyError               a measurement                         latency
     ├── CandidateError         the model is at fault
     ├── PhoneError             the phone is at fault
+    │   ├── PhoneUnknownError  no phone has that name                (also an InputError)
+    │   ├── ProfileError       a phone's profile                     (also an InputError)
+    │   ├── PhoneGoneError     it does not answer
+    │   ├── PhoneTimeoutError  it took too long
+    │   └── PhoneUnstableError no window was steady
     └── ToolError              mnas is at fault
 """
 
@@ -74,10 +81,6 @@ class TrainingDivergedError(TrainingError):
         )
         self.step = step
         self.loss = loss
-
-    def __reduce__(self) -> tuple[type[TrainingDivergedError], tuple[int, float]]:
-        # Ray sends errors between processes; by default this one would be rebuilt from its message alone.
-        return type(self), (self.step, self.loss)
 
 
 class OutOfMemoryError(TrainingError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 import controllers
-from latency import LatencyError, MeasurementSettings, PhoneError, create_phones, phone_settings
+from latency import LatencyError, MeasurementSettings, PhoneError, PhoneUnknownError, create_phones, phone_settings
 from mnas.bundled_files import find_experiment
 from mnas.data import DataSettings, SearchData
 from mnas.documents.changes import changed_keys as keys_that_differ
@@ -107,7 +107,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 for phone in create_phones(name):
                     phone.close()
             except LatencyError as error:
-                if error.kind != "phone_unknown" or not in_cluster:
+                if not (isinstance(error, PhoneUnknownError) and in_cluster):
                     raise ConfigurationError(f"{key}: {error}") from error
             self.measurement_settings(name)
 
@@ -130,10 +130,10 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         try:
             try:
                 return phone_settings(name, self.measurement)
-            except PhoneError as error:
-                if error.kind != "phone_unknown":
-                    raise ConfigurationError(f"latency.phone: {error}") from error
+            except PhoneUnknownError:
                 return phone_settings("host", self.measurement)
+            except PhoneError as error:
+                raise ConfigurationError(f"latency.phone: {error}") from error
         except ValueError as error:
             raise ConfigurationError(f"latency.measurement: {error}") from error
 

@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from latency import LatencyRecord, MeasurementSettings, PhoneError, ProcessPauser
+from latency import LatencyRecord, MeasurementSettings, PhoneUnstableError, ProcessPauser
 from latency.host.phone import HostPhone
 
 # One training-like worker: a convolution as im2col and matrix product, forward and backward, plus an update
@@ -141,7 +141,7 @@ def measure(phone: HostPhone, model: bytes, settings: MeasurementSettings) -> tu
     started = time.perf_counter()
     try:
         record = phone.measure(model, settings)
-    except PhoneError as error:
+    except PhoneUnstableError as error:
         if error.record is None:
             raise
         record = error.record

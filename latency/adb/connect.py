@@ -76,7 +76,7 @@ def _connect_directly(
     except LatencyError as error:  # The transport's, or the callback's.
         transport.close()
         if not prompted:
-            raise type(error)(error.kind, f"{address}: {error}") from error
+            raise error.with_message(f"{address}: {error}") from error
         raise PhoneError(
             "phone_unauthorized",
             f"{address}: this computer's key was not accepted within {authorize_timeout_s:g} s; "

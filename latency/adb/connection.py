@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from latency.errors import PhoneError
+from latency.errors import PhoneError, PhoneTimeoutError
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Deadline:
 
     def missed(self) -> PhoneError:
         """The error for an operation that was not done in time."""
-        return PhoneError("timeout", f"{self.operation}: not done within {self.timeout_s:g} s")
+        return PhoneTimeoutError(f"{self.operation}: not done within {self.timeout_s:g} s")
 
 
 class Stream(Protocol):

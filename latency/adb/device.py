@@ -13,7 +13,7 @@ from typing import BinaryIO
 from latency.adb import sync
 from latency.adb.connection import Connection, Deadline
 from latency.adb.shell import ShellResult, command_line, run_command
-from latency.errors import PhoneError
+from latency.errors import PhoneError, PhoneGoneError
 
 # Free blocks and the size of a block, where the file will be; both GNU's and Android's stat know these letters.
 _PREPARE_PUSH = 'mkdir -p -- "$1" && rm -f -- "$2" && stat -f -c "%a %S" -- "$1"'
@@ -96,9 +96,7 @@ class AdbDevice:
     @contextmanager
     def _operation(self, what: str, timeout_s: float) -> Iterator[Deadline]:
         if self._closed_because is not None:
-            raise PhoneError(
-                "phone_gone", f"{self.serial}: this connection is closed ({self._closed_because}); connect again"
-            )
+            raise PhoneGoneError(f"{self.serial}: this connection is closed ({self._closed_because}); connect again")
         try:
             yield Deadline.after(timeout_s, f"{self.serial}: {what}")
         except BaseException as error:  # Also Ctrl-C: the answer that nobody waits for is still to come.

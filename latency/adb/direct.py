@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from latency.adb.connection import Deadline
-from latency.errors import PhoneError, ToolError
+from latency.errors import PhoneError, PhoneTimeoutError, ToolError
 
 _HEADER = struct.Struct("<6I")
 _COMMANDS = {int.from_bytes(name, "little"): name for name in (b"OPEN", b"OKAY", b"WRTE", b"CLSE")}
@@ -152,7 +152,7 @@ def _naming(deadline: Deadline) -> Iterator[None]:
     """Transports know neither the operation nor its whole time; the errors raised here do."""
     try:
         yield
+    except PhoneTimeoutError as error:
+        raise deadline.missed() from error
     except PhoneError as error:
-        if error.kind == "timeout":
-            raise deadline.missed() from error
-        raise PhoneError(error.kind, f"{deadline.operation}: {error}") from error
+        raise error.with_message(f"{deadline.operation}: {error}") from error

@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 
 from latency.adb.connection import Deadline
-from latency.errors import LatencyError, PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, PhoneGoneError, ToolError
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,8 @@ def server_devices(timeout_s: float = 2.0) -> list[ServerDevice]:
     deadline = Deadline.after(timeout_s, "ask the adb server for its devices")
     try:
         stream = _connect(deadline)
-    except PhoneError as error:
-        if error.kind == "phone_gone":
-            return []
-        raise
+    except PhoneGoneError:
+        return []
     try:
         _request(stream, "host:devices-l", "adb server", deadline)
         listing = _counted_text(stream, "adb server", deadline)
@@ -112,7 +110,7 @@ class SocketStream:
         except ConnectionResetError:
             return b""
         except OSError as error:
-            raise PhoneError("phone_gone", f"{deadline.operation}: {error.strerror}; connect again") from error
+            raise PhoneGoneError(f"{deadline.operation}: {error.strerror}; connect again") from error
 
     def read_exactly(self, size: int, deadline: Deadline) -> bytes:
         """So many bytes. Raises PhoneError as `read` does, and when they do not come."""
@@ -124,9 +122,9 @@ class SocketStream:
             except TimeoutError as error:
                 raise deadline.missed() from error
             except OSError as error:
-                raise PhoneError("phone_gone", f"{deadline.operation}: {error.strerror}; connect again") from error
+                raise PhoneGoneError(f"{deadline.operation}: {error.strerror}; connect again") from error
             if not piece:
-                raise PhoneError("phone_gone", f"{deadline.operation}: the adb server hung up; connect again")
+                raise PhoneGoneError(f"{deadline.operation}: the adb server hung up; connect again")
             received += piece
         return bytes(received)
 
@@ -140,7 +138,7 @@ class SocketStream:
         except (BrokenPipeError, ConnectionResetError):
             return
         except OSError as error:
-            raise PhoneError("phone_gone", f"{deadline.operation}: {error.strerror}; connect again") from error
+            raise PhoneGoneError(f"{deadline.operation}: {error.strerror}; connect again") from error
 
     def has_input(self, deadline: Deadline) -> bool:
         """See Stream."""
@@ -160,8 +158,7 @@ def _connect(deadline: Deadline) -> SocketStream:
     except TimeoutError as error:
         raise deadline.missed() from error
     except OSError as error:
-        raise PhoneError(
-            "phone_gone",
+        raise PhoneGoneError(
             f"no adb server answers on port {port} of this host; start one (adb start-server), or name the phone "
             "by usb:SERIAL or tcp:HOST:PORT",
         ) from error
@@ -202,7 +199,7 @@ def _refusal(name: str, reason: str) -> LatencyError:
         return PhoneError("phone_no_permission", f"{name}: {first_line}; {remedy}")
     if "not found" in reason or "closed" in reason:
         remedy = "is it attached, and Android 7 or newer? adb devices shows what the server has"
-        return PhoneError("phone_gone", f"{name}: the adb server says: {first_line}; {remedy}")
+        return PhoneGoneError(f"{name}: the adb server says: {first_line}; {remedy}")
     return ToolError("adb_protocol", f"{name}: the adb server says: {first_line}")
 
 

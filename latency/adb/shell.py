@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latency.adb.connection import Connection, Deadline
-from latency.errors import PhoneError, ToolError
+from latency.errors import PhoneGoneError, ToolError
 
 _PACKET = struct.Struct("<BI")
 _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
@@ -62,7 +62,7 @@ def run_command(connection: Connection, line: str, deadline: Deadline) -> ShellR
         while len(received) < _PACKET.size or len(received) < _PACKET.size + _PACKET.unpack_from(received)[1]:
             piece = stream.read(deadline)
             if not piece:
-                raise PhoneError("phone_gone", f"{deadline.operation}: adbd ended it without an exit status")
+                raise PhoneGoneError(f"{deadline.operation}: adbd ended it without an exit status")
             received += piece
         kind, size = _PACKET.unpack_from(received)
         payload = received[_PACKET.size : _PACKET.size + size]

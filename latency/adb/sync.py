@@ -10,7 +10,7 @@ import time
 from typing import BinaryIO
 
 from latency.adb.connection import Connection, Deadline, Stream
-from latency.errors import PhoneError, ToolError
+from latency.errors import PhoneGoneError, ToolError
 
 _PACKET = struct.Struct("<4sI")
 _CHUNK_BYTES = 1 << 16  # The most that adbd takes.
@@ -80,7 +80,7 @@ class _Reader:
         while len(self._received) < size:
             piece = self._stream.read(self._deadline)
             if not piece:
-                raise PhoneError("phone_gone", f"{self._deadline.operation}: adbd ended it in the middle")
+                raise PhoneGoneError(f"{self._deadline.operation}: adbd ended it in the middle")
             self._received += piece
         data = bytes(self._received[:size])
         del self._received[:size]

@@ -11,7 +11,7 @@ import socket
 
 from adb_shell.transport.base_transport import BaseTransport
 
-from latency.errors import PhoneError
+from latency.errors import PhoneError, PhoneGoneError, PhoneTimeoutError
 
 
 class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
@@ -30,13 +30,11 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         try:
             self._socket = socket.create_connection((self._host, self._port), timeout=transport_timeout_s)
         except TimeoutError as error:
-            raise PhoneError(
-                "timeout",
+            raise PhoneTimeoutError(
                 f"no connection within {transport_timeout_s:g} s; is the phone on this network, and awake?",
             ) from error
         except OSError as error:
-            raise PhoneError(
-                "phone_gone",
+            raise PhoneGoneError(
                 f"no connection: {error.strerror or error}; is adb over TCP on (adb tcpip 5555), "
                 "and are host and port right?",
             ) from error
@@ -48,7 +46,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         try:
             data = connected.recv(numbytes)
         except TimeoutError as error:
-            raise PhoneError("timeout", "no answer in time") from error
+            raise PhoneTimeoutError("no answer in time") from error
         except OSError as error:
             raise self._gone(str(error.strerror)) from error
         if not data:
@@ -60,7 +58,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         try:
             self._connected(transport_timeout_s).sendall(data)
         except TimeoutError as error:
-            raise PhoneError("timeout", "it takes no more data") from error
+            raise PhoneTimeoutError("it takes no more data") from error
         except OSError as error:
             raise self._gone(str(error.strerror)) from error
         return len(data)
@@ -80,4 +78,4 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return self._socket
 
     def _gone(self, reason: str) -> PhoneError:
-        return PhoneError("phone_gone", f"the connection is lost: {reason}; connect again")
+        return PhoneGoneError(f"the connection is lost: {reason}; connect again")

@@ -12,7 +12,7 @@ from typing import Any
 
 from adb_shell.transport.base_transport import BaseTransport
 
-from latency.errors import LatencyError, PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, PhoneGoneError, PhoneTimeoutError, ToolError
 
 SYSFS = Path("/sys/bus/usb/devices")
 DEVICE_FILES = Path("/dev/bus/usb")
@@ -74,8 +74,7 @@ def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
             raise _no_permission()
         return device
     attached = ", ".join(device.serial for device in devices) or "none"
-    raise PhoneError(
-        "phone_gone",
+    raise PhoneGoneError(
         f"not attached (attached with USB debugging on: {attached}); check the cable, and the "
         "developer options of the phone",
     )
@@ -140,7 +139,7 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
 
     def _connected(self) -> Any:
         if self._transport is None:
-            raise PhoneError("phone_gone", "the connection is closed; connect again")
+            raise PhoneGoneError("the connection is closed; connect again")
         return self._transport
 
     def _error(self, error: object) -> LatencyError:
@@ -151,8 +150,8 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         if name == "USBErrorAccess":
             return _no_permission()
         if name == "USBErrorTimeout":
-            return PhoneError("timeout", "no answer in time")
-        return PhoneError("phone_gone", f"the connection is lost ({error!r}); check the cable")
+            return PhoneTimeoutError("no answer in time")
+        return PhoneGoneError(f"the connection is lost ({error!r}); check the cable")
 
 
 def _busy(serial: str) -> PhoneError:

@@ -18,7 +18,7 @@ from latency.android.phone import AdbPhone, prepare
 from latency.android.preflight import static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
-from latency.errors import PhoneError
+from latency.errors import PhoneError, PhoneUnstableError, ProfileError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
 from latency.measurement.reference_network import CALIBRATION_SIZES, calibration_models
@@ -159,7 +159,7 @@ def _with_measurement(profile: PhoneProfile, changes: Mapping[str, int | float])
     try:
         return msgspec.structs.replace(profile, measurement={**profile.measurement, **changes})
     except ValueError as error:
-        raise PhoneError("profile_invalid", f"phone {profile.name!r}: {error}") from error
+        raise ProfileError(f"phone {profile.name!r}: {error}") from error
 
 
 def _calibrate(profile: PhoneProfile, unit: PhoneUnit) -> tuple[tuple[float, ...], float]:
@@ -179,7 +179,6 @@ def _measure_patiently(phone: AdbPhone, model: bytes, settings: MeasurementSetti
     for _ in range(UNSTEADY_TRIES - 1):
         try:
             return phone.measure(model, settings)
-        except PhoneError as error:
-            if error.kind != "phone_unstable":
-                raise
+        except PhoneUnstableError:
+            continue
     return phone.measure(model, settings)

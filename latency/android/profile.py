@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from latency.errors import PhoneError
+from latency.errors import PhoneUnknownError, ProfileError
 from latency.measurement.protocol import MeasurementSettings
 from latency.user_folders import profile_folder
 from mnas.documents.errors import DocumentError
@@ -126,8 +126,7 @@ class PhoneProfile(
 def profile_path(name: str) -> Path:
     """Return the file of a profile. Raises PhoneError (`phone_unknown`) for a name that no phone can have."""
     if not _NAME.fullmatch(name) or name == "host":
-        raise PhoneError(
-            "phone_unknown",
+        raise PhoneUnknownError(
             f"{name!r} cannot be the name of a phone: up to 64 letters, digits, dots, dashes and underlines, and not "
             "`host`, which is this machine",
         )
@@ -144,15 +143,13 @@ def read_profile(name: str) -> PhoneProfile:
     path = profile_path(name)
     if not path.exists():
         known = ", ".join(["host (this machine)", *profile_names()])
-        raise PhoneError(
-            "phone_unknown", f"no phone is called {name!r}; known: {known}. Add it: mnas phones add {name} --help"
-        )
+        raise PhoneUnknownError(f"no phone is called {name!r}; known: {known}. Add it: mnas phones add {name} --help")
     try:
         profile = read(path, PhoneProfile)
     except DocumentError as error:
-        raise PhoneError("profile_invalid", f"{error}; mend it, or add the phone again") from error
+        raise ProfileError(f"{error}; mend it, or add the phone again") from error
     if profile.name != name:
-        raise PhoneError("profile_invalid", f"{path}: its name is {profile.name!r}; it must be that of the file")
+        raise ProfileError(f"{path}: its name is {profile.name!r}; it must be that of the file")
     return profile
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
-from latency.errors import PhoneError
+from latency.errors import PhoneUnknownError
 from latency.host.quiet import Quiet
 from latency.host.runner_process import RunnerProcess
 from latency.measurement.protocol import MeasurementSettings
@@ -35,7 +35,7 @@ class HostPhone:
     def __init__(self, name: str = "host", core: int | None = None, quiet: Quiet = nullcontext) -> None:
         allowed = os.sched_getaffinity(0)
         if core is not None and core not in allowed:
-            raise PhoneError("phone_unknown", f"phone {name!r}: core {core} is not one of {sorted(allowed)}")
+            raise PhoneUnknownError(f"phone {name!r}: core {core} is not one of {sorted(allowed)}")
         self.name = name
         self._core = max(allowed) if core is None else core
         self._quiet = quiet

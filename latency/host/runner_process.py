@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from latency.errors import CandidateError, PhoneError, ToolError
+from latency.errors import CandidateError, PhoneError, PhoneTimeoutError, ToolError
 from latency.host.line_process import LineProcess, ProcessEndedError
 
 START_TIMEOUT_S = 60.0
@@ -103,7 +103,7 @@ class RunnerProcess:
         try:
             answer: dict[str, Any] = json.loads(self._process.ask(json.dumps(request), timeout_s))
         except TimeoutError as error:
-            raise PhoneError("timeout", f"host runner: {operation!r} gave {error}; it was killed") from error
+            raise PhoneTimeoutError(f"host runner: {operation!r} gave {error}; it was killed") from error
         except ProcessEndedError as error:
             raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
         except ValueError as error:

@@ -104,4 +104,4 @@ def _summary(failures: Sequence[tuple[PhoneWorker, LatencyError]]) -> LatencyErr
     text = "; ".join(f"{label}: {', '.join(kinds)}: {latest[label]}" for label, kinds in said.items())
     message = f"{len(failures)} attempts failed ({text})"
     blamed = next((error for _, error in reversed(failures) if isinstance(error, PhoneError)), None)
-    return ToolError(last.kind, message) if blamed is None else PhoneError(blamed.kind, message, blamed.record)
+    return ToolError(last.kind, message) if blamed is None else blamed.with_message(message)

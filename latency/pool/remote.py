@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
-from latency.errors import LatencyError, PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnknownError, ToolError
 from latency.leases.between_processes import LeasedPhone, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
@@ -126,8 +126,8 @@ class PhoneHost:
     def _phone(self, index: int) -> Phone:
         phones = self._opened()
         if index >= len(phones):
-            raise PhoneError(
-                "phone_unknown", f"this host now has {len(phones)} phones called {self._name!r}; start the search again"
+            raise PhoneUnknownError(
+                f"this host now has {len(phones)} phones called {self._name!r}; start the search again"
             )
         return phones[index]
 
@@ -171,8 +171,7 @@ class _RemoteHost:
             answer = ray.get(getattr(actor, method).remote(*arguments), timeout=timeout_s)
         except GetTimeoutError as error:
             self._end(actor)
-            raise PhoneError(
-                "timeout",
+            raise PhoneTimeoutError(
                 f"host {self._address} did not answer {method!r} for phone {self.phone_name!r} within {timeout_s:g} s; "
                 "see whether it stands still",
             ) from error

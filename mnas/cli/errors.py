@@ -31,12 +31,8 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
 
 def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a user can mend, None for a fault of ours."""
-    # Imported only now that something went wrong: `mnas --help` must not wait for numpy.
-    from latency import PhoneError
-    from mnas.errors import Error, InputError
+    from mnas.documents.errors import Error, InputError
 
-    if isinstance(error, InputError) or (
-        isinstance(error, PhoneError) and error.kind in ("phone_unknown", "profile_invalid")
-    ):
+    if isinstance(error, InputError):
         return BAD_INPUT
     return FAILED if isinstance(error, Error) else None

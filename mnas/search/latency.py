@@ -21,6 +21,7 @@ from latency import (
     Phone,
     PhoneError,
     PhoneLeases,
+    PhoneUnknownError,
     RetryPolicy,
     create_phones,
     user_cache,
@@ -100,7 +101,7 @@ def open_latency_meter(
     """Open the phones of a search for as long as the context lasts; `quiet` holds this machine's other work back.
 
     The phones of a name are those that this machine knows by it and those of all hosts in the Ray cluster that were
-    started with the resource `phone:NAME`. Ray must be running. Raises PhoneError (`phone_unknown`) where there is no
+    started with the resource `phone:NAME`. Ray must be running. Raises PhoneUnknownError where there is no
     phone of a name.
     """
     leases = user_leases()
@@ -125,12 +126,12 @@ def open_latency_meter(
 def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
     """Return the phones of a name: those of this machine, and those of other hosts in the Ray cluster.
 
-    Raises PhoneError (`phone_unknown`) where there is none.
+    Raises PhoneUnknownError where there is none.
     """
     try:
         here: list[Phone] = [LeasedPhone(phone, leases) for phone in create_phones(name, quiet)]
-    except PhoneError as error:
-        elsewhere = phones_in_cluster(name) if error.kind == "phone_unknown" else []
+    except PhoneUnknownError:
+        elsewhere = phones_in_cluster(name)
         if not elsewhere:
             raise
         return elsewhere

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from latency.android.phone import AdbPhone
-from latency.errors import CandidateError, PhoneError
+from latency.errors import CandidateError, PhoneError, PhoneUnstableError
 from latency.host.phone import HostPhone
 from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
@@ -197,7 +197,7 @@ def test_without_a_steady_window_there_is_no_latency_but_all_its_numbers(
     phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     strict = replace(tolerant, relative_mad_limit=0.0, runs=200, max_attempts=3, backoff_s=0.0)
-    with pytest.raises(PhoneError) as caught:
+    with pytest.raises(PhoneUnstableError) as caught:
         phone.measure(tiny_model, strict)
     record = caught.value.record
     assert caught.value.kind == "phone_unstable"

@@ -11,7 +11,7 @@ import pytest
 
 from latency.adb import Address, connect
 from latency.adb.keys import load_keys
-from latency.errors import LatencyError, PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, PhoneGoneError, PhoneTimeoutError, ToolError
 from latency.loopback.adbd import Adbd
 from tests.latency.adb.gatekeeper import Gatekeeper
 
@@ -65,14 +65,14 @@ def test_nothing_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = Address("tcp", f"127.0.0.1:{listener.getsockname()[1]}")
     error = error_of(lambda: connect(address, keys=[]))
-    assert (type(error), error.kind) == (PhoneError, "phone_gone")
+    assert (type(error), error.kind) == (PhoneGoneError, "phone_gone")
     assert "adb tcpip 5555" in str(error)
 
 
 def test_nothing_is_said() -> None:
     with answering(None) as address:
         error = error_of(lambda: connect(address, keys=[], timeout_s=0.3))
-    assert (type(error), error.kind) == (PhoneError, "timeout")
+    assert (type(error), error.kind) == (PhoneTimeoutError, "timeout")
 
 
 def test_what_listens_is_not_adbd() -> None:

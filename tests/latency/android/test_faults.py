@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from latency.android.phone import AdbPhone
-from latency.errors import LatencyError, PhoneError, ToolError
+from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnstableError, ToolError
 from latency.loopback.adbd import Adbd
 from latency.measurement.protocol import MeasurementSettings
 from latency.pool.health import RetryPolicy
@@ -144,7 +144,7 @@ WRONG_CHECKSUM = """./true-loader "$@" | sed -E 's/"output_checksum": ?[^,]*/"ou
     ("script", "error", "kind"),
     [
         (CRASH, PhoneError, "runner_died"),
-        (HANG, PhoneError, "timeout"),
+        (HANG, PhoneTimeoutError, "timeout"),
         (GARBAGE, ToolError, "runner_protocol"),
         (SILENCE, ToolError, "runner_protocol"),
         (WRONG_CHECKSUM, PhoneError, "wrong_output"),
@@ -181,8 +181,7 @@ def test_work_on_the_timed_core_gives_no_latency(phone: AdbPhone, slow_model: by
     finally:
         noise.kill()
         noise.wait()
-    assert isinstance(error, PhoneError)
-    assert error.kind == "phone_unstable"
+    assert isinstance(error, PhoneUnstableError)
     assert error.record is not None
     assert not error.record.sessions
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from latency.errors import PhoneError, ToolError
+from latency.errors import PhoneError, PhoneUnstableError, ToolError
 from latency.host.phone import HostPhone
 from latency.host.runner import fixed_input
 from latency.measurement.protocol import MeasurementSettings
@@ -51,7 +51,7 @@ def test_noise_on_the_core_gives_no_latency(slow_model: bytes, tolerant: Measure
     strict = replace(tolerant, contention_limit=1.03, max_attempts=2, runs=10)
     phone = HostPhone()
     try:
-        with busy_process(core), pytest.raises(PhoneError) as caught:
+        with busy_process(core), pytest.raises(PhoneUnstableError) as caught:
             phone.measure(slow_model, strict)
     finally:
         phone.close()

@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency.errors import PhoneError
+from latency.errors import PhoneTimeoutError
 from latency.host.phone import HostPhone
 from latency.pool.assignment import Job, PhoneWorker, next_job
 from latency.pool.health import RetryPolicy
 
 POLICY = RetryPolicy(quarantine_after=4)
-ERROR = PhoneError("timeout", "slow")
+ERROR = PhoneTimeoutError("slow")
 LATER_S = 1e6
 """When all rests are over."""
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from latency.errors import PhoneError
+from latency.errors import PhoneTimeoutError
 from latency.pool.health import PhoneHealth, RetryPolicy
 
 POLICY = RetryPolicy(first_delay_s=1.0, max_delay_s=5.0, quarantine_after=5, quarantine_s=20.0, max_quarantine_s=50.0)
-ERROR = PhoneError("timeout", "slow")
+ERROR = PhoneTimeoutError("slow")
 
 
 def test_the_rest_doubles_up_to_its_bound_and_again_in_quarantine() -> None:

@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from latency.errors import CandidateError, PhoneError, ToolError
+from latency.errors import CandidateError, PhoneError, PhoneUnknownError, PhoneUnstableError, ToolError
 from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
@@ -33,7 +33,7 @@ def a_phone_for_each_core(name: str) -> list[Phone]:
 
 
 def no_phone(name: str) -> list[Phone]:
-    raise PhoneError("phone_unknown", f"no phone is called {name!r} here")
+    raise PhoneUnknownError(f"no phone is called {name!r} here")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_errors_keep_kind_stage_and_record(
     with pytest.raises(CandidateError) as rejected:
         desk.measure(failing_run_model, tolerant)
     assert (rejected.value.kind, rejected.value.stage) == ("model_rejected", "run")
-    with pytest.raises(PhoneError) as unstable:
+    with pytest.raises(PhoneUnstableError) as unstable:
         desk.measure(tiny_model, replace(tolerant, relative_mad_limit=0.0, runs=200, max_attempts=1))
     assert unstable.value.kind == "phone_unstable"
     assert isinstance(unstable.value.record, LatencyRecord)

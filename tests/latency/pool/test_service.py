@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
+from latency.errors import (
+    CandidateError,
+    LatencyError,
+    PhoneError,
+    PhoneGoneError,
+    PhoneTimeoutError,
+    PhoneUnstableError,
+    ToolError,
+)
 from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, model_sha256
@@ -86,7 +94,7 @@ def test_models_are_measured_one_by_one_in_the_order_of_submission(record: Laten
     assert hashes == [model_sha256(model) for model in models]
 
 
-@pytest.mark.parametrize("error", [PhoneError("timeout", "slow"), ToolError("pause_failed", "no guard")])
+@pytest.mark.parametrize("error", [PhoneTimeoutError("slow"), ToolError("pause_failed", "no guard")])
 def test_failures_of_phone_and_tool_are_tried_again(record: LatencyRecord, error: LatencyError) -> None:
     phone = ScriptedPhone(record, (error, error))
     with LatencyService([phone], retry=FAST_RETRY) as service:
@@ -97,7 +105,7 @@ def test_failures_of_phone_and_tool_are_tried_again(record: LatencyRecord, error
 def test_the_last_error_itself_surfaces_after_the_last_retry(
     record: LatencyRecord, rejected_record: LatencyRecord
 ) -> None:
-    error = PhoneError("phone_unstable", "unsteady", rejected_record)
+    error = PhoneUnstableError("unsteady", rejected_record)
     phone = ScriptedPhone(record, (error,) * 4)
     with LatencyService([phone], retry=FAST_RETRY) as service, pytest.raises(PhoneError) as caught:
         service.submit(b"model").result(TIMEOUT_S)
@@ -130,7 +138,7 @@ def test_a_fault_in_a_phones_code_is_a_tool_error_and_ends_no_thread(record: Lat
 
 
 def test_a_phone_identifies_itself_once_and_again_after_a_failure(record: LatencyRecord) -> None:
-    phone = ScriptedPhone(record, (PhoneError("timeout", "slow"),))
+    phone = ScriptedPhone(record, (PhoneTimeoutError("slow"),))
     with LatencyService([phone], retry=FAST_RETRY) as service:
         for number in range(5):
             service.submit(bytes([number])).result(TIMEOUT_S)
@@ -138,7 +146,7 @@ def test_a_phone_identifies_itself_once_and_again_after_a_failure(record: Latenc
 
 
 def test_a_phone_that_does_not_identify_itself_gets_no_model(record: LatencyRecord) -> None:
-    phone = ScriptedPhone(record, identify_errors=(PhoneError("phone_gone", "unplugged"),) * 6)
+    phone = ScriptedPhone(record, identify_errors=(PhoneGoneError("unplugged"),) * 6)
     with LatencyService([phone], retry=FAST_RETRY) as service:
         assert service.submit(b"model").result(TIMEOUT_S).accepted
     assert (phone.identified, phone.measured) == (7, [b"model"])
@@ -177,7 +185,7 @@ def test_closing_cancels_what_waits_and_finishes_what_runs(record: LatencyRecord
 
 
 def test_closing_ends_a_wait_between_retries(record: LatencyRecord) -> None:
-    phone = ScriptedPhone(record, (PhoneError("timeout", "slow"),) * 9)
+    phone = ScriptedPhone(record, (PhoneTimeoutError("slow"),) * 9)
     service = LatencyService([phone], retry=RetryPolicy(first_delay_s=3600, max_delay_s=3600))
     future = service.submit(b"model")
     until(lambda: phone.measured)
@@ -287,7 +295,7 @@ def test_a_failed_model_goes_to_another_phone_before_all_that_waits(record: Late
 
 def test_a_phone_that_always_fails_gets_a_few_models_and_all_are_measured(record: LatencyRecord) -> None:
     policy = RetryPolicy(first_delay_s=0.0, quarantine_after=3, quarantine_s=3600.0, max_quarantine_s=3600.0)
-    broken = ScriptedPhone(record, repeat(PhoneError("timeout", "slow")), serial="broken")
+    broken = ScriptedPhone(record, repeat(PhoneTimeoutError("slow")), serial="broken")
     healthy = ScriptedPhone(record, serial="healthy")
     with LatencyService([broken, healthy], retry=policy) as service:
         futures = [service.submit(number.to_bytes(2, "big")) for number in range(500)]
@@ -300,7 +308,7 @@ def test_a_phone_comes_back_from_quarantine_once_it_works_and_both_are_said(
     record: LatencyRecord, caplog: pytest.LogCaptureFixture
 ) -> None:
     policy = RetryPolicy(retries=9, first_delay_s=0.0, quarantine_after=2, quarantine_s=0.01)
-    errors = (PhoneError("timeout", "slow"),) * 4
+    errors = (PhoneTimeoutError("slow"),) * 4
     phone = ScriptedPhone(record, errors, serial="A")
     with LatencyService([phone], retry=policy) as service:
         assert service.submit(b"model").result(TIMEOUT_S).accepted
@@ -315,7 +323,7 @@ def test_a_phone_comes_back_from_quarantine_once_it_works_and_both_are_said(
 
 
 def test_every_phone_may_try_a_model_whatever_the_number_of_retries(record: LatencyRecord) -> None:
-    broken = [ScriptedPhone(record, repeat(PhoneError("timeout", "slow")), serial=serial) for serial in "ABC"]
+    broken = [ScriptedPhone(record, repeat(PhoneTimeoutError("slow")), serial=serial) for serial in "ABC"]
     healthy = ScriptedPhone(record, serial="D")
     healthy.hold.clear()
     with LatencyService([*broken, healthy], retry=replace(NEVER_AGAIN, retries=0)) as service:
@@ -329,9 +337,9 @@ def test_every_phone_may_try_a_model_whatever_the_number_of_retries(record: Late
 def test_the_error_of_a_model_that_failed_everywhere_says_which_phone_failed_how(
     record: LatencyRecord, rejected_record: LatencyRecord
 ) -> None:
-    a = ScriptedPhone(record, repeat(PhoneError("phone_unstable", "it is hot", rejected_record)), serial="A")
+    a = ScriptedPhone(record, repeat(PhoneUnstableError("it is hot", rejected_record)), serial="A")
     b = ScriptedPhone(record, repeat(ToolError("runner_start", "no runner")), serial="B")
-    with LatencyService([a, b], retry=FAST_RETRY) as service, pytest.raises(PhoneError) as caught:
+    with LatencyService([a, b], retry=FAST_RETRY) as service, pytest.raises(PhoneUnstableError) as caught:
         service.submit(b"model").result(TIMEOUT_S)
     assert (caught.value.kind, caught.value.record) == ("phone_unstable", rejected_record)
     assert "4 attempts failed" in str(caught.value)
@@ -341,7 +349,7 @@ def test_the_error_of_a_model_that_failed_everywhere_says_which_phone_failed_how
 
 def test_when_every_phone_is_in_quarantine_models_fail_after_a_while_with_what_happened(record: LatencyRecord) -> None:
     a = ScriptedPhone(record, repeat(PhoneError("runner_died", "it died")), serial="A")
-    b = ScriptedPhone(record, identify_errors=repeat(PhoneError("phone_gone", "unplugged")), serial="B")
+    b = ScriptedPhone(record, identify_errors=repeat(PhoneGoneError("unplugged")), serial="B")
     with LatencyService([a, b], retry=replace(NEVER_AGAIN, patience_s=0.3)) as service:
         futures = [service.submit(bytes([number])) for number in range(3)]
         errors = [future.exception(TIMEOUT_S) for future in futures]
@@ -365,7 +373,7 @@ def test_a_model_submitted_while_no_phone_works_waits_its_own_time(record: Laten
 def test_status_tells_where_each_phone_stands(record: LatencyRecord) -> None:
     busy, broken = (
         ScriptedPhone(record, serial="A"),
-        ScriptedPhone(record, repeat(PhoneError("timeout", "slow")), serial="B"),
+        ScriptedPhone(record, repeat(PhoneTimeoutError("slow")), serial="B"),
     )
     busy.hold.clear()
     with LatencyService([busy, broken], retry=NEVER_AGAIN) as service:

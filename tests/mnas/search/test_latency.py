@@ -15,6 +15,7 @@ from latency import (
     LatencyService,
     MeasurementSettings,
     PhoneError,
+    PhoneGoneError,
     PhoneIdentity,
     RetryPolicy,
     ToolError,
@@ -52,7 +53,7 @@ class FailingPhone:
     ("error", "kind"),
     [
         (CandidateError("model_rejected", "no such operator"), FailureKind.MODEL_REJECTED),
-        (PhoneError("phone_unstable", "too hot"), FailureKind.PHONE),
+        (PhoneError("phone_hot", "too hot"), FailureKind.PHONE),
         (ToolError("runner_start", "no runner"), FailureKind.LATENCY_TOOL),
     ],
 )
@@ -67,7 +68,7 @@ def test_each_kind_of_error_becomes_its_failure(error: LatencyError, kind: Failu
 
 
 def test_the_phone_gets_the_network_for_the_runs_input() -> None:
-    phone = FailingPhone(PhoneError("phone_unstable", "as arranged"))
+    phone = FailingPhone(PhoneError("phone_hot", "as arranged"))
     with LatencyService([phone], retry=RetryPolicy(retries=0)) as service:
         meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
         meter.submit(ARCHITECTURE).exception(30)
@@ -119,7 +120,7 @@ def test_a_network_is_timed_on_every_phone_model() -> None:
 def test_after_a_failure_only_what_is_missing_is_timed_again(tmp_path: Path) -> None:
     cache = LatencyCache(tmp_path / "latency.sqlite")
     works, mended = ConstantPhone("works", 2.0), ConstantPhone("mended", 5.0)
-    for other in (FailingPhone(PhoneError("phone_gone", "unplugged")), mended):
+    for other in (FailingPhone(PhoneGoneError("unplugged")), mended):
         with ExitStack() as stack:
             services = {
                 name: stack.enter_context(LatencyService([phone], cache=cache, retry=RetryPolicy(retries=0)))
