@@ -9,7 +9,7 @@ python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers beside twice those with one
-recycling  what replacing a worker costs: its successor made ready before, or waited for
+recycling  what replacing a worker costs: its replacement loaded before, or waited for
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
 """
 
@@ -158,7 +158,7 @@ def recycling(experiment: Experiment, data: SearchData, count: int, rounds: int)
     with ray_cluster(msgspec.structs.replace(experiment.search, workers=2)):
         for _ in range(rounds):
             never = _recycling_pass("never", experiment, data, count, bound_mb=1_000_000)
-            # From 90% of the bound on a successor is made ready.
+            # From 90% of the bound on a replacement is loaded.
             ahead = _recycling_pass("ahead", experiment, data, count, bound_mb=1.05 * never.resident_mb)
             waited = _recycling_pass("waited for", experiment, data, count, bound_mb=0.5 * never.resident_mb)
             for each in (never, ahead, waited):

@@ -128,7 +128,7 @@ def train_until(pool: ChildPool, done: Callable[[], bool]) -> int:
     return children
 
 
-def test_an_old_worker_goes_on_until_its_successor_is_ready(growing: ChildPool) -> None:
+def test_a_worker_near_its_bound_goes_on_until_its_replacement_is_ready(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     old = running_pid(growing)
     # One that was waited for would be there for the first child.
@@ -149,36 +149,36 @@ def no_free_core(growing: ChildPool) -> Iterator[None]:
         claim.close()
 
 
-def test_a_successor_takes_the_core_over_in_every_thread(growing: ChildPool, no_free_core: None) -> None:
+def test_a_replacement_takes_the_core_over_in_every_thread(growing: ChildPool, no_free_core: None) -> None:
     old = running_pid(growing)
     core = os.sched_getaffinity(old)
     train_until(growing, lambda: not psutil.pid_exists(old))
     growing.submit(SMALL, 0).result(120)
-    successor = psutil.Process(growing.pids()[0])
-    assert {tuple(os.sched_getaffinity(thread.id)) for thread in successor.threads()} == {tuple(core)}
+    replacement = psutil.Process(growing.pids()[0])
+    assert {tuple(os.sched_getaffinity(thread.id)) for thread in replacement.threads()} == {tuple(core)}
 
 
-def test_a_quiet_window_holds_back_a_successor_too(growing: ChildPool) -> None:
+def test_a_quiet_window_holds_back_a_replacement_too(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
 
 
-def test_a_worker_that_dies_beside_its_successor_is_replaced_by_it(growing: ChildPool) -> None:
+def test_a_worker_that_dies_while_its_replacement_loads_is_replaced_by_it(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
-    old, successor = growing.pids()
+    old, replacement = growing.pids()
     os.kill(old, signal.SIGKILL)
     with pytest.raises(TrialError):
         growing.submit(SMALL, 1).result(120)
     growing.submit(SMALL, 2).result(120)
-    assert growing.pids()[0] == successor
+    assert growing.pids()[0] == replacement
 
 
-def test_a_successor_that_dies_costs_no_child(growing: ChildPool) -> None:
+def test_a_replacement_that_dies_costs_no_child(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
-    old, successor = growing.pids()
-    os.kill(successor, signal.SIGKILL)
+    old, replacement = growing.pids()
+    os.kill(replacement, signal.SIGKILL)
     train_until(growing, lambda: not psutil.pid_exists(old))
 
 
