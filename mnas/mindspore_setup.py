@@ -35,10 +35,12 @@ class Compute:
     Attributes:
         device: What MindSpore computes on. onnxruntime always computes on the CPU.
         threads: CPU threads of MindSpore and onnxruntime in this process; None leaves their defaults, all cores.
+        kernels: Whether trainings may use `mnas.kernels`. The results are the same, to rounding.
     """
 
     device: Device = "CPU"
     threads: int | None = None
+    kernels: bool = True
 
     @classmethod
     def of_worker(cls, device: Device) -> Compute:
@@ -53,13 +55,14 @@ class Compute:
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         return {**_ONEDNN, **_QUIET, **threads}
 
-    def can_use_kernels(self, precision: Precision) -> bool:
-        """Return whether a training in this precision can use `mnas.kernels`.
+    def uses_kernels(self, precision: Precision) -> bool:
+        """Return whether a training in this precision uses `mnas.kernels`.
 
         They compute in float32 and in one thread. MindSpore's own operators train in another precision, in more
         threads, on another device and on a machine that the kernels are not compiled for.
         """
-        return (self.device, self.threads, precision) == ("CPU", 1, "O0") and machine_has_kernels()
+        suitable = (self.device, self.threads, precision) == ("CPU", 1, "O0")
+        return self.kernels and suitable and machine_has_kernels()
 
 
 def set_mindspore_environment(compute: Compute = Compute()) -> None:

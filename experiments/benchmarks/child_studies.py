@@ -37,13 +37,11 @@ from mnas.search.driver import Progress
 from mnas.search.launch import run_search
 from mnas.search.store import Trial
 from mnas.training.settings import Constant, TrainingSettings
-from mnas.workers.child import train
+from mnas.workers.child import train_network
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
-
-ONE_THREAD = Compute(threads=1)
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,10 @@ def run_child(
 ) -> Outcome:
     """Train a child in this process as a worker does, in one thread."""
     network = lowered(architecture, data)
-    result = train(network, training, data.train, seed=seed, compute=ONE_THREAD, kernels=kernels)
+    compute = Compute(threads=1, kernels=kernels)
+    result = train_network(network, training, data.train, seed=seed, compute=compute)
     start = time.process_time()
-    evaluation = Evaluator(network, data.reward, compute=ONE_THREAD).evaluate(result.weights)
+    evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     resident_mb = psutil.Process().memory_info().rss / 1e6
     return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)

@@ -14,7 +14,7 @@ from mnas.checkpoints.checkpoint import SUFFIX, Checkpoint, read_checkpoint, wri
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
-from mnas.retrain.recipe import RESUMABLE, Recipe
+from mnas.retrain.recipe import RESUMABLE_RECIPE_KEYS, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 
 START_FILE = "retraining.json"
@@ -105,7 +105,7 @@ def _read_start(file: Path) -> _Start:
 
 
 def _check_same(path: Path, before: _Start, now: _Start) -> None:
-    changed = changed_keys(before.recipe, now.recipe, RESUMABLE)
+    changed = changed_keys(before.recipe, now.recipe, RESUMABLE_RECIPE_KEYS)
     changed += [f"architecture {each}" for each in changed_keys(before.architecture, now.architecture)]
     if changed:
         raise RunDirectoryError(

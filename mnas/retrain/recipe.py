@@ -76,7 +76,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 # What may be changed when a training is resumed: none of it alters what is trained, or on what.
-RESUMABLE = frozenset(("data.directory", "keep_best", "log_every_steps", "threads"))
+RESUMABLE_RECIPE_KEYS = frozenset(("data.directory", "keep_best", "log_every_steps", "threads"))
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

@@ -69,7 +69,7 @@ def retrain(
             seed=recipe.seed,
             plan=plan,
             compute=recipe.compute,
-            state=None if last is None else trainer_state(last),
+            start=None if last is None else trainer_state(last),
         )
         position = Position() if last is None else last.position
         writer = None

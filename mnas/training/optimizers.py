@@ -18,22 +18,22 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
-from mnas.training.settings import Adam, Optimizer, RmsProp, Sgd
+from mnas.training.settings import AdamSettings, Optimizer, RmsPropSettings, SgdSettings
 
 
 def create_optimizer(settings: Optimizer, size: int) -> nn.Cell:
     """Return the optimizer of `settings` for `size` weights, its state fresh."""
     match settings:
-        case RmsProp():
+        case RmsPropSettings():
             return _RmsProp(settings, size)
-        case Sgd():
+        case SgdSettings():
             return _Sgd(settings, size)
-        case Adam():
+        case AdamSettings():
             return _Adam(settings, size)
 
 
 class _RmsProp(nn.Cell):
-    def __init__(self, settings: RmsProp, size: int) -> None:
+    def __init__(self, settings: RmsPropSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.decay, self.momentum, self.epsilon = settings.decay, settings.momentum, settings.epsilon
         self.epsilon_in_root = settings.epsilon_in_root
@@ -47,7 +47,7 @@ class _RmsProp(nn.Cell):
 
 
 class _Sgd(nn.Cell):
-    def __init__(self, settings: Sgd, size: int) -> None:
+    def __init__(self, settings: SgdSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.momentum = settings.momentum
         self.velocity = _state("sgd.velocity", np.zeros(size))
@@ -57,7 +57,7 @@ class _Sgd(nn.Cell):
 
 
 class _Adam(nn.Cell):
-    def __init__(self, settings: Adam, size: int) -> None:
+    def __init__(self, settings: AdamSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.beta1, self.beta2, self.epsilon = settings.beta1, settings.beta2, settings.epsilon
         self.mean = _state("adam.mean", np.zeros(size))

@@ -75,18 +75,25 @@ class Trainer:
         seed: int,
         plan: BatchPlan | None = None,
         compute: Compute = Compute(),
-        weights: Weights | None = None,
-        state: TrainerState | None = None,
-        kernels: bool | None = None,
+        start: TrainerState | Weights | None = None,
     ) -> None:
-        """Build and compile; start from `state`, or from `weights`, or else from weights drawn from `seed`.
+        """Build and compile.
 
-        `seed` also decides the order of the images, their augmentation and the dropout. `plan` None takes whole batches
-        in this process. `kernels` None takes `mnas.kernels` where they can be used; a state does not depend on it, but
-        only with the same kernels and threads are a resumed training's steps those that would have come.
+        Args:
+            network: What is trained.
+            settings: How it is trained.
+            source: The training images and their labels.
+            seed: Decides the weights (unless `start` gives them), the order of the images, their augmentation and the
+                dropout.
+            plan: How a batch is divided; None takes whole batches in this process.
+            compute: What this process computes on. A state does not depend on it, but a resumed training takes the
+                same steps as an uninterrupted one only if threads and kernels are the same.
+            start: The state to resume from, or weights to begin with; None draws weights from `seed`.
 
-        Raises DataError where the images do not fit the network or fill no batch, WeightsError where weights or state
-        are those of another network or training, and what `mindspore_errors` raises.
+        Raises:
+            DataError: The images do not fit the network or fill no batch.
+            WeightsError: Weights or state are those of another network or training.
+            TrainingError: MindSpore fails (see `mindspore_errors`).
         """
         check_source(network, source)
         if len(source) < settings.batch_size:
@@ -100,26 +107,26 @@ class Trainer:
         self._loss_scale = LossScaler(settings.loss_scale)
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
-        if kernels is None:
-            kernels = compute.can_use_kernels(settings.precision)
+        kernels = compute.uses_kernels(settings.precision)
+        if start is None:
+            start = initial_weights(network, seed)
         self.phases: dict[str, PhaseTime] = {}
         with timed(self.phases, "import"):
             prepare_mindspore(compute)
             from mnas.network.mindspore_cell import build_network
             from mnas.training.step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):
-            start = weights if state is None else state.weights
             self._cell = build_network(
                 network,
-                initial_weights(network, seed) if start is None else start,
+                start.weights if isinstance(start, TrainerState) else start,
                 norm_momentum=settings.norm_momentum,
                 precision=settings.precision,
                 kernels=kernels,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
             self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels)
-            if state is not None:
-                self._restore(state)
+            if isinstance(start, TrainerState):
+                self._restore(start)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
         # compile this one again at its first step. Collect the cells of earlier trainings first.
         gc.collect()

@@ -98,14 +98,7 @@ class ChildWorker:
         """Train one child; a failure that has a kind is returned as a value."""
         outcome: ChildResult | Failure
         try:
-            outcome = train_child(
-                job.architecture,
-                self._training,
-                self._data.train,
-                self._data.reward,
-                seed=job.seed,
-                compute=self._compute,
-            )
+            outcome = train_child(job.architecture, self._training, self._data, seed=job.seed, compute=self._compute)
         except Error as error:
             outcome = Failure(_failure_kind(error), str(error))
         return Reply(outcome, _resident_mb())

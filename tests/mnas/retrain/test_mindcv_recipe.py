@@ -10,7 +10,7 @@ from mnas.data import ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import load_recipe
-from mnas.training.settings import Cosine, DynamicLossScale, RmsProp
+from mnas.training.settings import Cosine, DynamicLossScale, RmsPropSettings
 
 # The keys of MindCV's configs/mnasnet/mnasnet_0.75_ascend.yaml, in another order.
 MNASNET_075 = """
@@ -75,7 +75,7 @@ def test_the_published_file_is_our_recipe_with_hidden_defaults_written_out(tmp_p
 def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
     training = load_recipe(write(tmp_path)).training
     assert isinstance(training.schedule, Cosine)
-    assert isinstance(training.optimizer, RmsProp)
+    assert isinstance(training.optimizer, RmsPropSettings)
     assert (training.schedule.final, training.weight_decay, training.optimizer.epsilon) == (1e-10, 1e-5, 1e-3)
 
 

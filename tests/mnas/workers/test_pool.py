@@ -13,7 +13,7 @@ import pytest
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.training.settings import Constant, Sgd, TrainingSettings
+from mnas.training.settings import Constant, SgdSettings, TrainingSettings
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
@@ -22,7 +22,7 @@ from search_space import Architecture, parse_block
 SMALL = Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16)
 QUICK = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
 DIVERGING = TrainingSettings(
-    epochs=3, batch_size=64, learning_rate=1e38, optimizer=Sgd(), schedule=Constant(warmup_epochs=0)
+    epochs=3, batch_size=64, learning_rate=1e38, optimizer=SgdSettings(), schedule=Constant(warmup_epochs=0)
 )
 
 
