@@ -4,9 +4,10 @@
 Gradient and step are vectors (n,) of all weights, one after the other; so is every part of an optimizer's state. A few
 operations on long vectors compile and run faster than a few for each of a hundred parameters.
 
-MindSpore's own optimizers keep the schedule inside the graph; these take the learning rate as an input, so that
-`mnas.training.schedules` is the one place that decides it. Nor do they use its fused kernel of RMSProp: on CPUs it puts
-epsilon under the root for the last (n modulo 8) elements only and beside it for all others (MindSpore 2.10.0, AVX).
+MindSpore's own optimizers keep the schedule inside the graph. These take the learning rate as an input, so that
+`mnas.training.schedules` is the one place that decides it. They do not use MindSpore's fused kernel of RMSProp: on CPUs
+it adds epsilon under the root for the last (n modulo 8) elements only, and to the root for all others (MindSpore
+2.10.0, AVX).
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
@@ -22,7 +23,7 @@ from mnas.training.settings import AdamSettings, Optimizer, RmsPropSettings, Sgd
 
 
 def create_optimizer(settings: Optimizer, size: int) -> nn.Cell:
-    """Return the optimizer of `settings` for `size` weights, its state fresh."""
+    """Return the optimizer of `settings` for `size` weights, in its initial state."""
     match settings:
         case RmsPropSettings():
             return _RmsProp(settings, size)

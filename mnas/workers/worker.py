@@ -20,7 +20,7 @@ from mnas.workers.child import ChildResult, train_child
 from mnas.workers.cores import bind_process, take_core
 from search_space import Architecture
 
-# The process before it may take a moment to be gone.
+# The end of the previous process may take a moment.
 HANDOVER_PATIENCE_S = 5.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -66,17 +66,17 @@ class Reply:
 
 
 class ChildWorker:
-    """The actor."""
+    """A Ray actor that trains children."""
 
     def __init__(self, data: SearchData, settings: WorkerSettings) -> None:
         """Take a core (CPU); MindSpore is loaded by `prepare`."""
         self._data, self._training, self._compute = data, settings.training, settings.compute
-        # Before MindSpore is loaded: its threads are to stay on that core, too.
+        # Before MindSpore is loaded, so that its threads stay on that core, too.
         self._core = take_core() if self._compute.device == "CPU" else None
         _die_with_parent()
 
     def place(self) -> tuple[str, int]:
-        """Return Ray's node and the process, which a quiet window of the latency measurement stops for a moment."""
+        """Return Ray's node and the process; a quiet window of a latency measurement pauses the process."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def prepare(self) -> None:
@@ -84,12 +84,12 @@ class ChildWorker:
         prepare_mindspore(self._compute)
         for name in ("mnas.network.mindspore_cell", "mnas.training.step", "onnxruntime"):
             importlib.import_module(name)
-        # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
+        # Garbage is collected twice for every child; a collection need not visit the objects loaded by now.
         gc.collect()
         gc.freeze()
 
     def take_over(self) -> None:
-        """Take the core of the worker that was here before and has been ended, unless this one has a core already."""
+        """Take the core of the previous worker of this slot, which has been ended, unless this one has a core."""
         if self._compute.device == "CPU" and self._core is None:
             self._core = take_core(patience_s=HANDOVER_PATIENCE_S)
             bind_process()
@@ -111,7 +111,7 @@ def _failure_kind(error: Error) -> FailureKind:
 
 
 def _die_with_parent() -> None:
-    # A worker that stands still in a quiet window cannot notice that Ray is gone; the kernel can.
+    # A worker that is paused in a quiet window cannot notice that Ray has ended; the kernel can.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""MindCV's files: the published one for MnasNet-0.75, and what is not carried out."""
+"""MindCV's files: the published one for MnasNet-0.75, and what is not supported."""
 
 from pathlib import Path
 
@@ -114,16 +114,16 @@ def test_other_choices_are_translated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mixup": 0.2}, r"MindCV's `mixup: 0\.2` is not carried out here, only `mixup: 0\.0` is"),
-        ({"ema": True}, r"`ema: True` is not carried out"),
-        ({"auto_augment": "randaug-m7-mstd0.5"}, "`auto_augment: randaug-m7-mstd0.5` is not carried out"),
-        ({"pretrained": True}, "`pretrained: True` is not carried out"),
+        ({"mixup": 0.2}, r"MindCV's `mixup: 0\.2` is not supported, only `mixup: 0\.0` is"),
+        ({"ema": True}, r"`ema: True` is not supported"),
+        ({"auto_augment": "randaug-m7-mstd0.5"}, "`auto_augment: randaug-m7-mstd0.5` is not supported"),
+        ({"pretrained": True}, "`pretrained: True` is not supported"),
         ({"model": "resnet50"}, "`model: resnet50` is no MnasNet"),
         ({"decay_epochs": 300}, "do not add up to `epoch_size` 350"),
         ({"weight_decay_filter": "disable", "filter_bias_and_bn": True}, "are both given"),
     ],
 )
-def test_what_is_not_carried_out_is_refused_by_name(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_what_is_not_supported_is_refused_by_name(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_recipe(write(tmp_path, **changes))
 
