@@ -20,12 +20,12 @@ from mnas.kernels.library import machine_has_kernels
 
 Device = Literal["CPU", "Ascend"]
 Precision = Literal["O0", "O1", "O2", "O3"]
-"""What is computed in float16, by MindSpore's names; see `TrainingSettings.precision`."""
+"""Which parts of a network compute in float16, by MindSpore's names; see `TrainingSettings.precision`."""
 
-# oneDNN's AVX-512 path runs k x k convolutions of MindSpore with its reference kernel, 4 to 60 times slower than AVX2.
-_ONEDNN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-_OUT_OF_MEMORY = re.compile(r"out of memory|memory not enough|allocate memory failed|bad_alloc", re.IGNORECASE)
-_QUIET = {"GLOG_v": "3"}  # errors only
+# With AVX-512, oneDNN runs MindSpore's k x k convolutions by its reference kernel, 4 to 60 times slower than with AVX2.
+ONEDNN_VARIABLES = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+OUT_OF_MEMORY_MESSAGE = re.compile(r"out of memory|memory not enough|allocate memory failed|bad_alloc", re.IGNORECASE)
+LOG_VARIABLES = {"GLOG_v": "3"}  # errors only
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class Compute:
     Attributes:
         device: What MindSpore computes on. onnxruntime always computes on the CPU.
         threads: CPU threads of MindSpore and onnxruntime in this process; None leaves their defaults, all cores.
+        kernels: Whether trainings may use `mnas.kernels`. The results are the same, to rounding.
     """
 
     device: Device = "CPU"
     threads: int | None = None
+    kernels: bool = True
 
     @classmethod
     def of_worker(cls, device: Device) -> Compute:
@@ -51,15 +53,16 @@ class Compute:
     def environment(self) -> dict[str, str]:
         """Return the environment variables that must be set before MindSpore is imported."""
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
-        return {**_ONEDNN, **_QUIET, **threads}
+        return {**ONEDNN_VARIABLES, **LOG_VARIABLES, **threads}
 
-    def can_use_kernels(self, precision: Precision) -> bool:
-        """Return whether a training in this precision can use `mnas.kernels`.
+    def uses_kernels(self, precision: Precision) -> bool:
+        """Return whether a training in this precision uses `mnas.kernels`.
 
         They compute in float32 and in one thread. MindSpore's own operators train in another precision, in more
         threads, on another device and on a machine that the kernels are not compiled for.
         """
-        return (self.device, self.threads, precision) == ("CPU", 1, "O0") and machine_has_kernels()
+        suitable = (self.device, self.threads, precision) == ("CPU", 1, "O0")
+        return self.kernels and suitable and machine_has_kernels()
 
 
 def set_mindspore_environment(compute: Compute = Compute()) -> None:
@@ -97,19 +100,19 @@ def prepare_mindspore(compute: Compute = Compute()) -> None:
 
 @contextmanager
 def mindspore_errors() -> Iterator[None]:
-    """Turn MindSpore's errors into TrainingError or OutOfMemoryError, the cause kept."""
+    """Turn MindSpore's errors into TrainingError or OutOfMemoryError, and keep the cause."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error).strip().partition("\n")[0]
-        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+        if isinstance(error, MemoryError) or OUT_OF_MEMORY_MESSAGE.search(str(error)):
             raise OutOfMemoryError(f"not enough memory: {text}; use a smaller batch or network") from error
         raise TrainingError(f"MindSpore failed: {text}") from error
 
 
 @cache
 def _set_device(device: Device) -> None:
-    # Once processes have joined, MindSpore refuses even the device that it has.
+    # Once processes have joined, MindSpore refuses to set a device, even the one that it has.
     import mindspore
 
     mindspore.set_device(device)
@@ -117,7 +120,7 @@ def _set_device(device: Device) -> None:
 
 @cache
 def _bound_threads(threads: int) -> None:
-    # MindSpore takes this number once in a process; a second, other one is its RuntimeError.
+    # MindSpore takes this number once in a process; a different second one raises RuntimeError.
     import mindspore
 
     mindspore.runtime.dispatch_threads_num(threads)

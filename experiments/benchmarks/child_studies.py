@@ -9,7 +9,7 @@ python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers beside twice those with one
-recycling  what replacing a worker costs: its successor made ready before, or waited for
+recycling  what replacing a worker costs: its replacement loaded before, or waited for
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
 """
 
@@ -36,13 +36,11 @@ from mnas.mindspore_setup import Compute
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
 from mnas.training.settings import Constant, TrainingSettings
-from mnas.workers.child import train
+from mnas.workers.child import train_network
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
-
-ONE_THREAD = Compute(threads=1)
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,10 @@ def run_child(
 ) -> Outcome:
     """Train a child in this process as a worker does, in one thread."""
     network = lowered(architecture, data)
-    result = train(network, training, data.train, seed=seed, compute=ONE_THREAD, kernels=kernels)
+    compute = Compute(threads=1, kernels=kernels)
+    result = train_network(network, training, data.train, seed=seed, compute=compute)
     start = time.process_time()
-    evaluation = Evaluator(network, data.reward, compute=ONE_THREAD).evaluate(result.weights)
+    evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     resident_mb = psutil.Process().memory_info().rss / 1e6
     return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)
@@ -157,7 +156,7 @@ def recycling(experiment: Experiment, data: SearchData, count: int, rounds: int)
     with ray_cluster(msgspec.structs.replace(experiment.search, workers=2)):
         for _ in range(rounds):
             never = _recycling_pass("never", experiment, data, count, bound_mb=1_000_000)
-            # From 90% of the bound on a successor is made ready.
+            # From 90% of the bound on a replacement is loaded.
             ahead = _recycling_pass("ahead", experiment, data, count, bound_mb=1.05 * never.resident_mb)
             waited = _recycling_pass("waited for", experiment, data, count, bound_mb=0.5 * never.resident_mb)
             for each in (never, ahead, waited):

@@ -19,7 +19,7 @@ from mnas.data import SearchData, load_search_data
 from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import learning_rates
-from mnas.training.settings import RmsProp, TrainingSettings
+from mnas.training.settings import RmsPropSettings, TrainingSettings
 from search_space import LoweredNetwork, architecture_from_dict, lower
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData) -> dict[str, PhaseTime]:
     """Train and evaluate; return the phases of `mnas.workers.child`, the second compilation within "evaluate"."""
     phases: dict[str, PhaseTime] = {}
-    if not isinstance(settings.optimizer, RmsProp):
+    if not isinstance(settings.optimizer, RmsPropSettings):
         raise SystemExit("the plain script knows the optimizer rmsprop only")
     with timed(phases, "import"):
         import mindspore

@@ -14,7 +14,7 @@ import numpy as np
 from mnas.data import SearchData
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import learning_rates
-from mnas.training.settings import RmsProp, TrainingSettings
+from mnas.training.settings import RmsPropSettings, TrainingSettings
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
     Activation,
@@ -38,7 +38,7 @@ functional: Any = importlib.import_module("torch.nn.functional")
 
 def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData, threads: int) -> dict[str, PhaseTime]:
     """Train and evaluate; return what "build", "train" and "evaluate" cost."""
-    if not isinstance(settings.optimizer, RmsProp):
+    if not isinstance(settings.optimizer, RmsPropSettings):
         raise SystemExit("the PyTorch peer knows the optimizer rmsprop only")
     torch.set_num_threads(threads)
     phases: dict[str, PhaseTime] = {}

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent / "prebuilt" / "x86_64.so"
-NEEDED = {"avx2", "fma"}
-"""What the library expects of the processor: any of Intel's since 2013, of AMD's since 2015."""
+CPU_FLAGS = {"avx2", "fma"}
+"""Instructions that the library uses; Intel's processors have them since 2013, AMD's since 2015."""
 
 
 @cache
@@ -17,4 +17,4 @@ def machine_has_kernels() -> bool:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return False
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return all(set(line.split()) >= NEEDED for line in lines if line.startswith("flags"))
+    return all(set(line.split()) >= CPU_FLAGS for line in lines if line.startswith("flags"))

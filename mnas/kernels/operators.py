@@ -1,8 +1,8 @@
 # mypy: allow-subclassing-any
 """The kernels as MindSpore operators with their gradients; all tensors are float32.
 
-They exist only where `mnas.kernels.library.machine_has_kernels` says so. Importing this module imports MindSpore: call
-`mnas.mindspore_setup.prepare_mindspore` before.
+They run only on machines that `mnas.kernels.library.machine_has_kernels` accepts. Importing this module imports
+MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _zeros_like = ops.ZerosLike()  # compiles in a fraction of the time of the funct
 
 
 def depthwise_convolution(stride: int) -> ops.Custom:
-    """Return (x, weight) -> y for x (N, C, H, W) and weight (C, 1, k, k), padded by k // 2; k <= 7, stride 1 or 2."""
+    """Return a depthwise convolution: (x, weight) -> y.
+
+    x is (N, C, H, W) and weight (C, 1, k, k), padded by k // 2; k <= 7, stride 1 or 2.
+    """
     gradients = _operator(f"depthwise_gradients_stride_{stride}", lambda x, weight, dy: (x, weight), outputs=2)
 
     def bprop(x: Tensor, weight: Tensor, y: Tensor, dy: Tensor) -> Tensors:
@@ -36,7 +39,10 @@ def depthwise_convolution(stride: int) -> ops.Custom:
 
 
 def full_convolution(stride: int) -> ops.Custom:
-    """Return (x, weight) -> y for x (N, C, H, W) and weight (D, C, k, k), padded by k // 2; k <= 7, stride 1 or 2."""
+    """Return a convolution of one group: (x, weight) -> y.
+
+    x is (N, C, H, W) and weight (D, C, k, k), padded by k // 2; k <= 7, stride 1 or 2.
+    """
     input_gradient = _operator(f"convolution_input_gradient_stride_{stride}", lambda x, weight, dy: x)
     weight_gradient = _operator(f"convolution_weight_gradient_stride_{stride}", lambda x, weight, dy: weight)
 
@@ -47,12 +53,12 @@ def full_convolution(stride: int) -> ops.Custom:
 
 
 def _convolved(stride: int) -> Callable[[Shape, Shape], Shape]:
-    """Return the shapes of x and weight -> that of y, for either kind of convolution."""
+    """Return a function from the shapes of x and weight to that of y, for both kinds of convolution."""
     return lambda x, weight: (x[0], weight[0], -(-x[2] // stride), -(-x[3] // stride))
 
 
 def convolution_kernel(convolution: Convolution) -> ops.Custom | None:
-    """Return the one of the two that computes this convolution, None where neither does."""
+    """Return the operator that computes this convolution, None if there is none."""
     if convolution.kernel > 7 or convolution.kernel % 2 == 0 or convolution.stride > 2:
         return None
     if convolution.groups == 1:
@@ -63,10 +69,10 @@ def convolution_kernel(convolution: Convolution) -> ops.Custom | None:
 
 
 def batch_norm() -> ops.Custom:
-    """Return (x, gamma, beta, moving_mean, moving_variance, rule) -> (y, ...): a batch norm in training.
+    """Return a batch norm in training: (x, gamma, beta, moving_mean, moving_variance, rule) -> (y, ...).
 
-    x and y are (N, C, H, W); `rule` is that of `batch_norm_rule`. The moving statistics are updated in place, as by
-    MindSpore's own.
+    x and y are (N, C, H, W); `rule` is that of `batch_norm_rule`. The moving statistics are updated in place, as
+    MindSpore's operator does.
     """
     gradients = _operator("batch_norm_gradients", lambda x, gamma, beta, *_: (x, gamma, beta), outputs=3)
 
@@ -88,12 +94,22 @@ def batch_norm() -> ops.Custom:
 
 
 def batch_norm_rule(epsilon: float, momentum: float, low: float, high: float) -> Tensor:
-    """Return the rule of a batch norm: the moving statistics keep a share `momentum`, y is clamped to [low, high]."""
+    """Return the rule of a batch norm, shape (4,).
+
+    Args:
+        epsilon: Added to the variance.
+        momentum: Share of the old moving statistics that is kept.
+        low: Lower bound that y is clamped to.
+        high: Upper bound that y is clamped to.
+    """
     return Tensor(np.array([epsilon, 1 - momentum, low, high], np.float32))
 
 
 def squeeze_excite() -> ops.Custom:
-    """Return (x, W1, b1, W2, b2) -> (y, ...) for x (N, C, H, W), W1 (R, C, 1, 1), W2 (C, R, 1, 1); see the C file."""
+    """Return a squeeze-and-excite: (x, W1, b1, W2, b2) -> (y, ...).
+
+    x and y are (N, C, H, W), W1 is (R, C, 1, 1) and W2 (C, R, 1, 1); see squeeze_excite.c.
+    """
     gradients = _operator("squeeze_excite_gradients", lambda x, w1, w2, *_: (x, w1, w1[:1], w2, w2[:1]), outputs=5)
 
     def output(x: Shape, w1: Shape, b1: Shape, w2: Shape, b2: Shape) -> tuple[Shape, ...]:
@@ -114,12 +130,12 @@ def squeeze_excite() -> ops.Custom:
 
 
 def concatenate() -> ops.Custom:
-    """Return (*tensors) -> vector: the tensors one after the other; it has no gradient."""
+    """Return the concatenation of tensors as one vector, (*tensors) -> vector; it has no gradient."""
     return _operator("concatenate", lambda *tensors: (sum(map(prod, tensors)),))
 
 
 def subtract_vector(tensors: int) -> ops.Custom:
-    """Return (vector, *tensors) -> 0: subtracts, in place, from that many tensors their parts of the vector."""
+    """Return a subtraction in place, (vector, *tensors) -> 0: each tensor is reduced by its part of the vector."""
     return _operator("subtract_vector", lambda *_: (1,), written=(False,) + (True,) * tensors)
 
 
@@ -131,7 +147,15 @@ def _operator(
     bprop: Callable[..., Any] | None = None,
     written: Sequence[bool] = (),
 ) -> ops.Custom:
-    """Return a function of the library: `output` makes the outputs' shapes of the inputs', `written` inputs change."""
+    """Return a function of the library as an operator.
+
+    Args:
+        name: The function.
+        output: Turns the shapes of the inputs into those of the outputs.
+        outputs: Number of outputs.
+        bprop: The gradient, None if it has none.
+        written: Whether the operator changes each input in place; empty if it changes none.
+    """
     kind = mindspore.float32 if outputs == 1 else (mindspore.float32,) * outputs
     arguments = (f"{LIBRARY}:{name}", output, kind)
     if not any(written):

@@ -1,7 +1,7 @@
-"""Convolutions together with the batch norm and the activation that follow them.
+"""Convolutions grouped with the batch norm and the activation that follow them.
 
-The MindSpore network makes one cell of such a group (fewer cells compile faster) and the ONNX graph one node (the batch
-norm is folded away), so both read units in this form.
+The MindSpore network makes one cell of such a group (fewer cells compile faster), and the ONNX graph one node (the
+batch norm is folded into the convolution). Both read units in this form.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from search_space.lowering import Activation, BatchNorm, Convolution, Layer
 
 @dataclass(frozen=True)
 class ConvolutionGroup:
-    """A convolution, its batch norm and, where there is one, its activation."""
+    """A convolution, its batch norm and its activation, if it has one."""
 
     convolution: Convolution
     norm: BatchNorm
@@ -23,7 +23,8 @@ class ConvolutionGroup:
 def fuse(layers: tuple[Layer, ...]) -> tuple[Layer | ConvolutionGroup, ...]:
     """Group every convolution with its batch norm and activation; other layers stay as they are.
 
-    Raises ValueError where a convolution is not followed by a batch norm, or a batch norm has no convolution.
+    Raises:
+        ValueError: A convolution is not followed by a batch norm, or a batch norm does not follow a convolution.
     """
     fused: list[Layer | ConvolutionGroup] = []
     position = 0

@@ -3,8 +3,8 @@
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 
-Parameters carry the names, shapes and order of `search_space.counting.parameters`. One cell per convolution group and
-direct primitives: of the forms tried this one compiles fastest (`mnas.network.fusion`).
+Parameters have the names, shapes and order of `search_space.counting.parameters`. One cell for each convolution group
+and direct use of primitives compile fastest of the forms that we have tried (see `mnas.network.fusion`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mnas.errors import ConfigurationError
 from mnas.kernels.operators import batch_norm, batch_norm_rule, convolution_kernel, squeeze_excite
 from mnas.mindspore_setup import Precision
 from mnas.network.fusion import ConvolutionGroup, fuse
-from mnas.network.weights import FloatArray, Weights, check_weights
+from mnas.network.weights import Weights, check_weights
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
     BATCH_NORM_MOMENTUM,
@@ -43,14 +43,22 @@ def build_network(
     precision: Precision = "O0",
     kernels: bool = False,
 ) -> nn.Cell:
-    """Build the network with `weights`: (N, channels, image_size, image_size) float32 in, logits (N, num_classes) out.
+    """Build the network of a lowered architecture.
 
-    In training mode (`set_train()`) batch norms use the batch's statistics, of which the moving ones keep a share
-    `norm_momentum` of the old at each step. A second input, (N, features of the classifier), is multiplied with what
-    the classifier sees: a dropout mask. `precision` is that of `TrainingSettings`; logits are float32 with each.
-    `kernels` has `mnas.kernels` compute in training mode what they do faster than MindSpore. Raises WeightsError where
-    `weights` are those of another network, ConfigurationError where kernels are to compute in another precision than
-    O0.
+    The cell takes images (N, channels, image_size, image_size) float32 and returns logits (N, num_classes) float32. A
+    second input (N, features of the classifier), the dropout mask, is multiplied with the input of the classifier. In
+    training mode (`set_train()`) batch norms use the statistics of the batch and update the moving ones.
+
+    Args:
+        network: The lowered architecture.
+        weights: Weights by parameter name.
+        norm_momentum: Share of the old moving statistics that batch norms keep at each step.
+        precision: What is computed in float16; see `TrainingSettings`.
+        kernels: Whether, in training mode, `mnas.kernels` compute what they compute faster than MindSpore.
+
+    Raises:
+        WeightsError: The weights are those of another network.
+        ConfigurationError: The precision is not O0, and the kernels compute in O0 only.
     """
     check_weights(network, weights)
     if kernels and precision != "O0":
@@ -62,7 +70,15 @@ def build_network(
 
 @dataclass(frozen=True)
 class _Options:
-    """Share of the old statistics that batch norms keep; types of convolutions and matrices, norms, and the rest."""
+    """How the cells compute.
+
+    Attributes:
+        norm_momentum: Share of the old moving statistics that batch norms keep at each step.
+        kernels: Whether `mnas.kernels` compute in training mode.
+        multiply: Type of convolutions and matrix products.
+        norm: Type of batch norms.
+        between: Type of all other operations.
+    """
 
     norm_momentum: float
     kernels: bool
@@ -77,11 +93,6 @@ _TYPES = {
     "O2": (mindspore.float16, mindspore.float32, mindspore.float16),
     "O3": (mindspore.float16, mindspore.float16, mindspore.float16),
 }
-
-
-def network_weights(cell: nn.Cell) -> dict[str, FloatArray]:
-    """Return copies of the weights of a network built by `build_network`."""
-    return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
 
 
 def _unit_cells(unit: Unit, weights: Weights, options: _Options) -> list[nn.Cell]:
@@ -199,7 +210,7 @@ class _ConvolutionGroup(nn.Cell):
 
 
 class _SqueezeExcite(nn.Cell):
-    # 1x1 convolutions on a kept (1, 1) plane leave the batch size free; dense layers would bake it in on export.
+    # 1x1 convolutions on a (1, 1) plane leave the batch size free; dense layers would fix it at export.
     def __init__(self, layer: SqueezeExcite, weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
         self.multiply, self.between = options.multiply, options.between

@@ -1,6 +1,7 @@
-"""The ONNX graph of a lowered architecture, built directly, batch norms folded into the convolutions.
+"""The ONNX graph of a lowered architecture, built directly, with batch norms folded into the convolutions.
 
-Structure is all that a latency measurement needs, so this takes milliseconds and can run before the network is trained.
+A latency measurement needs the structure only. Building the graph takes milliseconds, so it can be measured before the
+network is trained.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ from search_space.lowering import (
 
 INPUT_NAME = "input"
 OUTPUT_NAME = "logits"
-# The newest that the runtimes of 2021 and later read (onnxruntime 1.8, its NNAPI provider, the common converters).
+# The newest opset that the runtimes of 2021 and later read (onnxruntime 1.8, its NNAPI provider, common converters).
 OPSET = 13
 IR_VERSION = 7
 
 
 def build_onnx(network: LoweredNetwork, weights: Weights | None = None) -> onnx.ModelProto:
-    """Build the inference graph: `input` (batch, channels, size, size) float32 to `logits` (batch, num_classes).
+    """Build the inference graph of a network.
 
-    The batch size is free. Without weights it gets the initial ones of seed 0. Raises WeightsError where `weights` are
-    those of another network.
+    Its input `input` is (batch, channels, size, size) float32 and its output `logits` (batch, num_classes) float32. The
+    batch size is free.
+
+    Args:
+        network: The lowered architecture.
+        weights: Weights by parameter name; None takes the initial weights of seed 0.
+
+    Raises:
+        WeightsError: The weights are those of another network.
     """
     if weights is None:
         weights = initial_weights(network, seed=0)
@@ -52,7 +60,7 @@ def build_onnx(network: LoweredNetwork, weights: Weights | None = None) -> onnx.
 
 
 class _Graph:
-    """Nodes and constants of a graph under construction, and the tensor that it has reached."""
+    """Nodes and constants of a graph under construction, and the name and size of its last tensor."""
 
     def __init__(self, network: LoweredNetwork, weights: Weights) -> None:
         self.network = network

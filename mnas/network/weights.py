@@ -1,4 +1,4 @@
-"""The weights of a network as NumPy arrays by parameter name: their initial values, and batch norms folded away."""
+"""The weights of a network as NumPy arrays by parameter name: initial values, checks, folded batch norms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Weights = Mapping[str, FloatArray]
 def initial_weights(network: LoweredNetwork, seed: int) -> dict[str, FloatArray]:
     """Draw the initial weights of a network; they depend on the network and the seed only.
 
-    As in the official MnasNet code: convolutions are normal with variance 2 / fan out, where the fan out is
+    As in the official MnasNet code: convolutions are normal with variance 2 / fan out, and the fan out is
     kernel^2 x output filters of one group; the dense layer is uniform in +-1 / sqrt(outputs); biases and batch-norm
     beta and mean are 0, gamma and variance 1.
     """
@@ -56,7 +56,11 @@ def _he_normal(shape: tuple[int, ...], groups: int, generator: np.random.Generat
 
 
 def check_weights(network: LoweredNetwork, weights: Weights) -> None:
-    """Raise WeightsError unless `weights` holds exactly the network's parameters, each in its shape."""
+    """Check that `weights` has exactly the network's parameters, each in its shape.
+
+    Raises:
+        WeightsError: A parameter has no weights, weights have no parameter, or a shape differs.
+    """
     expected = {parameter.name: parameter.shape for parameter in parameters(network)}
     if missing := sorted(expected.keys() - weights.keys()):
         raise WeightsError(f"{len(missing)} parameters have no weights, the first is {missing[0]!r}; give all of them")
@@ -71,7 +75,7 @@ def check_weights(network: LoweredNetwork, weights: Weights) -> None:
 
 
 def fold_batch_norm(group: ConvolutionGroup, weights: Weights) -> tuple[FloatArray, FloatArray]:
-    """Return the weight and bias of the one convolution that equals `group` in inference, activation aside.
+    """Return weight and bias of the one convolution that equals a group in inference, without its activation.
 
     conv(x) x s + (beta - mean x s) with s = gamma / sqrt(variance + epsilon), computed in float64.
     """

@@ -1,4 +1,4 @@
-"""The directory of one retraining: what was started there, its checkpoints, and which of them are the best."""
+"""The run directory of one retraining: the settings at its start, its checkpoints, and the best of them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mnas.checkpoints.checkpoint import SUFFIX, Checkpoint, read_checkpoint, wri
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
-from mnas.retrain.recipe import RESUMABLE, Recipe
+from mnas.retrain.recipe import RESUMABLE_RECIPE_KEYS, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 
 START_FILE = "retraining.json"
 LAST_FILE = f"last{SUFFIX}"
 BEST_FOLDER = "best"
-PROCESSES_FOLDER = "processes"  # the output of those that do not write here, put there by `--cards`
+PROCESSES_FOLDER = "processes"  # output of all processes but the first; `--cards` writes it
 
 
-class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a retraining was started with."""
+class _StartRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a retraining was started with; the content of `retraining.json`."""
 
     recipe: Recipe
     architecture: ArchitectureFileFields
@@ -34,15 +34,20 @@ class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 @dataclass(frozen=True)
 class RetrainDirectory:
-    """An open directory: `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv`, `tensorboard/`.
+    """An open run directory.
 
-    A process that is not the first of several only reads.
+    It holds `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv` and `tensorboard/`. Of several
+    processes, only the first writes.
     """
 
     path: Path
 
     def last(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from, None before the first. Raises CheckpointError where it is damaged."""
+        """Return the checkpoint to resume from, None before the first.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
         path = self.path / LAST_FILE
         return read_checkpoint(path) if path.exists() else None
 
@@ -51,11 +56,11 @@ class RetrainDirectory:
         write_checkpoint(self.path / LAST_FILE, checkpoint)
 
     def best_files(self) -> list[Path]:
-        """Return the files of the best checkpoints, the best first."""
+        """Return the files of the best checkpoints, best first."""
         return [path for _, path in self._ranked()]
 
     def write_if_best(self, checkpoint: Checkpoint, keep: int) -> None:
-        """Keep a validated checkpoint, without what only resuming needs, if it is among the `keep` best."""
+        """Keep a validated checkpoint if it is among the `keep` best, without the parts for resuming."""
         if keep == 0:
             return
         folder = self.path / BEST_FOLDER
@@ -76,12 +81,19 @@ class RetrainDirectory:
 
 @contextmanager
 def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, data_fingerprint: str) -> Iterator[None]:
-    """Open a directory for training: made where it is new, resumed where it was started with the same.
+    """Lock a directory for training: make it if it is new, or resume a training that was started the same way.
 
-    Raises RunDirectoryError where another process works on it, it belongs to another recipe, architecture or other
-    data, or it cannot be made.
+    Args:
+        path: The directory.
+        recipe: The recipe; the keys of `RESUMABLE_RECIPE_KEYS` may differ from those at the start.
+        architecture: What is trained.
+        data_fingerprint: Hash of the images.
+
+    Raises:
+        RunDirectoryError: Another process works on it, it belongs to another recipe, architecture or other data, or it
+            cannot be made.
     """
-    start = _Start(
+    start = _StartRecord(
         recipe=recipe,
         architecture=convert(architecture_file_to_dict(architecture), ArchitectureFileFields, source="architecture"),
         data_fingerprint=data_fingerprint,
@@ -97,23 +109,23 @@ def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, d
         yield
 
 
-def _read_start(file: Path) -> _Start:
+def _read_start(file: Path) -> _StartRecord:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Start)
+        return msgspec.json.decode(file.read_bytes(), type=_StartRecord)
     except msgspec.DecodeError as error:
         raise RunDirectoryError(f"{file}: cannot be read ({error}); choose a new directory with --run-dir") from error
 
 
-def _check_same(path: Path, before: _Start, now: _Start) -> None:
-    changed = changed_keys(before.recipe, now.recipe, RESUMABLE)
+def _check_same(path: Path, before: _StartRecord, now: _StartRecord) -> None:
+    changed = changed_keys(before.recipe, now.recipe, RESUMABLE_RECIPE_KEYS)
     changed += [f"architecture {each}" for each in changed_keys(before.architecture, now.architecture)]
     if changed:
         raise RunDirectoryError(
-            f"{path}: this retraining was started differently ({'; '.join(changed)}); undo the change, or start anew "
-            "with --run-dir"
+            f"{path}: this retraining was started differently ({'; '.join(changed)}); undo the change, or start "
+            "another training with --run-dir"
         )
     if before.data_fingerprint != now.data_fingerprint:
         raise RunDirectoryError(
-            f"{path}: the data has changed since this retraining was started; bring it back, or start anew with "
-            "--run-dir"
+            f"{path}: the data has changed since this retraining was started; bring it back, or start another training "
+            "with --run-dir"
         )

@@ -1,4 +1,4 @@
-"""The logs of a retraining: two CSV files and one for TensorBoard; a resumed training continues them without a seam."""
+"""The logs of a retraining: two CSV files and one for TensorBoard. A resumed training continues them without a gap."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One epoch, counted from 1, and its validation where there was one.
+    """One epoch, and its validation if there was one.
 
-    step: steps taken until its end. train_loss: mean over its steps. top1, top5, loss: of the test set.
-    images_per_s, ms_per_step: of training, without compiling and validating; of the part after a resume.
+    Attributes:
+        epoch: Number of the epoch, counted from 1.
+        step: Steps taken until its end, counted from the start of the training.
+        learning_rate: Learning rate of its last step.
+        train_loss: Mean loss of its steps.
+        top1: Top-1 accuracy on the test set, 0 to 1; None without a validation.
+        top5: Top-5 accuracy on the test set, 0 to 1; None without a validation.
+        loss: Mean cross entropy on the test set; None without a validation.
+        images_per_s: Speed of training, without compiling and validating; of the part after a resume.
+        ms_per_step: The same speed as time per step.
+        train_s: Seconds of training.
+        validate_s: Seconds of validating.
     """
 
     epoch: int
@@ -39,7 +49,16 @@ class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Some consecutive steps: `step` steps have been taken at their end; mean loss, last learning rate and scale."""
+    """Some consecutive steps.
+
+    Attributes:
+        step: Steps taken until the last of them, counted from the start of the training.
+        epoch: Number of their epoch, counted from 1.
+        train_loss: Mean loss, skipped steps left out.
+        learning_rate: Learning rate of the last of them.
+        loss_scale: Loss scale after the last of them.
+        skipped: How many of them were skipped.
+    """
 
     step: int
     epoch: int
@@ -53,7 +72,7 @@ class Logs:
     """The open logs of one run directory."""
 
     def __init__(self, directory: Path, step: int) -> None:
-        """Open the logs to go on after `step` steps; what was logged beyond is removed, since it is trained again."""
+        """Open the logs to go on after `step` steps; remove later lines, because those steps are trained again."""
         from tensorboardX import SummaryWriter
 
         self._epochs = _CsvLog(directory / EPOCHS_FILE, EpochRow.__struct_fields__, step)
@@ -61,7 +80,7 @@ class Logs:
         self._board = SummaryWriter(str(directory / TENSORBOARD_FOLDER), purge_step=step + 1)
 
     def epoch(self, row: EpochRow) -> None:
-        """Log an epoch."""
+        """Write the line of an epoch."""
         values = msgspec.structs.asdict(row)
         self._epochs.append(values)
         for name in ("top1", "top5", "loss"):
@@ -71,13 +90,13 @@ class Logs:
         self._board.flush()
 
     def steps(self, row: StepRow) -> None:
-        """Log some steps."""
+        """Write the line of some steps."""
         self._steps.append(msgspec.structs.asdict(row))
         self._board.add_scalar("train/loss", row.train_loss, row.step)
         self._board.add_scalar("train/learning_rate", row.learning_rate, row.step)
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write what is buffered."""
         self._board.close()
 
 
@@ -113,5 +132,5 @@ def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         if reader.fieldnames is None or tuple(reader.fieldnames) != columns:
             raise Error(f"{path}: its columns are not {', '.join(columns)}; move the file away and start again")
-        # A machine that went down may have left half a row at the end.
+        # A crash of the machine may have left half a row at the end.
         return [row for row in reader if None not in row.values()]

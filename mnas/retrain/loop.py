@@ -1,4 +1,4 @@
-"""The loop of a full training: steps, checkpoints, validation and logs, from wherever the last checkpoint left it."""
+"""The loop of a full training: steps, checkpoints, validation and logs, from the last checkpoint on."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from mnas.training.trainer import StepReport, Trainer
 
 
 class RetrainObserver(Protocol):
-    """What is told while a training goes on."""
+    """Callbacks of a full training."""
 
     def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
-        """Training begins at `position`, after these phases; one of them is "compile"."""
+        """Observe the start of training at `position`, after these phases; one of them is "compile"."""
         ...
 
     def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
-        """Some steps were taken, this one the last; the speed is that of the epoch so far."""
+        """Observe some steps, of which `report` is the last; the speed is that of the epoch so far."""
         ...
 
     def epoch_finished(self, row: EpochRow) -> None:
-        """An epoch ended, validated or not."""
+        """Observe the end of an epoch, validated or not."""
         ...
 
 
 class Loop:
-    """The rest of a training. `writer` is None in all processes but the first."""
+    """The remaining epochs of a training. `writer` is None in all processes but the first."""
 
     def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: RetrainObserver) -> None:
         self._recipe, self._trainer, self._writer, self._observer = recipe, trainer, writer, observer
         self._take_steps = trainer.steps
 
     def run_from(self, last: Checkpoint | None) -> None:
-        """Go on after this checkpoint, in which the trainer already is."""
+        """Train from this checkpoint, whose state the trainer has, to the end; None is the start."""
         position, loss = Position(), MeanLoss()
         if last is not None:
             position = last.position
@@ -115,7 +115,7 @@ class Loop:
             train_s=speed.seconds,
             validate_s=time.perf_counter() - start,
         )
-        # The checkpoint comes last: killed before it, the epoch is finished again, and these lines are written again.
+        # The checkpoint comes last: a process that is killed before it repeats the end of the epoch and these lines.
         writer.logs.epoch(row)
         checkpoint = writer.checkpoint(trainer, position, MeanLoss(), accuracy)
         if accuracy is not None:
@@ -125,7 +125,7 @@ class Loop:
 
 
 def segments(first: int, steps: int, every: int | None) -> Iterator[range]:
-    """Divide the steps from `first` of an epoch of `steps` at every multiple of `every`; None divides nothing.
+    """Divide the steps of an epoch, from `first` on, at every multiple of `every`; None divides nothing.
 
     >>> list(segments(3, 10, 4))
     [range(3, 4), range(4, 8), range(8, 10)]
@@ -137,7 +137,7 @@ def segments(first: int, steps: int, every: int | None) -> Iterator[range]:
 
 
 class _Speed:
-    """How fast an epoch's steps are, without compiling, validating and writing checkpoints."""
+    """The speed of the steps of an epoch, without compiling, validating and writing checkpoints."""
 
     def __init__(self, batch_size: int) -> None:
         self.steps, self.seconds = 0, 0.0

@@ -1,8 +1,8 @@
-"""MindCV's configuration files (mindspore-lab/mindcv, configs/*/*.yaml) as recipes of ours.
+"""MindCV's configuration files (mindspore-lab/mindcv, configs/*/*.yaml) as recipes of mnas.
 
-Every key of MindCV 0.3 is either translated, accepted for the one value that we carry out, or accepted because it says
-nothing about what is trained; an unknown key, or a value that we do not carry out, is refused by name. A key that the
-file leaves out has MindCV's default, which may matter: `color_jitter` is 0.4.
+Every key of MindCV 0.3 is translated, or accepted with the one value that mnas supports, or ignored because it does not
+affect the training. An unknown key or an unsupported value is an error that names it. A key that is absent from the
+file has MindCV's default, which may matter: `color_jitter` is 0.4.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
 
-# MindCV's `batch_size` is that of one card, and its files do not say how many there are. With `distribute: True` the
-# published results are of eight.
+# MindCV's `batch_size` is that of one card, and its files do not contain the number of cards. The results that MindCV
+# has published with `distribute: True` are of eight.
 CARDS = 8
-_WIDTHS = {"050": 0.5, "075": 0.75, "100": 1.0, "130": 1.3, "140": 1.4}
-_OLD_MODELS = {"mnasnet0_5": 0.5, "mnasnet0_75": 0.75, "mnasnet1_0": 1.0, "mnasnet1_3": 1.3, "mnasnet1_4": 1.4}
-_MODELS = {**{f"mnasnet_{name}": width for name, width in _WIDTHS.items()}, **_OLD_MODELS}
-_DROPOUT = 0.2  # of MindCV's MnasNet where `drop_rate` is not given
+WIDTHS = {"050": 0.5, "075": 0.75, "100": 1.0, "130": 1.3, "140": 1.4}
+OLD_MODELS = {"mnasnet0_5": 0.5, "mnasnet0_75": 0.75, "mnasnet1_0": 1.0, "mnasnet1_3": 1.3, "mnasnet1_4": 1.4}
+MODELS = {**{f"mnasnet_{name}": width for name, width in WIDTHS.items()}, **OLD_MODELS}
+DROPOUT = 0.2  # of MindCV's MnasNet if `drop_rate` is absent
 
 
 class MindCvRecipe(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -68,8 +68,8 @@ class MindCvRecipe(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     dynamic_loss_scale: bool = False
 
 
-# Keys that we carry out for this value only, which is MindCV's default too.
-_ONLY: Mapping[str, object] = {
+# Keys that are supported with this value only, which is also MindCV's default.
+ONLY_VALUES: Mapping[str, object] = {
     "dataset": "imagenet",
     "train_split": "train",
     "shuffle": True,
@@ -103,8 +103,8 @@ _ONLY: Mapping[str, object] = {
     "amp_cast_list": None,
     "drop_overflow_update": False,
 }
-# Keys that say nothing about what is trained, or only go with a key above.
-_IDLE = frozenset(
+# Keys that do not affect the training, or only together with a key above.
+IGNORED_KEYS = frozenset(
     (
         *("mode", "val_while_train", "dataset_download", "dataset_sink_mode", "ckpt_save_dir", "ckpt_save_interval"),
         *("ckpt_save_policy", "re_scale", "re_ratio", "re_value", "re_max_attempts", "cutmix_prob", "ema_decay"),
@@ -115,23 +115,28 @@ _IDLE = frozenset(
 
 
 def is_mindcv_recipe(document: Mapping[str, Any]) -> bool:
-    """Return whether a document is a file of MindCV: flat, where ours has `training` and `data`."""
+    """Return whether a document is a file of MindCV: flat, without `training` and `data`."""
     return "epoch_size" in document and not document.keys() & {"training", "data"}
 
 
 def translate(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """Return a MindCV file as the document of a `Recipe`.
 
-    `source` names the file in messages. Raises DocumentError for an unknown key or a value of the wrong type, and
-    ConfigurationError for a value that we do not carry out.
+    Args:
+        document: The content of the file.
+        source: Name of the file, for messages.
+
+    Raises:
+        DocumentError: A key is unknown, or a value has the wrong type.
+        ConfigurationError: A value is not supported.
     """
-    for key, value in _ONLY.items():
+    for key, value in ONLY_VALUES.items():
         if key in document and document[key] != value:
             raise ConfigurationError(
-                f"{source}: MindCV's `{key}: {document[key]}` is not carried out here, only `{key}: {value}` is; "
-                "change it, or write a recipe of mnas"
+                f"{source}: MindCV's `{key}: {document[key]}` is not supported, only `{key}: {value}` is; change it, "
+                "or write a recipe of mnas"
             )
-    rest = {key: value for key, value in document.items() if key not in _ONLY and key not in _IDLE}
+    rest = {key: value for key, value in document.items() if key not in ONLY_VALUES and key not in IGNORED_KEYS}
     given = convert(rest, MindCvRecipe, source=source)
     micro_batches = (CARDS if given.distribute else 1) * given.gradient_accumulation_steps
     return {
@@ -164,7 +169,7 @@ def translate(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
             "label_smoothing": given.label_smoothing,
             "weight_decay": given.weight_decay,
             "weight_decay_on": "kernels" if _spares_norms(given, source) else "all",
-            "dropout": _DROPOUT if given.drop_rate is None else given.drop_rate,
+            "dropout": DROPOUT if given.drop_rate is None else given.drop_rate,
             "norm_momentum": 0.99,
             "clip_norm": given.clip_value if given.clip_grad else None,
             "loss_scale": _loss_scale(given),
@@ -176,17 +181,17 @@ def translate(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 def _architecture(given: MindCvRecipe, source: str) -> dict[str, Any]:
     if given.model is None:
         return {}
-    if given.model not in _MODELS:
+    if given.model not in MODELS:
         raise ConfigurationError(
-            f"{source}: `model: {given.model}` is no MnasNet; allowed: {', '.join(_MODELS)}, or leave it out and name "
-            "an architecture in the command"
+            f"{source}: `model: {given.model}` is no MnasNet; allowed: {', '.join(MODELS)}, or leave it out and "
+            "name an architecture in the command"
         )
-    return {"architecture": "mnasnet-b1", "width": _MODELS[given.model]}
+    return {"architecture": "mnasnet-b1", "width": MODELS[given.model]}
 
 
 def _optimizer(given: MindCvRecipe) -> dict[str, Any]:
     match given.opt:
-        case "rmsprop":  # the decay is the default of MindSpore's nn.RMSProp, as are the mean squares of 1
+        case "rmsprop":  # decay and initial mean square are the defaults of MindSpore's nn.RMSProp
             square = {"initial_square": 1.0, "epsilon_in_root": True}
             return {"name": "rmsprop", "decay": 0.9, "momentum": given.momentum, "epsilon": given.eps, **square}
         case "momentum":
@@ -202,7 +207,7 @@ def _schedule(given: MindCvRecipe, source: str) -> dict[str, Any]:
     if given.warmup_epochs + given.decay_epochs != given.epoch_size:
         raise ConfigurationError(
             f"{source}: `warmup_epochs` {given.warmup_epochs} and `decay_epochs` {given.decay_epochs} do not add up to "
-            f"`epoch_size` {given.epoch_size}; a cosine that ends elsewhere is not carried out here"
+            f"`epoch_size` {given.epoch_size}; a cosine that ends elsewhere is not supported"
         )
     return {"name": "cosine", "final": given.min_lr, **warmup}
 

@@ -1,8 +1,8 @@
-"""Training on several devices: one process for each, which MindSpore's scheduler brings together.
+"""Training on several devices: one process for each, connected by MindSpore's scheduler.
 
-`msrun` starts the processes, on several machines too; `mnas retrain --cards` does the same on one machine. Either way a
-process learns its place from the environment variables of MindSpore's "dynamic cluster". The scheduler is one more
-process with the same command, that does not train.
+`msrun` starts the processes, on several machines too; `mnas retrain --cards` does the same on one machine. In both
+cases a process learns its place from the environment variables of MindSpore's "dynamic cluster". The scheduler is one
+more process with the same command; it does not train.
 """
 
 from __future__ import annotations
@@ -19,30 +19,39 @@ from pathlib import Path
 
 from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 
-ROLE, WORKERS = "MS_ROLE", "MS_WORKER_NUM"
-_POLL_S = 0.2
-_GRACE_S = 10.0
+ROLE_VARIABLE, COUNT_VARIABLE = "MS_ROLE", "MS_WORKER_NUM"
+EXIT_POLL_S = 0.2
+TERMINATION_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Process:
-    """The place of this process: `rank` of `ranks`; the first one validates, logs and writes checkpoints."""
+    """The place of this process among those of a training.
+
+    Attributes:
+        rank: Number of this process, from 0. The first one validates, logs and writes checkpoints.
+        ranks: Number of all processes.
+    """
 
     rank: int = 0
     ranks: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process validates, logs and writes checkpoints."""
         return self.rank == 0
 
 
 def join_processes(compute: Compute) -> Process:
-    """Return the place of this process once all have met; alone where the environment says nothing of others.
+    """Wait until all processes of the training have connected, and return the place of this one.
 
-    The scheduler stays in here until the workers have ended. Raises TrainingError where they do not meet.
+    Without MindSpore's environment variables it is the only process. In the scheduler's process this returns when the
+    workers have ended.
+
+    Raises:
+        TrainingError: The processes cannot connect.
     """
-    if ROLE not in os.environ or int(os.environ.get(WORKERS, "1")) == 1:
+    if ROLE_VARIABLE not in os.environ or int(os.environ.get(COUNT_VARIABLE, "1")) == 1:
         return Process()
     prepare_mindspore(compute)
     from mindspore import communication
@@ -53,18 +62,26 @@ def join_processes(compute: Compute) -> Process:
 
 
 def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> int:
-    """Run `mnas ARGUMENTS` in one process for each card of this machine; return the exit code of the first to fail.
+    """Run `mnas ARGUMENTS` in one process for each card of this machine, and stop all of them at the end.
 
-    The first process has this one's output; those of the others are files in `log_directory`. None is left running.
+    The first process writes to the output of this one; the others write to files.
+
+    Args:
+        cards: Number of devices.
+        arguments: The command line of each process, without `mnas`.
+        log_directory: Folder of the output of the scheduler and of all processes but the first.
+
+    Returns:
+        The exit code of the first process that fails, 0 if none does.
     """
     log_directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mnas", *arguments]
-    cluster = {WORKERS: str(cards), "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(_free_port())}
+    cluster = {COUNT_VARIABLE: str(cards), "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(_free_port())}
     with ExitStack() as stack:
 
         def start(variables: Mapping[str, str], log: str | None) -> subprocess.Popen[bytes]:
             output = None if log is None else stack.enter_context((log_directory / log).open("wb"))
-            # In a session of their own, so that Ctrl-C reaches them through this process only.
+            # A session of its own, so that Ctrl-C reaches it through this process only.
             process = subprocess.Popen(
                 command,
                 env={**os.environ, **cluster, **variables},
@@ -75,10 +92,10 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> i
             stack.callback(_stop, process)
             return process
 
-        start({ROLE: "MS_SCHED"}, "scheduler.log")
+        start({ROLE_VARIABLE: "MS_SCHED"}, "scheduler.log")
         workers = [
             start(
-                {ROLE: "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank), "DEVICE_ID": str(rank)},
+                {ROLE_VARIABLE: "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank), "DEVICE_ID": str(rank)},
                 f"rank-{rank}.log" if rank else None,
             )
             for rank in range(cards)
@@ -89,14 +106,14 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> i
                 return abs(failed[0])
             if None not in codes:
                 return 0
-            time.sleep(_POLL_S)
+            time.sleep(EXIT_POLL_S)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:  # it waits for another process inside MindSpore
+        process.wait(TERMINATION_TIMEOUT_S)
+    except subprocess.TimeoutExpired:  # it waits inside MindSpore for another process
         process.kill()
         process.wait()
 

@@ -1,4 +1,4 @@
-"""A recipe: the YAML file of a full training, validated once and immutable from then on."""
+"""A recipe: the YAML file of a full training, checked once and immutable from then on."""
 
 from __future__ import annotations
 
@@ -23,21 +23,26 @@ Count = Annotated[int, Meta(ge=1)]
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a network is fully trained, and on what.
 
-    architecture, width: what is trained where the command names nothing else; as in `mnas arch describe`.
-    data: all training images are trained on; the test set validates.
-    num_classes: where given, the data must have so many.
-    micro_batch_size: images that go through a device at a time, and that a batch norm sees. A batch of `training` that
-        is larger is divided among the devices, and its gradients are accumulated. Absent: the batch divided by the
-        number of devices.
-    validate_every_epochs: the last epoch is always validated.
-    checkpoint_every_steps: within an epoch; absent: at the end of each. What comes after a checkpoint is lost when the
-        training is stopped.
-    keep_best: how many of the checkpoints with the best top-1 are kept, beside the last.
-    log_every_steps: steps that one line of `steps.csv` sums up.
-    sink_steps: steps that an Ascend device takes between two looks at their loss, their data sent ahead (MindSpore's
-        data sinking); must divide the steps between checkpoints. Absent: no sinking.
-    threads: of the CPU, for each process; absent: MindSpore's default. With 1, `mnas.kernels` train where they can; a
-        resume with another number goes on from the same state, but its steps differ by rounding.
+    Attributes:
+        training: Optimizer, schedule and regularisation.
+        data: The images. All training images are trained on; the test set validates.
+        architecture: The network if the command names none: a reference or the path of an architecture file.
+        width: Factor of every width of `architecture` except the head's, as in `mnas arch describe`.
+        num_classes: If given, the data must have this number of classes.
+        micro_batch_size: Images that go through a device at a time, and that a batch norm sees. A larger batch is
+            divided among the devices, and its gradients are accumulated. Absent: the batch divided by the number of
+            devices.
+        validate_every_epochs: Epochs between two validations; the last epoch is always validated.
+        checkpoint_every_steps: Steps between two checkpoints within an epoch; absent: one at the end of each epoch.
+            A training that is stopped loses the steps after its last checkpoint.
+        keep_best: Number of checkpoints with the best top-1 that are kept in addition to the last.
+        log_every_steps: Steps that one line of `steps.csv` sums up.
+        sink_steps: Steps that an Ascend device takes before their loss is read, with their data sent ahead (MindSpore's
+            data sinking). It must divide the steps between checkpoints. Absent: no sinking.
+        threads: CPU threads of each process; absent: MindSpore's default. With 1, `mnas.kernels` train if the machine
+            can run them. A resume with another number goes on from the same state, but its steps differ by rounding.
+        device: What the network is trained on.
+        seed: Decides the initial weights, the order of the images, their augmentation and the dropout.
     """
 
     training: TrainingSettings
@@ -56,17 +61,21 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for data sinking where MindSpore has none."""
+        """Raise ValueError for data sinking on a device for which MindSpore has none."""
         if self.sink_steps is not None and self.device != "Ascend":
             raise ValueError("`sink_steps` is for `device: Ascend`; MindSpore sinks no data on a CPU")
 
     @property
     def compute(self) -> Compute:
-        """What each process computes on."""
+        """The device and threads of each process."""
         return Compute(self.device, self.threads)
 
     def with_data_directory(self, directory: str) -> Recipe:
-        """Return the recipe for data in another place. Raises ConfigurationError where its data is in no directory."""
+        """Return the recipe with another data directory.
+
+        Raises:
+            ConfigurationError: Its data is in no directory.
+        """
         if isinstance(self.data, DigitsSettings):
             raise ConfigurationError(
                 "the recipe trains on the digits that come with mnas, which are in no directory: leave --data out, or "
@@ -75,14 +84,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, directory=directory))
 
 
-# What may be changed when a training is resumed: none of it alters what is trained, or on what.
-RESUMABLE = frozenset(("data.directory", "keep_best", "log_every_steps", "threads"))
+# Keys that may change when a training is resumed: they change neither what is trained nor on what.
+RESUMABLE_RECIPE_KEYS = frozenset(("data.directory", "keep_best", "log_every_steps", "threads"))
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read and check a recipe of ours, or a configuration file of MindCV.
+    """Read and check a recipe of mnas, or a configuration file of MindCV.
 
-    Raises DocumentError or ConfigurationError whose message has the file, the key's path and what is allowed.
+    Raises:
+        DocumentError: A key is missing, unknown or has a wrong value; the message has the file, the key's path and what
+            is allowed.
+        ConfigurationError: A value of MindCV that mnas does not support.
     """
     document = yaml_file.read(Path(path), dict[str, Any])
     if is_mindcv_recipe(document):

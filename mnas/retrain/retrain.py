@@ -21,16 +21,16 @@ from mnas.training.batch_plan import BatchPlan
 from mnas.training.trainer import Trainer
 from search_space import ArchitectureFile, lower
 
-ALONE = Process()
-
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """A finished retraining: the validation of its last weights, and its checkpoints.
+    """A finished retraining.
 
-    last: the checkpoint of the last step.
-    best: those with the best top-1, the best first. Choosing an epoch by the test set flatters the network; the
-        accuracy to report is that of the last.
+    Attributes:
+        accuracy: The validation of the last weights.
+        last: The checkpoint of the last step.
+        best: The checkpoints with the best top-1, best first. An epoch that is chosen by the test set has an accuracy
+            that is too good; report that of the last.
     """
 
     accuracy: Accuracy
@@ -39,13 +39,30 @@ class RetrainResult:
 
 
 def retrain(
-    architecture: ArchitectureFile, recipe: Recipe, directory: Path, observer: RetrainObserver, process: Process = ALONE
+    architecture: ArchitectureFile,
+    recipe: Recipe,
+    directory: Path,
+    observer: RetrainObserver,
+    process: Process = Process(),
 ) -> RetrainResult | None:
-    """Train an architecture by a recipe, or go on with it; None in all processes but the first.
+    """Train an architecture by a recipe, or resume its training at the last checkpoint.
 
-    Raises RunDirectoryError where the directory is that of another training, CheckpointError where its checkpoint is
-    damaged, ConfigurationError where the batch cannot be divided among the processes, DataError where the data is not
-    that of the recipe, and what `Trainer` raises.
+    Args:
+        architecture: What is trained.
+        recipe: How it is trained.
+        directory: The run directory: new, or that of this training.
+        observer: Called as the training goes on.
+        process: The place of this process among those of the training (see `join_processes`).
+
+    Returns:
+        The result, or None in all processes but the first.
+
+    Raises:
+        RunDirectoryError: The directory is that of another training.
+        CheckpointError: Its checkpoint is damaged.
+        ConfigurationError: The batch cannot be divided among the processes.
+        DataError: The data is not that of the recipe, or an image cannot be read.
+        TrainingError: The training fails (see `Trainer`).
     """
     settings = recipe.training
     micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
@@ -69,7 +86,7 @@ def retrain(
             seed=recipe.seed,
             plan=plan,
             compute=recipe.compute,
-            state=None if last is None else trainer_state(last),
+            start=None if last is None else trainer_state(last),
         )
         position = Position() if last is None else last.position
         writer = None

@@ -1,4 +1,4 @@
-"""What the first process does beside training: it validates, and writes checkpoints and logs."""
+"""Validation, checkpoints and logs of a full training, in its first process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mnas.training.trainer import StepReport, Trainer, TrainerState
 
 
 class MeanLoss:
-    """The mean loss of some steps, those skipped left out."""
+    """The mean loss of some steps; skipped steps do not count."""
 
     def __init__(self, total: float = 0.0, steps: int = 0) -> None:
         self.total, self.steps = total, steps
 
     def add(self, report: StepReport) -> None:
-        """Count a step."""
+        """Add the loss of a step, unless it was skipped."""
         if not report.skipped:
             self.total += report.loss
             self.steps += 1
@@ -29,13 +29,19 @@ class MeanLoss:
 
 
 class Writer:
-    """The run directory, the logs and the test set; `untrained` is the checkpoint to fill in."""
+    """Writes to the run directory and the logs, and validates on the test set.
+
+    Attributes:
+        run: The run directory.
+        logs: Its open logs.
+    """
 
     def __init__(self, run: RetrainDirectory, logs: Logs, evaluator: Evaluator, untrained: Checkpoint) -> None:
+        """Keep the parts; `untrained` is a checkpoint without weights, which `checkpoint` fills in."""
         self.run, self.logs, self._evaluator, self._untrained = run, logs, evaluator, untrained
 
     def checkpoint(self, trainer: Trainer, position: Position, loss: MeanLoss, accuracy: Accuracy | None) -> Checkpoint:
-        """Return a checkpoint to resume from."""
+        """Return the checkpoint of the trainer's state, to resume from."""
         state = trainer.state()
         return replace(
             self._untrained,
@@ -53,7 +59,7 @@ class Writer:
         )
 
     def validate(self, trainer: Trainer) -> Accuracy:
-        """Evaluate the moving average of the weights, or the weights where there is none."""
+        """Evaluate the moving average of the weights, or the weights if there is none."""
         ema = trainer.ema()
         result = self._evaluator.evaluate(trainer.weights() if ema is None else ema)
         return Accuracy(
@@ -62,7 +68,7 @@ class Writer:
 
 
 def trainer_state(checkpoint: Checkpoint) -> TrainerState:
-    """Return what a `Trainer` goes on from."""
+    """Return the state from which a `Trainer` resumes a checkpoint."""
     return TrainerState(
         weights=checkpoint.weights,
         ema=checkpoint.ema,

@@ -1,1 +1,1 @@
-"""Training a network: settings, the compiled step, optimizers, schedules, and the state that goes on."""
+"""Training a network: settings, the compiled step, optimizers, schedules, and the state of a training."""

@@ -4,9 +4,10 @@
 Gradient and step are vectors (n,) of all weights, one after the other; so is every part of an optimizer's state. A few
 operations on long vectors compile and run faster than a few for each of a hundred parameters.
 
-MindSpore's own optimizers keep the schedule inside the graph; these take the learning rate as an input, so that
-`mnas.training.schedules` is the one place that decides it. Nor do they use its fused kernel of RMSProp: on CPUs it puts
-epsilon under the root for the last (n modulo 8) elements only and beside it for all others (MindSpore 2.10.0, AVX).
+MindSpore's own optimizers keep the schedule inside the graph. These take the learning rate as an input, so that
+`mnas.training.schedules` is the one place that decides it. They do not use MindSpore's fused kernel of RMSProp: on CPUs
+it adds epsilon under the root for the last (n modulo 8) elements only, and to the root for all others (MindSpore
+2.10.0, AVX).
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
@@ -18,22 +19,22 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
-from mnas.training.settings import Adam, Optimizer, RmsProp, Sgd
+from mnas.training.settings import AdamSettings, Optimizer, RmsPropSettings, SgdSettings
 
 
 def create_optimizer(settings: Optimizer, size: int) -> nn.Cell:
-    """Return the optimizer of `settings` for `size` weights, its state fresh."""
+    """Return the optimizer of `settings` for `size` weights, in its initial state."""
     match settings:
-        case RmsProp():
+        case RmsPropSettings():
             return _RmsProp(settings, size)
-        case Sgd():
+        case SgdSettings():
             return _Sgd(settings, size)
-        case Adam():
+        case AdamSettings():
             return _Adam(settings, size)
 
 
 class _RmsProp(nn.Cell):
-    def __init__(self, settings: RmsProp, size: int) -> None:
+    def __init__(self, settings: RmsPropSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.decay, self.momentum, self.epsilon = settings.decay, settings.momentum, settings.epsilon
         self.epsilon_in_root = settings.epsilon_in_root
@@ -47,7 +48,7 @@ class _RmsProp(nn.Cell):
 
 
 class _Sgd(nn.Cell):
-    def __init__(self, settings: Sgd, size: int) -> None:
+    def __init__(self, settings: SgdSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.momentum = settings.momentum
         self.velocity = _state("sgd.velocity", np.zeros(size))
@@ -57,7 +58,7 @@ class _Sgd(nn.Cell):
 
 
 class _Adam(nn.Cell):
-    def __init__(self, settings: Adam, size: int) -> None:
+    def __init__(self, settings: AdamSettings, size: int) -> None:
         super().__init__(auto_prefix=False)
         self.beta1, self.beta2, self.epsilon = settings.beta1, settings.beta2, settings.epsilon
         self.mean = _state("adam.mean", np.zeros(size))

@@ -1,7 +1,7 @@
 # mypy: allow-subclassing-any
 """The parameters of a network, or their gradients, as one vector: all in their order, one after the other.
 
-`kernels` does it with `mnas.kernels`: one operator instead of up to three for each parameter.
+With `kernels`, `mnas.kernels` does it: one operator instead of up to three for each parameter.
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
@@ -14,7 +14,7 @@ from mnas.kernels.operators import concatenate, subtract_vector
 
 
 class Concatenate(nn.Cell):
-    """Returns a tuple of tensors as one vector."""
+    """A cell that turns a tuple of tensors into one vector."""
 
     def __init__(self, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
@@ -24,14 +24,14 @@ class Concatenate(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, tensors: tuple[Tensor, ...]) -> Tensor:
-        """Concatenate them."""
+        """Concatenate the tensors."""
         if self.kernels:
             return self.concatenate(*tensors)
         return _concatenate(self.map(_flat, tensors))
 
 
 class SubtractFrom(nn.Cell):
-    """Subtracts a vector from parameters, each of which has its part of it; what it returns is for `ops.depend`."""
+    """A cell that subtracts from each parameter its part of a vector; its output is for `ops.depend`."""
 
     def __init__(self, parameters: ParameterTuple, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
@@ -44,7 +44,7 @@ class SubtractFrom(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, vector: Tensor) -> Tensor:
-        """Subtract it."""
+        """Subtract the vector."""
         if self.kernels:
             return self.subtract(vector, *self.parameters)
         return self.map(ops.partial(_subtract, vector), self.starts, self.parameters)

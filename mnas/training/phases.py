@@ -1,4 +1,4 @@
-"""What each phase of a piece of work cost."""
+"""The time that each phase of a task takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """Wall time, and CPU time of the whole process (all its threads), in seconds."""
+    """The time of one phase.
+
+    Attributes:
+        wall_s: Wall time in seconds.
+        cpu_s: CPU time of the whole process (all its threads) in seconds.
+    """
 
     wall_s: float
     cpu_s: float
@@ -18,7 +23,7 @@ class PhaseTime:
 
 @contextmanager
 def timed(phases: dict[str, PhaseTime], name: str) -> Iterator[None]:
-    """Store under `name` what the body of the `with` statement costs; a body that raises stores nothing."""
+    """Store the time of the body of a `with` statement in `phases[name]`; nothing if the body raises."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     phases[name] = PhaseTime(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)

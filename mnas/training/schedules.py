@@ -1,4 +1,4 @@
-"""The learning rate of every training step."""
+"""What changes from step to step: learning rate, loss scale, decay of the moving average, dropout mask."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from mnas.training.settings import (
     TrainingSettings,
 )
 
+LOSS_SCALE_FACTOR = 2.0
+MASK_STREAM = 3  # keeps the draws of masks apart from those of order and augmentation (mnas.data)
+
 
 def learning_rates(settings: TrainingSettings, steps_per_epoch: int) -> NDArray[np.float32]:
     """Return the learning rate of each step, shape (epochs x steps_per_epoch,).
 
-    During the warm-up, step i = 0, 1, ... of w has (i + 1) / w of the peak, or i / w with `warmup_from_zero`.
+    Step i = 0, 1, ... of w warm-up steps has (i + 1) / w of the peak, or i / w with `warmup_from_zero`.
     """
     steps = np.arange(settings.epochs * steps_per_epoch, dtype=np.float64)
     warmup_steps = round(settings.schedule.warmup_epochs * steps_per_epoch)
@@ -40,11 +43,13 @@ def learning_rates(settings: TrainingSettings, steps_per_epoch: int) -> NDArray[
     return np.where(steps < warmup_steps, warmup, rates).astype(np.float32)
 
 
-GROWTH = 2.0
-
-
 class LossScaler:
-    """The scale of the next step; `good_steps` counts the steps since it last changed."""
+    """The loss scale of the next step.
+
+    Attributes:
+        value: The scale.
+        good_steps: Steps since a dynamic scale last changed.
+    """
 
     def __init__(self, settings: LossScale) -> None:
         self.good_steps = 0
@@ -56,31 +61,32 @@ class LossScaler:
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether a step with gradients that are not finite is skipped."""
+        """Whether the scale adapts, and a step whose gradients are not finite is skipped."""
         return self._growth_steps is not None
 
     def step_taken(self, *, skipped: bool) -> None:
-        """Adapt the scale. Raises TrainingError where it would fall below 1: then the training itself is at fault."""
+        """Adapt the scale to a step.
+
+        Raises:
+            TrainingError: The scale would fall below 1: the training itself has diverged.
+        """
         if self._growth_steps is None:
             return
         if skipped:
-            if self.value / GROWTH < 1:
+            if self.value / LOSS_SCALE_FACTOR < 1:
                 raise TrainingError(
                     "training diverged: the gradients are not finite even at loss scale 1; lower the learning rate, or "
                     "use precision O0"
                 )
-            self.value, self.good_steps = self.value / GROWTH, 0
+            self.value, self.good_steps = self.value / LOSS_SCALE_FACTOR, 0
         elif self.good_steps + 1 == self._growth_steps:
-            self.value, self.good_steps = self.value * GROWTH, 0
+            self.value, self.good_steps = self.value * LOSS_SCALE_FACTOR, 0
         else:
             self.good_steps += 1
 
 
-_MASK_STREAM = 3  # keeps these draws apart from those of order and augmentation (mnas.data)
-
-
 def ema_decay(settings: Ema | None, step: int) -> float:
-    """Return the decay of the moving average after step `step`, counted from 0; 0 where there is none."""
+    """Return the decay of the moving average after step `step`, counted from 0; 0 without a moving average."""
     if settings is None:
         return 0.0
     updates = step + 1
@@ -88,11 +94,17 @@ def ema_decay(settings: Ema | None, step: int) -> float:
 
 
 def dropout_mask(rate: float, shape: tuple[int, int], *, seed: int, epoch: int, micro_batch: int) -> FloatArray:
-    """Draw what the classifier's inputs are multiplied with: 0 with probability `rate`, else 1 / (1 - rate).
+    """Draw the factors of the classifier's inputs: 0 with probability `rate`, otherwise 1 / (1 - rate).
 
-    Drawn here, not on the device, whose random state could not be restored when a training is resumed. `micro_batch`
-    counts from the start of the epoch.
+    They are not drawn on the device because its random state cannot be restored when a training is resumed.
+
+    Args:
+        rate: Share of the inputs that is dropped.
+        shape: Images and classifier inputs.
+        seed: Seed of the training.
+        epoch: The epoch, counted from 0.
+        micro_batch: The micro-batch, counted from the start of the epoch.
     """
-    generator = np.random.default_rng([seed, epoch, _MASK_STREAM, micro_batch])
+    generator = np.random.default_rng([seed, epoch, MASK_STREAM, micro_batch])
     kept = generator.random(shape, np.float32) >= rate
     return kept * np.float32(1 / (1 - rate))

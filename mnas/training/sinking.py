@@ -1,7 +1,7 @@
-"""Steps whose data is sent to the device ahead of them, by MindSpore's data sinking.
+"""Training steps whose data is sent to the device ahead of them, by MindSpore's data sinking.
 
-MindSpore sinks data on Ascend only, and we have had none: what is tested is what this module does, on the CPU and with
-a stand-in for `mindspore.data_sink`.
+MindSpore sinks data on Ascend only. This has not been run on an Ascend device: the tests run this module on the CPU,
+with a substitute for `mindspore.data_sink`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ Segment = tuple[int, range]
 
 
 class SunkSteps:
-    """The steps of a trainer, `steps_per_call` between two looks at the loss; all that are to come, in their order."""
+    """The remaining steps of a trainer, with `steps_per_call` steps for each loss that is read."""
 
     def __init__(self, trainer: Trainer, segments: Sequence[Segment], steps_per_call: int) -> None:
-        """Send the data of these (epoch, steps) to the device, as far as its queue takes it.
+        """Start to send the data of the steps to the device, as much as its queue holds.
 
-        Raises ConfigurationError where `steps_per_call` does not divide each of them.
+        Args:
+            trainer: Takes the steps.
+            segments: All remaining steps in their order, as (epoch, steps of the epoch).
+            steps_per_call: Steps that the device takes in one call.
+
+        Raises:
+            ConfigurationError: `steps_per_call` does not divide each segment.
         """
         for epoch, steps in segments:
             if len(steps) % steps_per_call:
@@ -48,7 +54,7 @@ class SunkSteps:
             )
 
     def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
-        """Take these steps, which must be the next ones; each report is that of the last step of a call."""
+        """Take these steps, which must be the next ones; yield the report of the last step of each call."""
         first = epoch * self._trainer.steps_per_epoch
         for last in steps[self._steps_per_call - 1 :: self._steps_per_call]:
             with mindspore_errors():

@@ -1,8 +1,8 @@
 # mypy: allow-subclassing-any
 """One training step as MindSpore graphs: forward, loss, backward, optimizer, moving average.
 
-`TrainingStep` is one graph that takes one batch. `AccumulatingStep` is two, one that adds up gradients and one that
-applies them, for batches that do not fit the device and for steps that may be skipped.
+`TrainingStep` is one graph that takes one batch. `AccumulatingStep` is two graphs, one that adds up gradients and one
+that applies them, for batches that do not fit the device and for steps that may be skipped.
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
@@ -19,11 +19,9 @@ from mnas.training.settings import FixedLossScale, TrainingSettings
 
 
 class TrainingStep(nn.Cell):
-    """Takes a batch and returns its mean loss before the update.
+    """A cell that takes one step on a batch and returns its mean loss before the update.
 
-    The inputs are images (N, C, H, W), int32 labels (N,), the learning rate, the loss scale and the decay of the moving
-    average, each of shape (), and a mask of the classifier's inputs (N, features) or nothing. The loss is the cross
-    entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
+    The loss is the cross entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
     `mnas.training.parameter_vector`.
     """
 
@@ -39,7 +37,7 @@ class TrainingStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.gradients = Gradients(network, num_classes, settings, kernels=kernels)
         self.update = Update(network, settings, processes, kernels=kernels)
-        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # else the graph is spared a division
+        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # a scale of 1 needs no division in the graph
         self.set_train()
 
     def construct(
@@ -51,18 +49,26 @@ class TrainingStep(nn.Cell):
         ema_decay: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Take one step."""
+        """Take one step.
+
+        Args:
+            images: Images (N, C, H, W).
+            labels: int32 labels (N,).
+            learning_rate: Learning rate, shape ().
+            loss_scale: Loss scale, shape ().
+            ema_decay: Decay of the moving average, shape ().
+            mask: Factors of the classifier's inputs (N, features), or None.
+
+        Returns:
+            The mean loss of the batch, shape ().
+        """
         loss, gradient = self.gradients(images, labels, loss_scale, mask)
         factor = 1.0 / loss_scale if self.scaled else None
         return ops.depend(loss, self.update(gradient, factor, learning_rate, ema_decay))
 
 
 class AccumulatingStep(nn.Cell):
-    """Called with a part of a batch, adds up its gradients; `finish` then takes the step and starts anew.
-
-    Takes images, labels, the loss scale and a dropout mask or nothing, as `TrainingStep`; returns the part's mean loss
-    and whether all its gradients are finite, in every process.
-    """
+    """A cell that adds up the gradients of the parts of a batch; `finish` then takes the step and resets the sum."""
 
     def __init__(
         self,
@@ -86,9 +92,19 @@ class AccumulatingStep(nn.Cell):
     def construct(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Add the gradients of some images."""
+        """Add the gradients of a part of a batch.
+
+        Args:
+            images: Images (N, C, H, W).
+            labels: int32 labels (N,).
+            loss_scale: Loss scale, shape ().
+            mask: Factors of the classifier's inputs (N, features), or None.
+
+        Returns:
+            The mean loss of the part, and whether all its gradients are finite in every process.
+        """
         loss, gradient = self.gradients(images, labels, loss_scale, mask)
-        # 0 where all are finite, and NaN, in every process, where one is not.
+        # 0 if all are finite; NaN in every process if one is not.
         doubt = ops.sum(gradient * 0.0)
         if self.processes > 1:
             doubt = self.add_up(doubt)
@@ -102,7 +118,7 @@ class _UpdateFromTotal(nn.Cell):
         self.update = update
 
     def construct(self, factor: Tensor, learning_rate: Tensor, ema_decay: Tensor, skip: Tensor) -> Tensor:
-        """Update with `factor` times the total, unless `skip`; set it to zero."""
+        """Update with `factor` times the total, unless `skip`; then set the total to zero."""
         done = factor
         if not skip:
             done = ops.depend(factor, self.update(self.total, factor, learning_rate, ema_decay))
@@ -110,7 +126,7 @@ class _UpdateFromTotal(nn.Cell):
 
 
 class Gradients(nn.Cell):
-    """Returns the mean loss of some images, and its gradient times the loss scale as one vector of all weights."""
+    """A cell that returns the mean loss of images, and its gradient times the loss scale as one vector."""
 
     def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
@@ -128,13 +144,13 @@ class Gradients(nn.Cell):
     def construct(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Go forward and back."""
+        """Compute the loss, shape (), and the gradient with respect to all weights, shape (n,)."""
         (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
         return loss, self.concatenate(gradients)
 
 
 class Update(nn.Cell):
-    """Takes a gradient and changes the weights: mean over processes, clipping, decay, optimizer, moving average."""
+    """A cell that changes the weights: mean over processes, clipping, weight decay, optimizer, moving average."""
 
     def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
@@ -159,7 +175,7 @@ class Update(nn.Cell):
             self.average = MovingAverage(network)
 
     def construct(self, gradient: Tensor, factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor) -> Tensor:
-        """Update with the gradient, times `factor` if there is one."""
+        """Update the weights with the gradient, times `factor` if it is not None."""
         if factor is not None:
             gradient = gradient * factor
         if self.processes > 1:
@@ -176,7 +192,7 @@ class Update(nn.Cell):
 
 
 class MovingAverage(nn.Cell):
-    """Keeps a moving average of all parameters of a network, batch-norm statistics included; it starts as their copy.
+    """A moving average of all parameters of a network, batch-norm statistics included; it starts as a copy.
 
     average <- average + (1 - decay) (parameter - average)
     """
@@ -188,12 +204,12 @@ class MovingAverage(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, decay: Tensor) -> Tensor:
-        """Take the parameters as they are now into the average."""
+        """Include the present parameters in the average."""
         return self.map(ops.partial(_move, decay), self.averages, self.parameters)
 
 
 class SmoothedCrossEntropy(nn.Cell):
-    """Mean cross entropy of logits (N, classes) with labels (N,): a share `smoothing` is spread over all classes."""
+    """Mean cross entropy with smoothed labels: a share `smoothing` of the target is spread over all classes."""
 
     def __init__(self, num_classes: int, smoothing: float) -> None:
         super().__init__()
@@ -205,7 +221,7 @@ class SmoothedCrossEntropy(nn.Cell):
         self.mean = ops.ReduceMean()
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss, shape ()."""
+        """Return the loss, shape (), of logits (N, classes) and labels (N,)."""
         targets = self.one_hot(labels, self.num_classes, self.on, self.off)
         return self.mean(self.cross_entropy(logits, targets)[0])
 

@@ -1,4 +1,4 @@
-"""A network in training: batches in, losses out, and its whole state as arrays. For children and for full training."""
+"""The trainer of a network, for children and for full training: its steps, and its whole state as arrays."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from mindspore import Parameter, Tensor
     from mindspore.nn import Cell
 
-# Reading a loss waits for the device; these bound both the waiting and the steps that a diverged training wastes.
+# Reading a loss waits for the device. These bound the time spent waiting and the steps that a diverged training wastes.
 STEPS_BETWEEN_READS = 20
 SECONDS_BETWEEN_READS = 1.0
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step, counted from 0 over the whole training; its mean loss before the update, over this process' images.
+    """One step of a training.
 
-    skipped: its gradients were not finite, so the dynamic loss scale was lowered instead.
+    Attributes:
+        step: Number of the step, counted from 0 over the whole training.
+        loss: Mean loss before the update, over this process' images.
+        learning_rate: Learning rate of the step.
+        skipped: Whether its gradients were not finite, so that the dynamic loss scale was lowered instead.
     """
 
     step: int
@@ -47,10 +51,15 @@ class StepReport:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """All that a training carries from step to step.
+    """The whole state of a training between two steps.
 
-    slots: the optimizer's arrays by name; those of a number for each weight are vectors over all weights in order.
-    loss_scale, good_steps: those of `LossScaler`.
+    Attributes:
+        weights: Weights and batch-norm statistics by name.
+        ema: Their moving averages by name; None if the settings have none.
+        slots: The optimizer's arrays by name. An array with a number for each weight is a vector over all weights in
+            their order.
+        loss_scale: Loss scale of the next step.
+        good_steps: Steps since a dynamic loss scale last changed.
     """
 
     weights: Weights
@@ -63,7 +72,10 @@ class TrainerState:
 class Trainer:
     """The compiled training step of one network, and the data that it is trained on.
 
-    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graphs).
+    Attributes:
+        steps_per_epoch: Batches in an epoch.
+        learning_rates: Learning rate of every step, shape (epochs x steps_per_epoch,).
+        phases: Time of "import" (MindSpore, once in a process), "build" (cells and weights) and "compile" (graphs).
     """
 
     def __init__(
@@ -75,18 +87,25 @@ class Trainer:
         seed: int,
         plan: BatchPlan | None = None,
         compute: Compute = Compute(),
-        weights: Weights | None = None,
-        state: TrainerState | None = None,
-        kernels: bool | None = None,
+        start: TrainerState | Weights | None = None,
     ) -> None:
-        """Build and compile; start from `state`, or from `weights`, or else from weights drawn from `seed`.
+        """Build and compile.
 
-        `seed` also decides the order of the images, their augmentation and the dropout. `plan` None takes whole batches
-        in this process. `kernels` None takes `mnas.kernels` where they can be used; a state does not depend on it, but
-        only with the same kernels and threads are a resumed training's steps those that would have come.
+        Args:
+            network: What is trained.
+            settings: How it is trained.
+            source: The training images and their labels.
+            seed: Decides the weights (unless `start` gives them), the order of the images, their augmentation and the
+                dropout.
+            plan: How a batch is divided; None takes whole batches in this process.
+            compute: What this process computes on. A state does not depend on it, but a resumed training takes the
+                same steps as an uninterrupted one only if threads and kernels are the same.
+            start: The state to resume from, or weights to begin with; None draws weights from `seed`.
 
-        Raises DataError where the images do not fit the network or fill no batch, WeightsError where weights or state
-        are those of another network or training, and what `mindspore_errors` raises.
+        Raises:
+            DataError: The images do not fit the network or fill no batch.
+            WeightsError: Weights or state are those of another network or training.
+            TrainingError: MindSpore fails (see `mindspore_errors`).
         """
         check_source(network, source)
         if len(source) < settings.batch_size:
@@ -100,26 +119,26 @@ class Trainer:
         self._loss_scale = LossScaler(settings.loss_scale)
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
-        if kernels is None:
-            kernels = compute.can_use_kernels(settings.precision)
+        kernels = compute.uses_kernels(settings.precision)
+        if start is None:
+            start = initial_weights(network, seed)
         self.phases: dict[str, PhaseTime] = {}
         with timed(self.phases, "import"):
             prepare_mindspore(compute)
             from mnas.network.mindspore_cell import build_network
             from mnas.training.step import AccumulatingStep, TrainingStep
         with timed(self.phases, "build"):
-            start = weights if state is None else state.weights
             self._cell = build_network(
                 network,
-                initial_weights(network, seed) if start is None else start,
+                start.weights if isinstance(start, TrainerState) else start,
                 norm_momentum=settings.norm_momentum,
                 precision=settings.precision,
                 kernels=kernels,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
             self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels)
-            if state is not None:
-                self._restore(state)
+            if isinstance(start, TrainerState):
+                self._restore(start)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
         # compile this one again at its first step. Collect the cells of earlier trainings first.
         gc.collect()
@@ -127,47 +146,54 @@ class Trainer:
             self._compile((self._plan.micro_batch_size, network.channels, network.image_size, network.image_size))
 
     def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
-        """Take these steps of an epoch (both counted from 0); their reports come some steps later.
+        """Take these steps of an epoch; yield their reports, each some steps later.
 
-        Raises TrainingDivergedError where the loss is not finite, DataError where an image cannot be read, and what
-        `mindspore_errors` raises.
+        Args:
+            epoch: The epoch, counted from 0.
+            steps: Steps of the epoch, counted from 0.
+
+        Raises:
+            TrainingDivergedError: The loss is not finite.
+            DataError: An image cannot be read.
+            TrainingError: MindSpore fails (see `mindspore_errors`).
         """
         batches = self._micro_batches(epoch, steps)
-        unread: list[_Step] = []
+        pending: list[_PendingStep] = []
         read_at = time.monotonic()
         for step in steps:
             parts = list(islice(batches, self._plan.accumulated))
             with mindspore_errors():
-                unread.append(self._take(epoch * self.steps_per_epoch + step, parts))
+                pending.append(self._take(epoch * self.steps_per_epoch + step, parts))
                 late = time.monotonic() > read_at + SECONDS_BETWEEN_READS
-                if late or len(unread) == STEPS_BETWEEN_READS or step == steps[-1]:
-                    reports = [each.report() for each in unread]
-                    read_at, unread = time.monotonic(), []
+                if late or len(pending) == STEPS_BETWEEN_READS or step == steps[-1]:
+                    reports = [each.report() for each in pending]
+                    read_at, pending = time.monotonic(), []
                 else:
                     reports = []
             yield from reports
 
     def whole_step(self) -> Cell:
-        """Return the cell that takes a step by itself; `inputs` gives what it is called with.
+        """Return the cell that takes a whole step in one call; `inputs` yields its arguments.
 
-        Raises ConfigurationError where a step is not one graph: gradients are accumulated, or steps may be skipped.
+        Raises:
+            ConfigurationError: A step is not one graph: gradients are accumulated, or steps may be skipped.
         """
         if self._accumulates:
             raise ConfigurationError(
-                "steps cannot be sunk where gradients are accumulated or the loss scale is dynamic; leave `sink_steps` "
+                "steps cannot be sunk if gradients are accumulated or the loss scale is dynamic; leave `sink_steps` "
                 "out, or train on more devices and with a fixed scale"
             )
         return self._step
 
     def inputs(self, epoch: int, steps: range) -> Iterator[tuple[npt.NDArray[np.generic], ...]]:
-        """Yield the inputs of `whole_step` for these steps: images, labels, the three numbers and the dropout mask."""
+        """Yield the arguments of `whole_step` for these steps: images, labels, three numbers and the dropout mask."""
         for step, (batch, mask) in zip(steps, self._micro_batches(epoch, steps), strict=True):
             position = epoch * self.steps_per_epoch + step
             numbers = (self.learning_rates[position], self._loss_scale.value, ema_decay(self._settings.ema, position))
             yield *batch, *(np.asarray(number, np.float32) for number in numbers), *(() if mask is None else (mask,))
 
     def state(self) -> TrainerState:
-        """Return a copy of everything that the next step depends on beside the seed."""
+        """Return a copy of everything that the next step depends on, other than the seed."""
         with mindspore_errors():
             return TrainerState(
                 weights=self.weights(),
@@ -192,11 +218,11 @@ class Trainer:
         return _arrays(self._cell.get_parameters())
 
     def ema(self) -> dict[str, FloatArray] | None:
-        """Return copies of their moving averages, None where the settings want none."""
+        """Return copies of their moving averages, None if the settings have none."""
         return _arrays(self._averages(), prefix="ema.") if self._settings.ema else None
 
     def _restore(self, state: TrainerState) -> None:
-        # Only before the graphs have run: given new data later, two graphs would each go on with an array of their own.
+        # Only before the graphs have run: given new data later, each of the two graphs would use an array of its own.
         _assign(self._slots(), state.slots, "optimizer slots")
         _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
         self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
@@ -213,7 +239,7 @@ class Trainer:
                 mask = dropout_mask(rate, shape, seed=self._seed, epoch=epoch, micro_batch=micro_batch)
             yield batch, mask
 
-    def _take(self, position: int, parts: list[tuple[Batch, FloatArray | None]]) -> _Step:
+    def _take(self, position: int, parts: list[tuple[Batch, FloatArray | None]]) -> _PendingStep:
         from mindspore import Tensor
 
         rate = self.learning_rates[position]
@@ -225,21 +251,21 @@ class Trainer:
         if not self._accumulates:
             ((images, labels, *mask),) = tensors
             loss = self._step(images, labels, learning_rate, loss_scale, decay, *mask)
-            return _Step(position, float(rate), [loss])
+            return _PendingStep(position, float(rate), [loss])
         results = [self._step(images, labels, loss_scale, *mask) for images, labels, *mask in tensors]
-        # Reading a flag waits for the device, so only a dynamic scale looks at it.
+        # Reading a flag waits for the device, so it is read for a dynamic scale only.
         skipped = self._loss_scale.is_dynamic and not all(bool(finite.asnumpy()) for _, finite in results)
         factor = Tensor(np.float32(1 / (scale * len(results))))
         self._step.finish(factor, learning_rate, decay, Tensor(skipped))
         self._loss_scale.step_taken(skipped=skipped)
-        return _Step(position, float(rate), [loss for loss, _ in results], skipped)
+        return _PendingStep(position, float(rate), [loss for loss, _ in results], skipped)
 
-    def _compile(self, form: tuple[int, ...]) -> None:
-        # On arrays of the right form, so that reading data is no part of it.
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        # On placeholder arrays of the right shape, so that the time to compile does not include reading data.
         from mindspore import Tensor
 
         images, labels, number = (
-            Tensor(array) for array in (np.zeros(form, np.float32), np.zeros(form[0], np.int32), np.float32(1))
+            Tensor(array) for array in (np.zeros(shape, np.float32), np.zeros(shape[0], np.int32), np.float32(1))
         )
         mask = (Tensor(np.ones(self._mask_shape, np.float32)),) if self._settings.dropout else ()
         if self._accumulates:
@@ -256,7 +282,9 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _PendingStep:
+    """A step that has been taken, and whose losses have not been read from the device."""
+
     position: int
     learning_rate: float
     losses: list[Tensor]

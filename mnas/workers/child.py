@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
-from mnas.data import ImageSource
+from mnas.data import ImageSource, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
@@ -22,14 +22,17 @@ from search_space.lowering import LoweredNetwork, lower
 
 @dataclass(frozen=True)
 class ChildResult:
-    """What a child showed and what it cost.
+    """The result of a child and its cost.
 
-    accuracy, loss: top-1 and mean cross entropy on the reward set.
-    train_loss: mean training loss of the last epoch.
-    images_per_s: of the training phase.
-    phases: "import", "build", "compile", "train" (as of `TrainingResult`) and "evaluate".
-    resident_mb: memory of the process at the end, in 10^6 bytes; MindSpore releases no compiled graph, so it grows
-        with each child.
+    Attributes:
+        accuracy: Top-1 on the reward set, 0 to 1.
+        loss: Mean cross entropy on the reward set.
+        train_loss: Mean training loss of the last epoch.
+        steps: Training steps.
+        images_per_s: Speed of the "train" phase.
+        phases: Cost of "import", "build", "compile", "train" (those of `TrainingResult`) and "evaluate".
+        resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
+            it grows with each child.
     """
 
     accuracy: float
@@ -42,28 +45,20 @@ class ChildResult:
 
 
 def train_child(
-    architecture: Architecture,
-    settings: TrainingSettings,
-    train_source: ImageSource,
-    reward_source: ImageSource,
-    *,
-    seed: int,
-    compute: Compute = Compute(),
+    architecture: Architecture, settings: TrainingSettings, data: SearchData, *, seed: int, compute: Compute = Compute()
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
-    Raises what `mnas.workers.child.train` and `mnas.evaluation.accuracy.Evaluator` raise.
+    Raises what `train_network` and `Evaluator` raise.
     """
+    source = data.train
     network = lower(
-        architecture,
-        image_size=train_source.image_size,
-        channels=train_source.channels,
-        num_classes=train_source.num_classes,
+        architecture, image_size=source.image_size, channels=source.channels, num_classes=source.num_classes
     )
-    result = train(network, settings, train_source, seed=seed, compute=compute)
+    result = train_network(network, settings, source, seed=seed, compute=compute)
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
-        evaluation = Evaluator(network, reward_source, compute=compute).evaluate(result.weights)
+        evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,
@@ -77,7 +72,15 @@ def train_child(
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """One finished epoch, counted from 1: mean training loss, last learning rate, speed without compilation."""
+    """One finished epoch.
+
+    Attributes:
+        epoch: Number of the epoch, counted from 1.
+        epochs: Number of all epochs.
+        loss: Mean training loss.
+        learning_rate: Learning rate of the last step.
+        images_per_s: Speed, without compilation.
+    """
 
     epoch: int
     epochs: int
@@ -90,11 +93,13 @@ class EpochProgress:
 class TrainingResult:
     """A trained network.
 
-    weights: their moving average where the settings want one.
-    final_loss: mean training loss of the last epoch.
-    images: how many were trained on, repeats counted.
-    phases: "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph), "train" (all
-        steps, data preparation included).
+    Attributes:
+        weights: The moving average of the weights if the settings have one, otherwise the weights.
+        final_loss: Mean training loss of the last epoch.
+        steps: Training steps.
+        images: Number of images trained on, repeats counted.
+        phases: Cost of "import" (MindSpore, once in a process), "build" (cells and weights), "compile" (graph) and
+            "train" (all steps, data preparation included).
     """
 
     weights: dict[str, FloatArray]
@@ -109,7 +114,7 @@ class TrainingResult:
         return self.images / self.phases["train"].wall_s
 
 
-def train(
+def train_network(
     network: LoweredNetwork,
     settings: TrainingSettings,
     source: ImageSource,
@@ -117,19 +122,28 @@ def train(
     seed: int,
     compute: Compute = Compute(),
     weights: Weights | None = None,
-    kernels: bool | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
 ) -> TrainingResult:
-    """Train a network on `source` and return its weights.
+    """Train a network in this process and return its weights.
 
-    `seed` decides the initial weights (unless `weights` are given), the order of the images and the dropout. `on_epoch`
-    is called after every epoch; what it raises ends the training. `kernels` None takes `mnas.kernels` where they can be
-    used. Written for Ascend as for the CPU, tested on the CPU.
+    Written for Ascend as for the CPU, tested on the CPU.
 
-    Raises DataError where the images do not fit the network or fill no batch, TrainingDivergedError where the loss is
-    not finite, OutOfMemoryError, and TrainingError for any other failure of MindSpore.
+    Args:
+        network: What is trained.
+        settings: How it is trained.
+        source: The training images and their labels.
+        seed: Decides the initial weights (unless `weights` are given), the order of the images and the dropout.
+        compute: What this process computes on.
+        weights: Weights to begin with.
+        on_epoch: Called after every epoch; what it raises ends the training.
+
+    Raises:
+        DataError: The images do not fit the network or fill no batch.
+        TrainingDivergedError: The loss is not finite.
+        OutOfMemoryError: Memory of the device or the host runs out.
+        TrainingError: MindSpore fails in any other way.
     """
-    trainer = Trainer(network, settings, source, seed=seed, compute=compute, weights=weights, kernels=kernels)
+    trainer = Trainer(network, settings, source, seed=seed, compute=compute, start=weights)
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
     loss = float("nan")

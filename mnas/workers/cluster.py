@@ -1,9 +1,9 @@
-"""The Ray cluster that a search works on, and what it has for the training of children."""
+"""The Ray cluster that a search works on, and its resources for the training of children."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,31 +13,33 @@ from mnas.errors import ConfigurationError
 from mnas.experiment import SearchSettings
 from mnas.mindspore_setup import Device
 
-RESOURCE = {"CPU": "CPU", "Ascend": "NPU"}
-_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+RESOURCE: Mapping[Device, str] = {"CPU": "CPU", "Ascend": "NPU"}
+"""The name of a device in Ray's resources."""
+
+LOG_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 @contextmanager
 def ray_cluster(settings: SearchSettings) -> Iterator[None]:
-    """Start Ray on this machine for as long as the context lasts, or join the cluster of `settings.ray_address`.
+    """Start Ray on this machine until the context ends, or join the cluster of `settings.ray_address`.
 
     A Ray that this process has initialised already is used as it is and left running.
 
     Raises:
-        ConfigurationError: the cluster cannot be reached.
+        ConfigurationError: The cluster cannot be reached.
     """
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless the user says so
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no statistics unless the user has set this
     if settings.ray_address is None:
-        # Workers beyond the cores are the user's wish; Ray would let them wait for ever.
+        # The user may want more workers than cores; Ray would let the surplus ones wait for ever.
         workers = settings.workers if isinstance(settings.workers, int) else 1
         cores = max(len(os.sched_getaffinity(0)), workers)
-        ray.init(address="local", num_cpus=cores, include_dashboard=False, **_QUIET)
+        ray.init(address="local", num_cpus=cores, include_dashboard=False, **LOG_OPTIONS)
     else:
         try:
-            ray.init(address=settings.ray_address, **_QUIET)
+            ray.init(address=settings.ray_address, **LOG_OPTIONS)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(f"search.ray_address: {settings.ray_address}: {error}") from error
     try:
@@ -47,9 +49,10 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
 
 
 def worker_count(settings: SearchSettings, device: Device) -> int:
-    """Return the number of workers, `auto` resolved by what the running Ray cluster has.
+    """Return the number of workers; `auto` is as many as the running Ray cluster has room for.
 
-    Raises ConfigurationError where the cluster has no room for as many as are asked for.
+    Raises:
+        ConfigurationError: The cluster has no room for as many workers as the settings ask for.
     """
     resource = RESOURCE[device]
     found = int(ray.cluster_resources().get(resource, 0))

@@ -5,40 +5,53 @@ from __future__ import annotations
 import queue
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import ray
 
 from mnas.data import SearchData
-from mnas.errors import FailureKind, TrialError
+from mnas.errors import Failure, FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.mindspore_setup import Device
+from mnas.mindspore_setup import Compute, Device
 from mnas.training.settings import TrainingSettings
+from mnas.workers.child import ChildResult
 from mnas.workers.slot import WorkerSlot
-from search_space import Architecture, architecture_to_dict
+from mnas.workers.worker import ChildJob, WorkerSettings
+from search_space import Architecture
 
 
 class ChildPool:
-    """Workers that take children one by one; `submit` queues, the future holds the result or raises TrialError."""
+    """Workers that train children, one at a time each."""
 
     def __init__(
         self, data: SearchData, training: TrainingSettings, settings: SearchSettings, device: Device, workers: int
     ) -> None:
-        self._settings = settings
+        """Start the workers; the Ray cluster must have room for them (see `worker_count`)."""
+        self._retries = settings.retries
         self._closing = False
+        worker = WorkerSettings(
+            training=training,
+            compute=Compute.of_worker(device),
+            child_timeout_s=settings.child_timeout_s,
+            memory_mb=settings.worker_memory_mb,
+            workers_per_npu=settings.workers_per_npu,
+        )
         # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
-        arguments = (ray.put(data), training, device)
-        self._slots = [
-            WorkerSlot(arguments, device, settings.worker_memory_mb, settings.workers_per_npu) for _ in range(workers)
-        ]
+        images = ray.put(data)
+        self._slots = [WorkerSlot(images, worker) for _ in range(workers)]
         self._idle: queue.SimpleQueue[WorkerSlot] = queue.SimpleQueue()
         for slot in self._slots:
             self._idle.put(slot)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="child")
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
-        """Queue one child."""
-        return self._threads.submit(self._train, architecture_to_dict(architecture), seed)
+        """Queue one child.
+
+        Returns:
+            A future of the fields of its `ChildResult` as a JSON-able mapping, or of a TrialError.
+        """
+        return self._threads.submit(self._train, ChildJob(architecture, seed))
 
     def pids(self) -> list[int]:
         """Return the processes of the workers on this machine that have started.
@@ -55,20 +68,20 @@ class ChildPool:
             slot.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _train(self, architecture: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+    def _train(self, job: ChildJob) -> Mapping[str, Any]:
         slot = self._idle.get()
         try:
-            return self._train_with_retries(slot, architecture, seed)
+            return asdict(self._train_with_retries(slot, job))
         finally:
             self._idle.put(slot)
 
-    def _train_with_retries(self, slot: WorkerSlot, architecture: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+    def _train_with_retries(self, slot: WorkerSlot, job: ChildJob) -> ChildResult:
         failure = TrialError(FailureKind.WORKER_DIED, "no attempt was made")
-        for _ in range(self._settings.retries + 1):
+        for _ in range(self._retries + 1):
             if self._closing:
                 break
             try:
-                reply = slot.train(architecture, seed, self._settings.child_timeout_s)
+                outcome = slot.train(job)
             except TrialError as error:
                 if not self._closing:
                     slot.replace()
@@ -76,8 +89,7 @@ class ChildPool:
                 if error.failure.kind not in (FailureKind.WORKER_DIED, FailureKind.OUT_OF_MEMORY):
                     break
                 continue
-            if reply.failure is not None:
-                raise TrialError(reply.failure.kind, reply.failure.message)
-            assert reply.result is not None
-            return reply.result
+            if isinstance(outcome, Failure):
+                raise TrialError(outcome.kind, outcome.message)
+            return outcome
         raise failure

@@ -7,50 +7,76 @@ import gc
 import importlib
 import os
 import signal
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import psutil
 import ray
 
 from mnas.data import SearchData
 from mnas.errors import Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
-from mnas.mindspore_setup import Compute, Device, prepare_mindspore
+from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import TrainingSettings
+from mnas.workers.child import ChildResult, train_child
 from mnas.workers.cores import bind_process, take_core
-from search_space import architecture_from_dict
+from search_space import Architecture
 
-# The process before it may take a moment to be gone.
-_HANDOVER_PATIENCE_S = 5.0
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+# The end of the previous process may take a moment.
+HANDOVER_PATIENCE_S = 5.0
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What the workers of a pool work with.
+
+    Attributes:
+        training: How a child is trained.
+        compute: What a worker computes on.
+        child_timeout_s: A child that takes longer counts as failed.
+        memory_mb: Resident memory in 10^6 bytes beyond which a worker is replaced after a child.
+        workers_per_npu: Workers that share one NPU; on the CPU every worker has a core.
+    """
+
+    training: TrainingSettings
+    compute: Compute
+    child_timeout_s: float
+    memory_mb: float
+    workers_per_npu: int = 1
+
+
+@dataclass(frozen=True)
+class ChildJob:
+    """One child to train; `seed` decides its weights, the order of its images and its dropout."""
+
+    architecture: Architecture
+    seed: int
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a child: a result as a JSON-able mapping, or a failure that has a kind.
+    """The answer of a worker to a job.
 
-    resident_mb: memory of the process after it, in 10^6 bytes.
+    Attributes:
+        outcome: The result of the child, or a failure that has a kind.
+        resident_mb: Resident memory of the process after it, in 10^6 bytes.
     """
 
-    result: dict[str, Any] | None
-    failure: Failure | None
+    outcome: ChildResult | Failure
     resident_mb: float
 
 
 class ChildWorker:
-    """The actor."""
+    """A Ray actor that trains children."""
 
-    def __init__(self, data: SearchData, training: TrainingSettings, device: Device) -> None:
-        self._data = data
-        self._training = training
-        self._compute = Compute.of_worker(device)
-        # Before MindSpore is loaded: its threads are to stay on that core, too.
-        self._core = take_core() if device == "CPU" else None
+    def __init__(self, data: SearchData, settings: WorkerSettings) -> None:
+        """Take a core (CPU); MindSpore is loaded by `prepare`."""
+        self._data, self._training, self._compute = data, settings.training, settings.compute
+        # Before MindSpore is loaded, so that its threads stay on that core, too.
+        self._core = take_core() if self._compute.device == "CPU" else None
         _die_with_parent()
 
     def place(self) -> tuple[str, int]:
-        """Return Ray's node and the process, which a quiet window of the latency measurement stops for a moment."""
+        """Return Ray's node and the process; a quiet window of a latency measurement pauses the process."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def prepare(self) -> None:
@@ -58,32 +84,24 @@ class ChildWorker:
         prepare_mindspore(self._compute)
         for name in ("mnas.network.mindspore_cell", "mnas.training.step", "onnxruntime"):
             importlib.import_module(name)
-        # Garbage is collected twice for every child; what has been loaded by now need not be looked at each time.
+        # Garbage is collected twice for every child; a collection need not visit the objects loaded by now.
         gc.collect()
         gc.freeze()
 
     def take_over(self) -> None:
-        """Take the core of the worker that was here before and has been ended, unless this one has a core already."""
+        """Take the core of the previous worker of this slot, which has been ended, unless this one has a core."""
         if self._compute.device == "CPU" and self._core is None:
-            self._core = take_core(patience_s=_HANDOVER_PATIENCE_S)
+            self._core = take_core(patience_s=HANDOVER_PATIENCE_S)
             bind_process()
 
-    def train(self, architecture: Mapping[str, Any], seed: int) -> Reply:
-        """Train one child; failures that have a kind come back as a value."""
-        from mnas.workers.child import train_child
-
+    def train(self, job: ChildJob) -> Reply:
+        """Train one child; a failure that has a kind is returned as a value."""
+        outcome: ChildResult | Failure
         try:
-            result = train_child(
-                architecture_from_dict(architecture),
-                self._training,
-                self._data.train,
-                self._data.reward,
-                seed=seed,
-                compute=self._compute,
-            )
+            outcome = train_child(job.architecture, self._training, self._data, seed=job.seed, compute=self._compute)
         except Error as error:
-            return Reply(None, Failure(_failure_kind(error), str(error)), _resident_mb())
-        return Reply(asdict(result), None, _resident_mb())
+            outcome = Failure(_failure_kind(error), str(error))
+        return Reply(outcome, _resident_mb())
 
 
 def _failure_kind(error: Error) -> FailureKind:
@@ -93,8 +111,8 @@ def _failure_kind(error: Error) -> FailureKind:
 
 
 def _die_with_parent() -> None:
-    # A worker that stands still in a quiet window cannot notice that Ray is gone; the kernel can.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A worker that is paused in a quiet window cannot notice that Ray has ended; the kernel can.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _resident_mb() -> float:

@@ -47,7 +47,7 @@ def test_variables_that_the_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels_where_the_machine_has_them() -> None:
-    assert Compute("CPU", threads=1).can_use_kernels("O0") == machine_has_kernels()
+    assert Compute("CPU", threads=1).uses_kernels("O0") == machine_has_kernels()
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,11 @@ def test_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels_where_the_mach
         (Compute("CPU", threads=2), "O0"),
         (Compute("Ascend", threads=1), "O0"),
         (Compute("CPU", threads=1), "O1"),
+        (Compute("CPU", threads=1, kernels=False), "O0"),
     ],
 )
 def test_other_trainings_do_not_use_the_kernels(compute: Compute, precision: Precision) -> None:
-    assert not compute.can_use_kernels(precision)
+    assert not compute.uses_kernels(precision)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_killed_training_goes_on_exactly_where_its_checkpoint_was(tmp_path: Pa
         source,
         seed=recipe.seed,
         compute=Compute(threads=1),
-        state=trainer_state(checkpoint),
+        start=trainer_state(checkpoint),
     )
     restored = trainer.state()
     expected_parts = (checkpoint.weights, checkpoint.ema, checkpoint.training)

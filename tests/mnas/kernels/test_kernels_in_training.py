@@ -8,7 +8,7 @@ from mnas.errors import ConfigurationError
 from mnas.kernels.library import machine_has_kernels
 from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.network.weights import initial_weights
-from mnas.training.settings import Ema, Optimizer, RmsProp, Sgd, TrainingSettings
+from mnas.training.settings import Ema, Optimizer, RmsPropSettings, SgdSettings, TrainingSettings
 from search_space.architecture import ActivationKind, Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import LoweredNetwork, lower
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_mindspore(network: LoweredNetwork) -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("optimizer", [RmsProp(), Sgd()], ids=["rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", [RmsPropSettings(), SgdSettings()], ids=["rmsprop", "sgd"])
 def test_steps_are_those_of_mindspore(optimizer: Optimizer) -> None:
     settings = TrainingSettings(
         epochs=1, learning_rate=1e-3, optimizer=optimizer, weight_decay=0.1, clip_norm=0.1, ema=Ema()

@@ -13,7 +13,7 @@ from mnas.mindspore_setup import prepare_mindspore
 from mnas.network.onnx_graph import build_onnx
 from mnas.network.weights import FloatArray, initial_weights
 from mnas.training.settings import TrainingSettings
-from mnas.workers.child import train
+from mnas.workers.child import train_network
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.block_string import parse_block
 from search_space.counting import parameters
@@ -80,7 +80,7 @@ def trained(request: pytest.FixtureRequest, random_images: Callable[[LoweredNetw
     _, network = NETWORKS[request.param]
     source = random_images(network, BATCH)
     settings = TrainingSettings(epochs=2, batch_size=16, learning_rate=0.01, norm_momentum=0.7, dropout=0.2)
-    weights = train(network, settings, source, seed=1).weights
+    weights = train_network(network, settings, source, seed=1).weights
     images, _ = next(source.evaluation_batches(BATCH))
     logits = MindSporeClassifier(network, weights, batch_size=BATCH)(images)
     return Trained(network, weights, images, logits)

@@ -1,4 +1,4 @@
-"""MindCV's files: the published one for MnasNet-0.75, and what is not carried out."""
+"""MindCV's files: the published one for MnasNet-0.75, and what is not supported."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mnas.data import ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import load_recipe
-from mnas.training.settings import Cosine, DynamicLossScale, RmsProp
+from mnas.training.settings import Cosine, DynamicLossScale, RmsPropSettings
 
 # The keys of MindCV's configs/mnasnet/mnasnet_0.75_ascend.yaml, in another order.
 MNASNET_075 = """
@@ -75,7 +75,7 @@ def test_the_published_file_is_our_recipe_with_hidden_defaults_written_out(tmp_p
 def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
     training = load_recipe(write(tmp_path)).training
     assert isinstance(training.schedule, Cosine)
-    assert isinstance(training.optimizer, RmsProp)
+    assert isinstance(training.optimizer, RmsPropSettings)
     assert (training.schedule.final, training.weight_decay, training.optimizer.epsilon) == (1e-10, 1e-5, 1e-3)
 
 
@@ -114,16 +114,16 @@ def test_other_choices_are_translated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mixup": 0.2}, r"MindCV's `mixup: 0\.2` is not carried out here, only `mixup: 0\.0` is"),
-        ({"ema": True}, r"`ema: True` is not carried out"),
-        ({"auto_augment": "randaug-m7-mstd0.5"}, "`auto_augment: randaug-m7-mstd0.5` is not carried out"),
-        ({"pretrained": True}, "`pretrained: True` is not carried out"),
+        ({"mixup": 0.2}, r"MindCV's `mixup: 0\.2` is not supported, only `mixup: 0\.0` is"),
+        ({"ema": True}, r"`ema: True` is not supported"),
+        ({"auto_augment": "randaug-m7-mstd0.5"}, "`auto_augment: randaug-m7-mstd0.5` is not supported"),
+        ({"pretrained": True}, "`pretrained: True` is not supported"),
         ({"model": "resnet50"}, "`model: resnet50` is no MnasNet"),
         ({"decay_epochs": 300}, "do not add up to `epoch_size` 350"),
         ({"weight_decay_filter": "disable", "filter_bias_and_bn": True}, "are both given"),
     ],
 )
-def test_what_is_not_carried_out_is_refused_by_name(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_what_is_not_supported_is_refused_by_name(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_recipe(write(tmp_path, **changes))
 

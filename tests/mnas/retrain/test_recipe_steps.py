@@ -117,7 +117,7 @@ def small_network() -> Any:
 
 
 @pytest.mark.parametrize("first_step", [0, 3120], ids=["from the start", "at the peak"])
-@pytest.mark.parametrize("name", ["mnasnet_0.75_ascend", "mnasnet_paper.yaml"])
+@pytest.mark.parametrize("name", ["mnasnet_0.75_ascend", "mnasnet_paper"])
 def test_ten_steps_of_a_recipe_are_those_of_its_statement(name: str, first_step: int) -> None:
     prepare_mindspore()
     from mindspore import Tensor

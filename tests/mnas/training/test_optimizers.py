@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training.settings import Adam, Optimizer, RmsProp, Sgd
+from mnas.training.settings import AdamSettings, Optimizer, RmsPropSettings, SgdSettings
 
 Array = NDArray[np.float64]
 Formula = Callable[[Array, list[Array], list[float]], Array]
@@ -54,13 +54,13 @@ def adam(weight: Array, gradients: list[Array], rates: list[float]) -> Array:
 @pytest.mark.parametrize(
     ("settings", "formula"),
     [
-        (RmsProp(decay=0.8, momentum=0.7, epsilon=0.01), rmsprop),
+        (RmsPropSettings(decay=0.8, momentum=0.7, epsilon=0.01), rmsprop),
         (
-            RmsProp(decay=0.8, momentum=0.7, epsilon=0.01, initial_square=0, epsilon_in_root=False),
+            RmsPropSettings(decay=0.8, momentum=0.7, epsilon=0.01, initial_square=0, epsilon_in_root=False),
             rmsprop_of_pytorch,
         ),
-        (Sgd(momentum=0.7), sgd),
-        (Adam(beta1=0.8, beta2=0.95, epsilon=0.01), adam),
+        (SgdSettings(momentum=0.7), sgd),
+        (AdamSettings(beta1=0.8, beta2=0.95, epsilon=0.01), adam),
     ],
     ids=["rmsprop", "rmsprop of pytorch", "sgd", "adam"],
 )

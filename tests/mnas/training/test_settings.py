@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from mnas.training.settings import Adam, Cosine, RmsProp, TrainingSettings
+from mnas.training.settings import AdamSettings, Cosine, RmsPropSettings, TrainingSettings
 
 MINIMAL = {"epochs": 5, "learning_rate": 0.016}
 
@@ -12,12 +12,12 @@ def convert(**changes: object) -> TrainingSettings:
 
 def test_optimizer_and_schedule_are_chosen_by_name() -> None:
     settings = convert(optimizer={"name": "adam", "beta2": 0.99}, schedule={"name": "cosine", "warmup_epochs": 1})
-    assert settings.optimizer == Adam(beta2=0.99)
+    assert settings.optimizer == AdamSettings(beta2=0.99)
     assert settings.schedule == Cosine(warmup_epochs=1)
 
 
 def test_the_default_optimizer_is_the_papers() -> None:
-    assert convert().optimizer == RmsProp(decay=0.9, momentum=0.9, epsilon=1e-3)
+    assert convert().optimizer == RmsPropSettings(decay=0.9, momentum=0.9, epsilon=1e-3)
 
 
 @pytest.mark.parametrize(

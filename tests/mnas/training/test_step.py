@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnas.mindspore_setup import prepare_mindspore
-from mnas.training.settings import Sgd, TrainingSettings
+from mnas.training.settings import SgdSettings, TrainingSettings
 
 Array = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch() -> None:
     dense = mindspore.nn.Dense(5, 3)
     dense.weight.set_data(Tensor(WEIGHT, mindspore.float32))
     dense.bias.set_data(Tensor(BIAS, mindspore.float32))
-    settings = TrainingSettings(epochs=1, learning_rate=0.5, optimizer=Sgd(momentum=0))
+    settings = TrainingSettings(epochs=1, learning_rate=0.5, optimizer=SgdSettings(momentum=0))
     step = AccumulatingStep(dense, 3, settings)
     rate, scale, factor = (Tensor(number, mindspore.float32) for number in (0.5, 4.0, 1 / (4.0 * 3)))
     for skip in (True, False):  # the second batch must not see the first one's gradients

@@ -49,8 +49,8 @@ def source() -> ImageSource:
 
 @pytest.fixture(scope="module")
 def make_trainer(source: ImageSource) -> MakeTrainer:
-    def make(settings: TrainingSettings = SETTINGS, *, kernels: bool | None = False, **options: Any) -> Trainer:
-        return Trainer(NETWORK, settings, source, seed=3, compute=Compute(threads=1), kernels=kernels, **options)
+    def make(settings: TrainingSettings = SETTINGS, *, kernels: bool = False, **options: Any) -> Trainer:
+        return Trainer(NETWORK, settings, source, seed=3, compute=Compute(threads=1, kernels=kernels), **options)
 
     return make
 
@@ -85,7 +85,7 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
     assert middle.ema is not None
     assert not np.array_equal(middle.ema["stem.norm.moving_mean"], middle.weights["stem.norm.moving_mean"])
 
-    second = make_trainer(plan=plan, state=middle, kernels=kernels)
+    second = make_trainer(plan=plan, start=middle, kernels=kernels)
     assert_equal(second.state(), middle)
     resumed = list(second.steps(1, range(4, 9)))
     assert [(report.step, report.learning_rate) for report in resumed] == [
@@ -97,7 +97,7 @@ def test_a_resumed_training_takes_the_steps_that_would_have_come(
 
 @pytest.fixture(scope="module")
 def trainer_as_it_comes(make_trainer: MakeTrainer) -> Trainer:
-    return make_trainer(kernels=None)
+    return make_trainer(kernels=True)
 
 
 @needs_kernels
@@ -111,7 +111,7 @@ def test_a_float32_training_in_one_thread_takes_the_kernels(trainer_as_it_comes:
 def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer, trainer_as_it_comes: Trainer) -> None:
     own = trainer_as_it_comes
     list(own.steps(0, range(3)))
-    plain = make_trainer(kernels=False, state=own.state())
+    plain = make_trainer(kernels=False, start=own.state())
     assert_equal(plain.state(), own.state())
     own_losses, plain_losses = ([report.loss for report in each.steps(0, range(3, 6))] for each in (own, plain))
     assert plain_losses == pytest.approx(own_losses, rel=1e-4)
@@ -128,9 +128,9 @@ def test_the_state_of_another_training_is_refused(trainer: Trainer, make_trainer
     state = trainer.state()
     short = np.zeros(3, np.float32)
     with pytest.raises(WeightsError, match=r"optimizer slots are those of another training: 'rmsprop\.square'"):
-        make_trainer(state=dataclasses.replace(state, slots={"sgd.velocity": short}))
+        make_trainer(start=dataclasses.replace(state, slots={"sgd.velocity": short}))
     with pytest.raises(WeightsError, match=r"'rmsprop\.square' has shape \(3,\)"):
-        make_trainer(state=dataclasses.replace(state, slots={**state.slots, "rmsprop.square": short}))
+        make_trainer(start=dataclasses.replace(state, slots={**state.slots, "rmsprop.square": short}))
 
 
 @pytest.fixture(scope="module")

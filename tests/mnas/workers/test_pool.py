@@ -13,7 +13,7 @@ import pytest
 from mnas.data import DigitsSettings, SearchData, load_search_data
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
-from mnas.training.settings import Constant, Sgd, TrainingSettings
+from mnas.training.settings import Constant, SgdSettings, TrainingSettings
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
@@ -22,7 +22,7 @@ from search_space import Architecture, parse_block
 SMALL = Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16)
 QUICK = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
 DIVERGING = TrainingSettings(
-    epochs=3, batch_size=64, learning_rate=1e38, optimizer=Sgd(), schedule=Constant(warmup_epochs=0)
+    epochs=3, batch_size=64, learning_rate=1e38, optimizer=SgdSettings(), schedule=Constant(warmup_epochs=0)
 )
 
 
@@ -128,7 +128,7 @@ def train_until(pool: ChildPool, done: Callable[[], bool]) -> int:
     return children
 
 
-def test_an_old_worker_goes_on_until_its_successor_is_ready(growing: ChildPool) -> None:
+def test_a_worker_near_its_bound_goes_on_until_its_replacement_is_ready(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     old = running_pid(growing)
     # One that was waited for would be there for the first child.
@@ -149,36 +149,36 @@ def no_free_core(growing: ChildPool) -> Iterator[None]:
         claim.close()
 
 
-def test_a_successor_takes_the_core_over_in_every_thread(growing: ChildPool, no_free_core: None) -> None:
+def test_a_replacement_takes_the_core_over_in_every_thread(growing: ChildPool, no_free_core: None) -> None:
     old = running_pid(growing)
     core = os.sched_getaffinity(old)
     train_until(growing, lambda: not psutil.pid_exists(old))
     growing.submit(SMALL, 0).result(120)
-    successor = psutil.Process(growing.pids()[0])
-    assert {tuple(os.sched_getaffinity(thread.id)) for thread in successor.threads()} == {tuple(core)}
+    replacement = psutil.Process(growing.pids()[0])
+    assert {tuple(os.sched_getaffinity(thread.id)) for thread in replacement.threads()} == {tuple(core)}
 
 
-def test_a_quiet_window_holds_back_a_successor_too(growing: ChildPool) -> None:
+def test_a_quiet_window_holds_back_a_replacement_too(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
 
 
-def test_a_worker_that_dies_beside_its_successor_is_replaced_by_it(growing: ChildPool) -> None:
+def test_a_worker_that_dies_while_its_replacement_loads_is_replaced_by_it(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
-    old, successor = growing.pids()
+    old, replacement = growing.pids()
     os.kill(old, signal.SIGKILL)
     with pytest.raises(TrialError):
         growing.submit(SMALL, 1).result(120)
     growing.submit(SMALL, 2).result(120)
-    assert growing.pids()[0] == successor
+    assert growing.pids()[0] == replacement
 
 
-def test_a_successor_that_dies_costs_no_child(growing: ChildPool) -> None:
+def test_a_replacement_that_dies_costs_no_child(growing: ChildPool) -> None:
     growing.submit(SMALL, 0).result(120)
     train_until(growing, lambda: len(growing.pids()) == 2)
-    old, successor = growing.pids()
-    os.kill(successor, signal.SIGKILL)
+    old, replacement = growing.pids()
+    os.kill(replacement, signal.SIGKILL)
     train_until(growing, lambda: not psutil.pid_exists(old))
 
 

@@ -7,8 +7,10 @@ import pytest
 import ray
 
 from mnas.data import DigitsSettings, load_search_data
+from mnas.mindspore_setup import Compute
 from mnas.training.settings import TrainingSettings
 from mnas.workers.slot import WorkerSlot
+from mnas.workers.worker import WorkerSettings
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +31,19 @@ def wait_for_free_npus(count: float) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("slots_per_device", "slots", "free"), [(1, 2, 0), (2, 2, 1), (3, 6, 2 - 6 * 0.3332)])
+@pytest.mark.parametrize(("workers_per_npu", "slots", "free"), [(1, 2, 0), (2, 2, 1), (3, 6, 2 - 6 * 0.3332)])
 def test_a_slot_takes_its_share_of_an_npu_until_it_is_closed(
-    npus: None, slots_per_device: int, slots: int, free: float
+    npus: None, workers_per_npu: int, slots: int, free: float
 ) -> None:
     data = load_search_data(DigitsSettings(image_size=16, reward_images=100, train_images=256))
-    arguments = (data, TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01), "Ascend")
-    opened = [WorkerSlot(arguments, "Ascend", 1e6, slots_per_device) for _ in range(slots)]
+    settings = WorkerSettings(
+        training=TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01),
+        compute=Compute.of_worker("Ascend"),
+        child_timeout_s=60,
+        memory_mb=1e6,
+        workers_per_npu=workers_per_npu,
+    )
+    opened = [WorkerSlot(data, settings) for _ in range(slots)]
     wait_for_free_npus(free)
     for slot in opened:
         slot.close()

@@ -10,8 +10,8 @@ from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.training.schedules import learning_rates
-from mnas.training.settings import Cosine, Sgd, TrainingSettings
-from mnas.workers.child import EpochProgress, TrainingResult, train
+from mnas.training.settings import Cosine, SgdSettings, TrainingSettings
+from mnas.workers.child import EpochProgress, TrainingResult, train_network
 from search_space.architecture import Architecture
 from search_space.block_string import parse_block
 from search_space.lowering import lower
@@ -47,7 +47,7 @@ def data() -> SearchData:
 @pytest.fixture(scope="module")
 def trained(data: SearchData) -> tuple[TrainingResult, list[EpochProgress]]:
     progress: list[EpochProgress] = []
-    return train(NETWORK, SETTINGS, data.train, seed=0, on_epoch=progress.append), progress
+    return train_network(NETWORK, SETTINGS, data.train, seed=0, on_epoch=progress.append), progress
 
 
 def test_it_learns_to_read_digits_that_it_has_not_seen(
@@ -77,9 +77,9 @@ def test_the_result_counts_steps_images_and_phases(
 
 
 def test_a_diverging_training_ends_early_and_says_at_which_step(data: SearchData) -> None:
-    settings = TrainingSettings(epochs=3, learning_rate=1e38, optimizer=Sgd())
+    settings = TrainingSettings(epochs=3, learning_rate=1e38, optimizer=SgdSettings())
     with pytest.raises(TrainingDivergedError, match="lower the learning rate") as caught:
-        train(NETWORK, settings, data.train, seed=0)
+        train_network(NETWORK, settings, data.train, seed=0)
     assert caught.value.step < 20
     assert not np.isfinite(caught.value.loss)
 
@@ -95,7 +95,7 @@ def test_what_the_progress_callback_raises_ends_the_training(data: SearchData) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(NETWORK, SETTINGS, data.train, seed=0, on_epoch=stop)
+        train_network(NETWORK, SETTINGS, data.train, seed=0, on_epoch=stop)
 
 
 def test_training_goes_on_from_given_weights(
@@ -103,7 +103,7 @@ def test_training_goes_on_from_given_weights(
 ) -> None:
     result, progress = trained
     settings = TrainingSettings(epochs=1, learning_rate=1e-4, label_smoothing=0.1, norm_momentum=0.9)
-    again = train(NETWORK, settings, data.train, seed=0, weights=result.weights)
+    again = train_network(NETWORK, settings, data.train, seed=0, weights=result.weights)
     assert again.final_loss < progress[0].loss / 2
 
 
@@ -122,11 +122,11 @@ def test_every_training_in_a_process_compiles_one_graph(data: SearchData, monkey
 
     monkeypatch.setattr(executor, "compile", count)
     for _ in range(2):
-        train(NETWORK, TrainingSettings(epochs=1, learning_rate=0.01), data.train, seed=0)
+        train_network(NETWORK, TrainingSettings(epochs=1, learning_rate=0.01), data.train, seed=0)
     assert len(compiled) == 2
 
 
 def test_fewer_images_than_one_batch_are_refused(data: SearchData) -> None:
     settings = TrainingSettings(epochs=1, batch_size=4096, learning_rate=0.01)
     with pytest.raises(DataError, match="do not fill one batch of 4096; lower `batch_size`"):
-        train(NETWORK, settings, data.train, seed=0)
+        train_network(NETWORK, settings, data.train, seed=0)
