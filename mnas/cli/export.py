@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mnas.bundled_files import find_recipe
+from mnas.cli.errors import DONE
+from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.output import print_json
+
 _DESCRIPTION = """\
 Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR, checkpoints, a model card and
 a diagram. The network is the best trial of a search (or another with --trial), a reference network, or
@@ -58,10 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.bundled_files import find_recipe
-    from mnas.cli.errors import DONE
-    from mnas.cli.interrupt import terminate_as_interrupt
-    from mnas.cli.output import print_json
+    from mnas.cli.waiting import waiting_for
     from mnas.export.folder import check_target, export
     from mnas.export.recipe_file import recipe_for
     from mnas.export.source import find_source
@@ -80,9 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     form = subject.checkpoint.input
     recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form)
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
-    prepare_mindspore()
+    with waiting_for("loading MindSpore"):
+        prepare_mindspore()
     terminate_as_interrupt()
-    exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
+    with waiting_for("writing the network as ONNX, MindIR and checkpoints, and comparing them"):
+        exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
     counted = cost(subject.network)
     weights = "trained" if subject.is_trained else "initial"
     if arguments.json:

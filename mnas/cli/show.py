@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mnas.cli.errors import DONE
+from mnas.cli.output import number, print_json, print_table, trial_to_dict
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -22,8 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import msgspec
 
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import number, print_json, print_table, trial_to_dict
     from mnas.search.run import Run
     from search_space import architecture_from_dict, format_block
 
