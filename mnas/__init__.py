@@ -4,4 +4,4 @@ This package ties search space, controllers and latency measurement together. Im
 Ray load only in the modules that need them.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
