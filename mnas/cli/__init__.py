@@ -25,10 +25,11 @@ from mnas.cli import (
 from mnas.cli.errors import explained
 
 _DESCRIPTION = """\
-Platform-aware neural architecture search on real hardware (MnasNet, arXiv 1807.11626).
+Platform-aware neural architecture search on real hardware (MnasNet, arXiv
+1807.11626).
 
-A controller proposes networks, workers train each one briefly, a phone times it, and the reward
-accuracy x (latency / target)^w drives the search.
+A controller proposes networks, workers train each one briefly, a phone times
+it, and the reward accuracy x (latency / target)^w drives the search.
 """
 _EPILOG = """\
 A first search, on the digits that come with mnas:

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 _DESCRIPTION = """\
-Show the best architectures of a run, or one trial. Repeats of the same network are left out.
+Show the best architectures of a run, or one trial. Repeats of the same network
+are left out.
 """
 _EPILOG = """\
 examples:
   mnas best runs/quickstart
   mnas best runs/quickstart --count 5
-  mnas best runs/quickstart --trial 12 --yaml > found.yaml      # for `mnas retrain found.yaml`
+  mnas best runs/quickstart --trial 12 --yaml > found.yaml
 """
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 _KINDS = ("downloads", "runtimes", "latency-cache", "loopback-phone", "ray-sessions")
 _DESCRIPTION = """\
-List what mnas keeps outside run directories, with sizes, or delete the kinds that are asked for. Run directories and
-exported folders are never deleted.
+List what mnas keeps outside run directories, with sizes, or delete the kinds
+that are asked for. Run directories and exported folders are never deleted.
 """
 _EPILOG = """\
 examples:
   mnas clean                               # lists, deletes nothing
   mnas clean --ray-sessions --downloads    # asks first
-  mnas clean --all --yes                   # every kind that has an option, without asking
+  mnas clean --all --yes                   # every kind that has an option
 """
 
 

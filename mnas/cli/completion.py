@@ -8,13 +8,16 @@ from collections.abc import Callable
 from mnas.cli.errors import DONE
 
 _DESCRIPTION = """\
-Print a script that completes the commands and options of mnas in a shell. The shell reads it at every start.
+Print a script that completes the commands and options of mnas in a shell. The
+shell reads it at every start.
 """
 _EPILOG = """\
 examples:
   mnas completion bash > ~/.local/share/bash-completion/completions/mnas
-  mnas completion zsh > ~/.zfunc/_mnas                     # with `fpath=(~/.zfunc $fpath)` before compinit in ~/.zshrc
+  mnas completion zsh > ~/.zfunc/_mnas
   mnas completion fish > ~/.config/fish/completions/mnas.fish
+
+For zsh, ~/.zshrc needs `fpath=(~/.zfunc $fpath)` before `compinit`.
 """
 _SHELLS = ("bash", "zsh", "fish")
 

@@ -11,16 +11,20 @@ from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.output import print_json
 
 _DESCRIPTION = """\
-Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR, checkpoints, a model card and
-a diagram. The network is the best trial of a search (or another with --trial), a reference network, or
-that of an architecture.yaml. Without --checkpoint its weights are initial ones, and the folder says so.
+Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR,
+checkpoints, a model card and a diagram. The network is the best trial of a
+search (or another with --trial), a reference network, or that of an
+architecture.yaml. Without --checkpoint its weights are initial ones, and the
+folder says so.
 """
 _EPILOG = """\
 examples:
   mnas export runs/cifar10 --recipe cifar10 --out export/found
-  mnas export runs/cifar10 --trial 12 --checkpoint retrained/best.safetensors --out export/final
+  mnas export runs/cifar10 --checkpoint runs/final/last.safetensors \\
+      --out export/final
   mnas export mnasnet-a1 --width 0.75 --out export/a1-075
-  mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt --out export/mindcv-075
+  mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt \\
+      --out export/mindcv-075
 """
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from mnas.cli.errors import DONE
 
 _DESCRIPTION = """\
-Write an experiment to edit: a copy of a bundled one, or, with --data, one for a folder of your own images. With --data
-the number of classes, images and pixels decide the search space, image size, training and number of trials; comments
-in the file say why. A file that exists is never replaced.
+Write an experiment to edit: a copy of a bundled one, or, with --data, one for a
+folder of your own images. With --data the number of classes, images and pixels
+decide the search space, image size, training and number of trials; comments in
+the file say why. A file that exists is never replaced.
 """
 _EPILOG = """\
 examples:
-  mnas init                                # quickstart.yaml, to edit
+  mnas init                                # quickstart.yaml
   mnas init cifar10 --to my_search.yaml
-  mnas init --data photos                  # photos/train/CLASS/*.jpg -> photos.yaml
+  mnas init --data photos                  # photos/train/CLASS/*.jpg
 
 bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
 """

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from search_space import ArchitectureFile
 
 _DESCRIPTION = """\
-Train one architecture fully by a recipe, or resume its training: the same command on the same run directory goes on
-from the last checkpoint, whatever stopped it. Standard output gets the accuracy of the trained network.
+Train one architecture fully by a recipe, or resume its training: the same
+command on the same run directory goes on from the last checkpoint, whatever
+stopped it. Standard output gets the accuracy of the trained network.
 """
 _EPILOG = """\
 examples:
-  mnas retrain runs/cifar10 --recipe cifar10 --data data/cifar10             # the best network of a search
+  mnas retrain runs/cifar10 --recipe cifar10 --data data/cifar10
   mnas retrain runs/cifar10 --trial 12 --recipe cifar10 --data data/cifar10
-  mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --data /data/imagenet --cards 8
-  msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
+  mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --cards 8
+  msrun --worker_num 8 --local_worker_num 8 --join True \\
+      python -m mnas retrain --recipe mindcv.yaml --data imagenet
 
 bundled recipes: cifar10, mnasnet_0.75_ascend, mnasnet_paper
 """

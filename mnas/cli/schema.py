@@ -8,16 +8,18 @@ from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
 
 _DESCRIPTION = """\
-Print the JSON Schema of an experiment, or of a recipe. An editor with a YAML language server (such as VS Code's YAML
-extension) completes and checks the keys of a file whose first line names the schema:
+Print the JSON Schema of an experiment, or of a recipe. An editor with a YAML
+language server (such as VS Code's YAML extension) completes and checks the keys
+of a file whose first line names the schema:
 
   # yaml-language-server: $schema=experiment.schema.json
 
-The name is relative to the YAML file, so that it works offline; bundled files have this line.
+The name is relative to the YAML file, so that it works offline; bundled files
+have this line.
 """
 _EPILOG = """\
 examples:
-  mnas schema > experiment.schema.json               # in the folder of your experiment
+  mnas schema > experiment.schema.json     # in the folder of your experiment
   mnas schema --recipe > recipe.schema.json
 """
 

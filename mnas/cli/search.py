@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mnas.search.run import Run
 
 _DESCRIPTION = """\
-Carry out a search, or resume it: the same command on the same run directory goes on where it stopped, whatever stopped
-it. Standard output gets the best architecture. A larger search.trials continues a finished search.
+Carry out a search, or resume it: the same command on the same run directory
+goes on where it stopped, whatever stopped it. Standard output gets the best
+architecture. A larger search.trials continues a finished search.
 """
 _EPILOG = """\
 examples:

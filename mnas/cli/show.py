@@ -14,7 +14,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "show",
         help="show the trials of a run, finished or not",
-        description="Show every trial of a run, while it is being searched too.",
+        description="Show every trial of a run, finished or not, also while it is searched.",
+        epilog="example: mnas show runs/quickstart --json",
     )
     parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
     parser.add_argument("--json", action="store_true", help="print everything that is stored, as JSON")

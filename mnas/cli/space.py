@@ -10,8 +10,8 @@ from mnas.cli.output import number, print_json, print_table
 
 _QUANTILES = {"min": 0, "10%": 10, "25%": 25, "median": 50, "75%": 75, "90%": 90, "max": 100}
 _LATENCY_DESCRIPTION = """\
-Time random networks of a search space on a phone, so that a target latency (`latency.target_ms`) can be chosen. Each
-network takes about a second.
+Time random networks of a search space on a phone, so that a target latency
+(`latency.target_ms`) can be chosen. Each network takes about a second.
 """
 _LATENCY_EPILOG = """\
 examples:
@@ -24,12 +24,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser("space", help="look at search spaces", description="Look at search spaces.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="list the bundled search spaces", description="List the bundled spaces.")
+    listing = verbs.add_parser(
+        "list",
+        help="list the bundled search spaces",
+        description="List the bundled spaces.",
+        epilog="example: mnas space list",
+    )
     listing.set_defaults(run=run_list)
     describe = verbs.add_parser(
         "describe",
         help="show the decisions of a space and how many networks it has",
         description="Show every decision of a search space, its choices, and how many networks there are.",
+        epilog="example: mnas space describe small32",
     )
     describe.add_argument("space", metavar="SPACE", help="bundled name (`mnas space list`) or a YAML file")
     describe.add_argument("--json", action="store_true", help="print JSON")

@@ -19,17 +19,20 @@ if TYPE_CHECKING:
     from search_space import ArchitectureFile
 
 _DESCRIPTION = """\
-Measure the accuracy of a checkpoint, or of a folder that `mnas export` has written, on a test set; with
---target-top1, say whether it reaches a target. Images are resized and cropped as the checkpoint says, else
-as MindCV does (the central 87.5% of images of 96 pixels and more).
+Measure the accuracy of a checkpoint, or of a folder that `mnas export` has
+written, on a test set; with --target-top1, say whether it reaches a target.
+Images are resized and cropped as the checkpoint says, else as MindCV does (the
+central 87.5% of images of 96 pixels and more).
 """
 _EPILOG = """\
 examples:
   mnas validate export/final --data data/cifar10
   mnas validate export/final --data imagenet --target-top1 71.77 --tolerance 0.1
-  mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 --data imagenet --engine onnx
+  mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 \\
+      --data imagenet --engine onnx
 
-Exit codes: 0 done, and the target is met if one was given; 1 it is missed; 2 wrong usage or input.
+Exit codes: 0 done, and the target is met if one was given; 1 it is missed; 2
+wrong usage or input.
 """
 
 
