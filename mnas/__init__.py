@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mnas.search.store import Trial
     from search_space import Architecture, SearchSpace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Architecture",

@@ -12,6 +12,38 @@ from latency.errors import ToolError
 from latency.loopback import Adbd, check_machine, unpack_adbd
 from tests.latency.adb.debian import unpack_adb
 
+# Tests that `make test-fast` leaves out: those that need a phone, a Ray cluster or a steady machine, or that train.
+SLOW_FIXTURES = {"adbd", "adbd_root", "start_adbd", "bundle", "bundle_for"}
+SLOW_PLACES = (
+    "experiments/",
+    "latency/host/",
+    "latency/leases/",
+    "latency/pool/test_remote.py",
+    "latency/runner/",
+    "latency/test_phone_contract.py",
+    "mnas/cli/test_describe.py",
+    "mnas/cli/test_retrain_command.py",
+    "mnas/cli/test_search_command.py",
+    "mnas/cli/test_two_phones.py",
+    "mnas/cli/test_validate_command.py",
+    "mnas/kernels/",
+    "mnas/network/test_mindspore_cell.py",
+    "mnas/retrain/test_recipe_steps.py",
+    "mnas/training/test_sinking.py",
+    "mnas/training/test_step.py",
+    "mnas/training/test_trainer.py",
+    "mnas/workers/",
+)
+_TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make test-fast` leaves out, by their place and by what they ask for."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.path.relative_to(_TESTS).as_posix().startswith(SLOW_PLACES) or SLOW_FIXTURES.intersection(fixtures):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def user_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -7,14 +7,29 @@ import sys
 from collections.abc import Sequence
 
 from mnas import __version__
-from mnas.cli import arch, best, export, phones, retrain, search, show, space, validate
+from mnas.cli import (
+    arch,
+    best,
+    clean,
+    completion,
+    export,
+    init,
+    phones,
+    retrain,
+    schema,
+    search,
+    show,
+    space,
+    validate,
+)
 from mnas.cli.errors import explained
 
 _DESCRIPTION = """\
-Platform-aware neural architecture search on real hardware (MnasNet, arXiv 1807.11626).
+Platform-aware neural architecture search on real hardware (MnasNet, arXiv
+1807.11626).
 
-A controller proposes networks, workers train each one briefly, a phone times it, and the reward
-accuracy x (latency / target)^w drives the search.
+A controller proposes networks, workers train each one briefly, a phone times
+it, and the reward accuracy x (latency / target)^w drives the search.
 """
 _EPILOG = """\
 A first search, on the digits that come with mnas:
@@ -22,6 +37,11 @@ A first search, on the digits that come with mnas:
   mnas show runs/quickstart
   mnas best runs/quickstart
 
+A search on images of your own:
+  mnas init --data photos
+  mnas search photos.yaml
+
+`mnas COMMAND --help` has examples of each command.
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted.
 """
 
@@ -36,8 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mnas {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (search, show, best, export, retrain, validate, space, arch, phones):
+    for command in (init, search, show, best, export, retrain, validate, space, arch, phones, schema, clean):
         command.add_parser(commands)
+    completion.add_parser(commands, build_parser)
     return parser
 
 

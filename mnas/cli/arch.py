@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from mnas.cli.errors import DONE
+from mnas.cli.output import print_json
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -28,8 +31,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_describe(arguments: argparse.Namespace) -> int:
     """Run `mnas arch describe`."""
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import print_json
     from search_space import architecture_to_dict, cost, find_architecture, fingerprint, format_block, lower
 
     architecture = find_architecture(arguments.architecture).scaled(arguments.width)

@@ -7,45 +7,93 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnas.cli.errors import DONE
+from mnas.cli.options import positive
+from mnas.cli.output import number, print_json, trial_to_dict
+from mnas.errors import ConfigurationError
+
 if TYPE_CHECKING:
+    from mnas.search.run import Run
     from mnas.search.store import Trial
+
+
+_DESCRIPTION = """\
+Show the best architectures of a run, or one trial. Repeats of the same network
+are left out.
+"""
+_EPILOG = """\
+examples:
+  mnas best runs/quickstart
+  mnas best runs/quickstart --count 5
+  mnas best runs/quickstart --trial 12 --yaml > found.yaml
+"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "best", help="show the best architectures of a run", description="Show the best architectures of a run."
+        "best",
+        help="show the best architectures of a run",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
-    parser.add_argument("--count", type=_positive, default=1, help="how many to show (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--count", type=positive, default=1, help="how many to show (default: 1)")
+    which.add_argument("--trial", metavar="N", type=int, help="this trial instead of the best")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--yaml", action="store_true", help="print the architecture as the YAML of an architecture file")
+    how.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import print_json, trial_to_dict
     from mnas.search.run import Run
 
-    opened = Run.open(arguments.run_directory)
-    trials = opened.best_trials(arguments.count) or [opened.best()]
+    found = Run.open(arguments.run_directory)
+    if arguments.yaml and arguments.count > 1:
+        raise ConfigurationError("--yaml prints one architecture; give --trial N instead of --count")
+    if arguments.trial is not None:
+        trials = [found.trial(arguments.trial)]
+    else:
+        trials = found.best_trials(arguments.count) or [found.best()]
     if arguments.json:
         print_json([trial_to_dict(trial) for trial in trials])
+    elif arguments.yaml:
+        _print_yaml(found, trials[0])
     else:
         for trial in trials:
-            print_trial(trial, opened.input_form)
+            print_trial(trial, found.input_form)
+        print_target_note(found)
     return DONE
 
 
+def print_target_note(found: Run) -> None:
+    """Say on standard output if the target latency sets no network of the run apart."""
+    from mnas.search.target import target_note
+
+    if note := target_note(found.trials, found.experiment):
+        print(note)
+
+
+def _print_yaml(found: Run, trial: Trial) -> None:
+    from mnas.documents.yaml_file import dump
+    from search_space import architecture_file_to_dict
+
+    print(dump(architecture_file_to_dict(found.architecture_file(trial))), end="")
+
+
 def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
-    """Print one complete trial for people."""
-    from mnas.cli.output import number
+    """Print one trial for people."""
     from search_space import architecture_from_dict, cost, format_block, lower
 
     architecture = architecture_from_dict(trial.architecture)
     counted = cost(lower(architecture, **input_form))
     print(f"trial          {trial.id}")
+    if trial.failure is not None:
+        print(f"failed         {trial.failure.kind.value}: {trial.failure.message}")
     print(f"accuracy       {number(trial.accuracy, 4)} on the reward set")
     print(f"latency        {number(trial.latency_ms, 4)} ms, measured")
     for name, latency_ms in trial.other_latencies_ms.items():
@@ -56,10 +104,3 @@ def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
     print(f"architecture   stem {architecture.stem_filters}, head {architecture.head_filters}")
     for block in architecture.blocks:
         print(f"               {format_block(block)}")
-
-
-def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return count

@@ -5,17 +5,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mnas.bundled_files import find_recipe
+from mnas.cli.errors import DONE
+from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.output import print_json
+
 _DESCRIPTION = """\
-Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR, checkpoints, a model card and
-a diagram. The network is the best trial of a search (or another with --trial), a reference network, or
-that of an architecture.yaml. Without --checkpoint its weights are initial ones, and the folder says so.
+Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR,
+checkpoints, a model card and a diagram. The network is the best trial of a
+search (or another with --trial), a reference network, or that of an
+architecture.yaml. Without --checkpoint its weights are initial ones, and the
+folder says so.
 """
 _EPILOG = """\
 examples:
   mnas export runs/cifar10 --recipe cifar10 --out export/found
-  mnas export runs/cifar10 --trial 12 --checkpoint retrained/best.safetensors --out export/final
+  mnas export runs/cifar10 --checkpoint runs/final/last.safetensors \\
+      --out export/final
   mnas export mnasnet-a1 --width 0.75 --out export/a1-075
-  mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt --out export/mindcv-075
+  mnas export mnasnet-b1 --width 0.75 --checkpoint mnasnet_075.ckpt \\
+      --out export/mindcv-075
 """
 
 
@@ -58,10 +67,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.bundled_files import find_recipe
-    from mnas.cli.errors import DONE
-    from mnas.cli.interrupt import terminate_as_interrupt
-    from mnas.cli.output import print_json
+    from mnas.cli.waiting import waiting_for
     from mnas.export.folder import check_target, export
     from mnas.export.recipe_file import recipe_for
     from mnas.export.source import find_source
@@ -80,9 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     form = subject.checkpoint.input
     recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form)
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
-    prepare_mindspore()
+    with waiting_for("loading MindSpore"):
+        prepare_mindspore()
     terminate_as_interrupt()
-    exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
+    with waiting_for("writing the network as ONNX, MindIR and checkpoints, and comparing them"):
+        exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
     counted = cost(subject.network)
     weights = "trained" if subject.is_trained else "initial"
     if arguments.json:

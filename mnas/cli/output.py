@@ -6,9 +6,10 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mnas.search.store import Trial
+if TYPE_CHECKING:
+    from mnas.search.store import Trial
 
 
 class LateFile(io.TextIOBase):

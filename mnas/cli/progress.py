@@ -7,15 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from mnas.cli.duration import duration
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
 
+COLUMNS = (
+    SpinnerColumn(),
+    MofNCompleteColumn(),
+    BarColumn(bar_width=8),
+    TextColumn("{task.description}"),
+    TextColumn("{task.fields[best]}"),
+    TextColumn("{task.fields[left]}"),
+)
+
 
 class SearchProgress:
-    """Prints finished trials and keeps a bar with counts, busy workers, the best so far and the time left."""
+    """Prints finished trials and keeps a bar with counts, busy workers, the best so far and the time left.
+
+    Without a terminal there is no bar, and each line begins with the number of ended trials and the time.
+    """
 
     def __init__(self, console: Console, bar: Bar) -> None:
         self._console = console
@@ -23,14 +36,20 @@ class SearchProgress:
         self._task = bar.add_task("starting", total=None, best="", left="")
         self._started = time.monotonic()
         self._ended_before: int | None = None
+        self._ended, self._total = 0, 0
+        if not console.is_terminal:
+            self._print("mnas: loading the images and starting the workers")
 
     def trial_finished(self, trial: Trial) -> None:
         """Print one line about a trial."""
-        self._console.print(trial_line(trial), highlight=False, markup=False, soft_wrap=True)
+        self._ended += 1
+        stand = f"{self._ended:>4} of {self._total}  {duration(time.monotonic() - self._started):>5}  "
+        self._print(("" if self._console.is_terminal else stand) + trial_line(trial))
 
     def progress(self, progress: Progress) -> None:
         """Update the bar."""
-        ended = progress.complete + progress.failed
+        self._ended, self._total = progress.complete + progress.failed, progress.total
+        ended = self._ended
         if self._ended_before is None:
             self._ended_before = ended
         seconds_left = time_left_s(ended - self._ended_before, progress.total - ended, time.monotonic() - self._started)
@@ -39,27 +58,20 @@ class SearchProgress:
             self._task,
             total=progress.total,
             completed=ended,
-            description=f"{progress.pending} running, {progress.failed} failed, "
-            f"workers {progress.workers_busy}/{progress.workers}",
-            best="" if best is None else f"best {best.reward:.4f} (trial {best.id})",
-            left="" if seconds_left is None else f"about {_duration(seconds_left)} left",
+            description=f"{progress.workers_busy}/{progress.workers} busy, {progress.failed} failed",
+            best="" if best is None else f"best {best.reward:.4f} ({best.id})",
+            left="" if seconds_left is None else f"about {duration(seconds_left)} left",
         )
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def search_progress() -> Iterator[SearchProgress]:
     """Show progress for as long as the context lasts."""
     console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[best]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Bar(*COLUMNS, console=console, disable=not console.is_terminal, transient=True) as bar:
         yield SearchProgress(console, bar)
 
 
@@ -80,9 +92,3 @@ def time_left_s(ended_now: int, remaining: int, elapsed_s: float) -> float | Non
     if ended_now < 1:
         return None
     return max(0, remaining) * elapsed_s / ended_now
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

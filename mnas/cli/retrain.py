@@ -1,4 +1,4 @@
-"""`mnas retrain ARCH --recipe RECIPE.yaml`."""
+"""`mnas retrain ARCH --recipe RECIPE`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnas.bundled_files import find_recipe
+from mnas.cli.errors import DONE, INTERRUPTED
+from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.options import positive
+from mnas.cli.output import print_json
+from mnas.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from mnas.retrain.recipe import Recipe
     from mnas.retrain.retrain import RetrainResult
+    from search_space import ArchitectureFile
 
 _DESCRIPTION = """\
-Train one architecture fully by a recipe, or go on with it: the same command on the same run directory resumes at the
-last checkpoint, whatever stopped it. Standard output gets the accuracy of the trained network.
+Train one architecture fully by a recipe, or resume its training: the same
+command on the same run directory goes on from the last checkpoint, whatever
+stopped it. Standard output gets the accuracy of the trained network.
 """
 _EPILOG = """\
 examples:
-  mnas retrain runs/cifar10/best.yaml --recipe cifar10 --data data/cifar10
-  mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --data /data/imagenet --cards 8
-  msrun --worker_num 8 --local_worker_num 8 --join True python -m mnas retrain --recipe mindcv.yaml --data imagenet
+  mnas retrain runs/cifar10 --recipe cifar10 --data data/cifar10
+  mnas retrain runs/cifar10 --trial 12 --recipe cifar10 --data data/cifar10
+  mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --cards 8
+  msrun --worker_num 8 --local_worker_num 8 --join True \\
+      python -m mnas retrain --recipe mindcv.yaml --data imagenet
+
+bundled recipes: cifar10, mnasnet_0.75_ascend, mnasnet_paper
 """
 
 
@@ -37,8 +50,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "architecture",
         metavar="ARCH",
         nargs="?",
-        help="a reference (mnasnet-a1, ...) or an architecture.yaml (default: what the recipe names)",
+        help="a reference (mnasnet-a1, ...), an architecture.yaml, or the run directory of a search (default: what the "
+        "recipe names)",
     )
+    parser.add_argument("--trial", metavar="N", type=int, help="trial of the run directory (default: the best)")
     parser.add_argument("--width", type=float, default=1.0, help="multiply every width of ARCH but the head's")
     parser.add_argument(
         "--recipe",
@@ -47,27 +62,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
     parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
-    parser.add_argument("--cards", type=_positive, default=1, help="devices of this machine to train on (default: 1)")
+    parser.add_argument("--cards", type=positive, default=1, help="devices of this machine to train on (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.bundled_files import find_recipe
-    from mnas.cli.errors import DONE, INTERRUPTED
-    from mnas.cli.interrupt import terminate_as_interrupt
     from mnas.retrain.recipe import load_recipe
-    from search_space import find_architecture_file
 
     recipe_path = find_recipe(arguments.recipe)
     recipe = load_recipe(recipe_path)
     if arguments.data is not None:
         recipe = recipe.with_data_directory(arguments.data)
     name, width = _what_to_train(arguments, recipe)
-    directory = arguments.run_dir or Path("runs") / _run_name(name, width, recipe_path)
-    file = find_architecture_file(name)
+    file, short_name = _find(name, arguments.trial)
     architecture = replace(file, architecture=file.architecture.scaled(width))
+    directory = arguments.run_dir or Path("runs") / _run_name(short_name, width, recipe_path)
     terminate_as_interrupt()
     try:
         if arguments.cards > 1:
@@ -90,8 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, float]:
     """Return the architecture's name or path, and its width."""
-    from mnas.errors import ConfigurationError
-
     if arguments.architecture is not None:
         return arguments.architecture, arguments.width
     if recipe.architecture is None:
@@ -101,9 +110,21 @@ def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, 
     return recipe.architecture, recipe.width
 
 
-def _run_name(architecture: str, width: float, recipe: Path) -> str:
+def _find(what: str, trial: int | None) -> tuple[ArchitectureFile, str]:
+    """Return the architecture that a user names, and a short name for its run directory."""
+    from mnas.export.source import find_source
+    from search_space import find_architecture_file
+
+    if trial is None and not Path(what).is_dir():
+        return find_architecture_file(what), Path(what).stem
+    source = find_source(what, trial)
+    # With the trial in its name, another best trial of a search that has gone on gets another directory.
+    return source.architecture, f"{Path(what).resolve().name}-trial{source.trial.id if source.trial else ''}"
+
+
+def _run_name(name: str, width: float, recipe: Path) -> str:
     scaled = "" if width == 1.0 else f"-{width:g}"
-    return f"{Path(architecture).stem}{scaled}-{recipe.stem}"
+    return f"{name}{scaled}-{recipe.stem}"
 
 
 def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
@@ -112,6 +133,7 @@ def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
 
     same = [arguments.architecture] if arguments.architecture else []
     options = {
+        "--trial": arguments.trial,
         "--width": arguments.width,
         "--recipe": arguments.recipe,
         "--data": arguments.data,
@@ -123,8 +145,6 @@ def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
 
 
 def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> None:
-    from mnas.cli.output import print_json
-
     accuracy = result.accuracy
     if as_json:
         print_json(
@@ -148,10 +168,3 @@ def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> N
     for path in result.best[:1]:
         print(f"best epoch     {path}")
     print(f"run directory  {directory}")
-
-
-def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,17 +11,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 
 from mnas.checkpoints.checkpoint import Position
+from mnas.cli.duration import duration
 from mnas.retrain.logs import EpochRow
 from mnas.training.phases import PhaseTime
 from mnas.training.trainer import StepReport
 
+LINE_EVERY_S = 60.0
+
 
 class RetrainProgress:
-    """Prints finished epochs and keeps a bar over all steps with loss, learning rate and speed."""
+    """Prints finished epochs and keeps a bar over all steps with loss, learning rate and speed.
+
+    Without a terminal there is no bar, and a line is printed every LINE_EVERY_S, too.
+    """
 
     def __init__(self, console: Console, bar: Bar) -> None:
         self._console, self._bar = console, bar
         self._task: TaskID = bar.add_task("loading and compiling", total=None)
+        self._started = self._printed = time.monotonic()
+        self._epochs, self._steps = 0, 0
+        if not console.is_terminal:
+            self._print("mnas: loading the images, and building and compiling the network")
 
     def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
         """Say what was compiled and where training begins."""
@@ -30,7 +41,8 @@ class RetrainProgress:
             f"{epochs} epochs of {steps_per_epoch:,} steps; MindSpore loaded in {seconds['import']:.1f} s, network "
             f"built in {seconds['build']:.1f} s and compiled in {seconds['compile']:.1f} s{where}"
         )
-        self._bar.update(self._task, total=epochs * steps_per_epoch, completed=position.step, description="training")
+        self._epochs, self._steps = epochs, epochs * steps_per_epoch
+        self._bar.update(self._task, total=self._steps, completed=position.step, description="training")
 
     def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
         """Update the bar."""
@@ -40,18 +52,25 @@ class RetrainProgress:
             description=f"loss {report.loss:.4f}  lr {report.learning_rate:.3g}  {images_per_s:,.0f} img/s  "
             f"{ms_per_step:,.0f} ms/step",
         )
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._printed >= LINE_EVERY_S:
+            self._print(f"step {report.step + 1:,} of {self._steps:,}  {self._elapsed()}  loss {report.loss:.4f}")
 
     def epoch_finished(self, row: EpochRow) -> None:
         """Print one line about an epoch."""
-        self._print(epoch_line(row))
+        self._print(f"{epoch_line(row, self._epochs)}  {self._elapsed()}")
+
+    def _elapsed(self) -> str:
+        return duration(time.monotonic() - self._started)
 
     def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def retrain_progress(*, quiet: bool) -> Iterator[RetrainProgress]:
-    """Show progress for as long as the context lasts; nothing where `quiet`, in all processes but the first."""
+    """Show progress for as long as the context lasts; nothing if `quiet`, in all processes but the first."""
     console = Console(stderr=True, quiet=quiet)
     columns = (
         SpinnerColumn(),
@@ -64,10 +83,10 @@ def retrain_progress(*, quiet: bool) -> Iterator[RetrainProgress]:
         yield RetrainProgress(console, bar)
 
 
-def epoch_line(row: EpochRow) -> str:
+def epoch_line(row: EpochRow, epochs: int) -> str:
     """Return what is printed when an epoch ends."""
     test = "" if row.top1 is None else f"  top-1 {100 * row.top1:.2f}%  test loss {row.loss:.4f}"
     return (
-        f"epoch {row.epoch:>3}  loss {row.train_loss:.4f}{test}  lr {row.learning_rate:.3g}  "
+        f"epoch {row.epoch:>3} of {epochs}  loss {row.train_loss:.4f}{test}  lr {row.learning_rate:.3g}  "
         f"{row.images_per_s:,.0f} img/s  {row.ms_per_step:,.0f} ms/step"
     )

@@ -1,24 +1,37 @@
-"""`mnas search EXPERIMENT.yaml`."""
+"""`mnas search EXPERIMENT`."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnas.bundled_files import find_experiment
+from mnas.cli.best import print_target_note, print_trial
+from mnas.cli.errors import DONE, INTERRUPTED
+from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.output import LateFile, print_json, trial_to_dict
+from mnas.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from mnas.search.run import Run
 
 _DESCRIPTION = """\
-Carry out the search that a YAML file describes, or go on with it: the same command on the same run
-directory resumes where it stopped, whatever stopped it. Standard output gets the best architecture.
+Carry out a search, or resume it: the same command on the same run directory
+goes on where it stopped, whatever stopped it. Standard output gets the best
+architecture. A larger search.trials continues a finished search.
 """
 _EPILOG = """\
 examples:
   mnas search quickstart
+  mnas init cifar10 --to my_search.yaml              # a copy to edit
   mnas search my_search.yaml --run-dir runs/second-try
+  mnas search quickstart --set search.trials=60 --set latency.target_ms=0.05
+
+bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
 """
 
 
@@ -33,20 +46,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", help="name of a bundled experiment, or a YAML file")
     parser.add_argument("--run-dir", type=Path, help="where the run is kept (default: runs/ and the experiment's name)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a value of the experiment, as in --set search.trials=60; again for more",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.bundled_files import find_experiment
-    from mnas.cli.errors import DONE, INTERRUPTED
-    from mnas.cli.interrupt import terminate_as_interrupt
-    from mnas.cli.output import LateFile
     from mnas.experiment import Experiment
 
     path = find_experiment(arguments.experiment)
     experiment = Experiment.load(path)
+    if arguments.set:
+        experiment = experiment.changed(dict(_change(text) for text in arguments.set))
     directory = arguments.run_dir or Path("runs") / path.stem
 
     from mnas.cli.progress import search_progress
@@ -65,13 +83,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _same_command(arguments: argparse.Namespace) -> str:
     run_dir = f" --run-dir {arguments.run_dir}" if arguments.run_dir else ""
-    return f"mnas search {arguments.experiment}{run_dir}"
+    changes = "".join(f" --set {shlex.quote(text)}" for text in arguments.set)
+    return f"mnas search {arguments.experiment}{run_dir}{changes}"
+
+
+def _change(text: str) -> tuple[str, object]:
+    """Return key and value of `--set KEY=VALUE`; the value is read as YAML is."""
+    from mnas.documents.yaml_file import parse
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ConfigurationError(f"--set {text}: write KEY=VALUE, as in --set search.trials=60")
+    return key, parse(value, object, source=f"--set {key}")
 
 
 def _print_result(found: Run, *, as_json: bool) -> None:
-    from mnas.cli.best import print_trial
-    from mnas.cli.output import print_json, trial_to_dict
-
     best, counts = found.best(), found.counts()
     complete, failed = counts["complete"], counts["failed"]
     if as_json:
@@ -80,5 +106,6 @@ def _print_result(found: Run, *, as_json: bool) -> None:
         return
     print(f"{complete} trials complete, {failed} failed; the best:")
     print_trial(best, found.input_form)
+    print_target_note(found)
     print(f"run directory  {found.directory}")
     print(f"written to     {found.best_file}")

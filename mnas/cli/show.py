@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mnas.cli.errors import DONE
+from mnas.cli.output import number, print_json, print_table, trial_to_dict
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "show",
         help="show the trials of a run, finished or not",
-        description="Show every trial of a run, while it is being searched too.",
+        description="Show every trial of a run, finished or not, also while it is searched.",
+        epilog="example: mnas show runs/quickstart --json",
     )
     parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
     parser.add_argument("--json", action="store_true", help="print everything that is stored, as JSON")
@@ -22,8 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import msgspec
 
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import number, print_json, print_table, trial_to_dict
     from mnas.search.run import Run
     from search_space import architecture_from_dict, format_block
 

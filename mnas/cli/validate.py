@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mnas.cli.errors import DONE, FAILED
+from mnas.cli.options import percent, positive
+from mnas.cli.output import print_json
+from mnas.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mnas.evaluation.accuracy import Evaluation
@@ -15,17 +19,20 @@ if TYPE_CHECKING:
     from search_space import ArchitectureFile
 
 _DESCRIPTION = """\
-Measure the accuracy of a checkpoint, or of a folder that `mnas export` has written, on a test set; with
---target-top1, say whether it reaches a target. Images are resized and cropped as the checkpoint says, else
-as MindCV does (the central 87.5% of images of 96 pixels and more).
+Measure the accuracy of a checkpoint, or of a folder that `mnas export` has
+written, on a test set; with --target-top1, say whether it reaches a target.
+Images are resized and cropped as the checkpoint says, else as MindCV does (the
+central 87.5% of images of 96 pixels and more).
 """
 _EPILOG = """\
 examples:
   mnas validate export/final --data data/cifar10
   mnas validate export/final --data imagenet --target-top1 71.77 --tolerance 0.1
-  mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 --data imagenet --engine onnx
+  mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 \\
+      --data imagenet --engine onnx
 
-Exit codes: 0 done, and the target is met if one was given; 1 it is missed; 2 wrong usage or input.
+Exit codes: 0 done, and the target is met if one was given; 1 it is missed; 2
+wrong usage or input.
 """
 
 
@@ -62,12 +69,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--device", choices=("CPU", "Ascend"), default="CPU", help="where MindSpore computes (default: CPU)"
     )
-    parser.add_argument("--batch-size", type=_positive, default=64, help="images at a time (default: 64)")
-    parser.add_argument("--target-top1", metavar="PERCENT", type=_percent, help="the top-1 accuracy to reach")
+    parser.add_argument("--batch-size", type=positive, default=64, help="images at a time (default: 64)")
+    parser.add_argument("--target-top1", metavar="PERCENT", type=percent, help="the top-1 accuracy to reach")
     parser.add_argument(
         "--tolerance",
         metavar="POINTS",
-        type=_percent,
+        type=percent,
         default=0.1,
         help="by how many percentage points it may be missed (default: 0.1)",
     )
@@ -78,17 +85,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from mnas.checkpoints.image_input import load_images
-    from mnas.cli.errors import DONE, FAILED
-    from mnas.cli.image_progress import image_progress
-    from mnas.errors import ConfigurationError
+    from mnas.cli.counted_progress import counted_progress
+    from mnas.cli.waiting import waiting_for
     from mnas.evaluation.validation import Target, open_model, validate
     from mnas.mindspore_setup import Compute
 
     if arguments.engine == "onnx" and arguments.device != "CPU":
         raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")
     model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
-    source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
-    with image_progress(len(source)) as on_batch:
+    with waiting_for("loading the images"):
+        source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
+    with counted_progress("images", len(source)) as on_batch:
         evaluation = validate(
             model,
             source,
@@ -114,7 +121,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
-    from mnas.errors import ConfigurationError
     from search_space import find_architecture_file
 
     if arguments.arch is None:
@@ -147,7 +153,6 @@ def _print_lines(model: Model, evaluation: Evaluation) -> None:
 
 
 def _print_json(arguments: argparse.Namespace, model: Model, evaluation: Evaluation, target: Target | None) -> None:
-    from mnas.cli.output import print_json
     from search_space import cost
 
     counted = cost(model.checkpoint.network())
@@ -173,17 +178,3 @@ def _print_json(arguments: argparse.Namespace, model: Model, evaluation: Evaluat
             },
         }
     )
-
-
-def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return count
-
-
-def _percent(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and 0 <= value <= 100):
-        raise argparse.ArgumentTypeError("must be from 0 to 100")
-    return value

@@ -234,6 +234,12 @@ def test_a_bad_block_string_is_refused(
         (("phones", "measure", "none.onnx"), "none.onnx"),
         (("phones", "measure", "/dev/null", "--phone", "pixel"), "pixel"),
         (("phones", "measure", "/dev/null", "--runs", "0"), "runs"),
+        (("search", "quickstrat"), "quickstart"),
+        (("retrain", "mnasnet-a1", "--recipe", "cifar"), "cifar10"),
+        (("retrain", "mnasnet-a1", "--trial", "1", "--recipe", "cifar10"), "--trial"),
+        (("export", "mnasnet-a1", "--recipe", "cifar", "--out", "none/out"), "cifar10"),
+        (("space", "latency", "tiny16", "--phone", "pixel"), "pixel"),
+        (("space", "latency", "tiny16", "--count", "0"), "at least 1"),
         (("serch", "x.yaml"), "search"),
     ],
 )
@@ -248,6 +254,24 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, capsys: pytest.Captu
     path.write_bytes(b"no model")
     code, said = run(capsys, "phones", "measure", path)
     assert code == 2, said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("search.trials", "KEY=VALUE"),
+        ("search.trials=many", "search.trials"),
+        ("search.trails=3", "trials"),
+        ("search.trials=[", "--set search.trials"),
+        ("training.epochs.more=3", "training.epochs.more"),
+    ],
+)
+def test_a_bad_change_of_an_experiment_is_refused(
+    change: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, message = run(capsys, "search", "quickstart", "--run-dir", tmp_path / "run", "--set", change)
+    assert (code, said in message) == (2, True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["show", "best"])

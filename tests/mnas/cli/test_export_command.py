@@ -45,7 +45,7 @@ def test_json_is_the_only_output_of_the_real_command(tmp_path: Path) -> None:
     assert (result["weights"], result["num_classes"], result["trainable_params"]) == ("initial", 10, 950322)
     assert "weights_mindcv.ckpt" in result["files"]
     assert result["difference"] < 1e-4
-    assert completed.stderr == ""
+    assert all(line.startswith(("mnas: loading", "mnas: writing")) for line in completed.stderr.splitlines())
 
 
 def test_a_checkpoint_with_mindcvs_names_is_exported_as_trained(

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
-from mnas.cli.progress import SearchProgress, time_left_s, trial_line
+from mnas.cli.progress import COLUMNS, SearchProgress, time_left_s, trial_line
 from mnas.errors import Failure, FailureKind
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
@@ -62,4 +62,33 @@ def test_the_bar_shows_counts_workers_and_the_best() -> None:
     with Bar(TextColumn("{task.description}"), TextColumn("{task.fields[best]}"), console=console) as bar:
         shown = SearchProgress(console, bar)
         shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
-    assert "2 running, 1 failed, workers 1/2 best 0.4000 (trial 7)" in written.getvalue()
+    assert "1/2 busy, 1 failed best 0.4000 (7)" in written.getvalue()
+
+
+def test_without_a_terminal_a_line_says_how_many_have_ended() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80)
+    with Bar(console=console, disable=True) as bar:
+        shown = SearchProgress(console, bar)
+        shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
+        shown.trial_finished(trial())
+    assert "   5 of 9   0:00  trial    7  accuracy 0.5000" in written.getvalue()
+
+
+def test_a_long_start_is_explained_without_a_terminal() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80)
+    with Bar(console=console, disable=True) as bar:
+        SearchProgress(console, bar)
+    assert written.getvalue() == "mnas: loading the images and starting the workers\n"
+
+
+def test_the_bar_fits_80_columns() -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=80, color_system=None)
+    with Bar(*COLUMNS, console=console) as bar:
+        shown = SearchProgress(console, bar)
+        shown.progress(
+            Progress(total=1000, complete=300, failed=12, pending=2, workers=16, workers_busy=14, best=trial(id=123))
+        )
+    assert "best 0.4000 (123)" in written.getvalue()

@@ -24,8 +24,8 @@ ROW = EpochRow(
 
 
 def test_an_epoch_line_has_losses_accuracy_and_speed() -> None:
-    assert epoch_line(ROW) == (
-        "epoch   3  loss 1.5000  top-1 71.77%  test loss 1.2500  lr 0.0125  11,663 img/s  176 ms/step"
+    assert epoch_line(ROW, 350) == (
+        "epoch   3 of 350  loss 1.5000  top-1 71.77%  test loss 1.2500  lr 0.0125  11,663 img/s  176 ms/step"
     )
 
 

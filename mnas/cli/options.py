@@ -1,0 +1,22 @@
+"""Types of option values that several commands have; argparse prints what they say."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
+
+
+def percent(text: str) -> float:
+    """Return a number from 0 to 100."""
+    value = float(text)
+    if not (math.isfinite(value) and 0 <= value <= 100):
+        raise argparse.ArgumentTypeError("must be from 0 to 100")
+    return value

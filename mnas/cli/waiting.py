@@ -1,0 +1,20 @@
+"""What people see during a long step without progress of its own, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Say what a command waits for: a spinner on a terminal, one line elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(f"mnas: {what}", highlight=False, markup=False, soft_wrap=True)
+        yield

@@ -1,0 +1,59 @@
+"""What a phone gives for the networks of a search space, so that a target latency can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from latency import LatencyRecord, LatencyService, LeasedPhone, RetryPolicy, create_phones, phone_settings, user_leases
+from mnas.network.onnx_graph import build_onnx
+from search_space import Architecture, LoweredNetwork, SearchSpace, fingerprint, lower
+
+_DRAWS_PER_NETWORK = 100
+
+
+def random_architectures(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Return up to `count` different networks of a space, drawn at random; fewer only if the space has fewer."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Architecture] = {}
+    for _ in range(count * _DRAWS_PER_NETWORK):
+        if len(found) == count:
+            break
+        architecture = space.decode(space.sample(rng))
+        found.setdefault(fingerprint(architecture), architecture)
+    return list(found.values())
+
+
+def time_architectures(
+    architectures: list[Architecture], phone: str, *, image_size: int, channels: int, num_classes: int
+) -> Iterator[LatencyRecord]:
+    """Time networks on a phone, one after another, as a search does.
+
+    Args:
+        architectures: The networks.
+        phone: A name given to `mnas phones add`, or `host`.
+        image_size: Height and width of the input, in pixels.
+        channels: Channels of the input.
+        num_classes: Number of classes.
+
+    Raises:
+        LatencyError: The phone is unknown, or a network cannot be timed.
+        SpaceError: The networks do not fit the image size.
+    """
+    networks: list[LoweredNetwork] = [
+        lower(architecture, image_size=image_size, channels=channels, num_classes=num_classes)
+        for architecture in architectures
+    ]
+    with ExitStack() as stack:
+        leases = stack.enter_context(closing(user_leases()))
+        phones = [LeasedPhone(each, leases) for each in create_phones(phone)]
+        for each in phones:
+            stack.callback(each.close)
+        # A machine can be unsteady for half a minute; that is worth waiting for.
+        service = stack.enter_context(
+            LatencyService(phones, phone_settings(phone, {}), retry=RetryPolicy(retries=8, quarantine_after=9))
+        )
+        for network in networks:
+            yield service.submit(build_onnx(network).SerializeToString()).result()

@@ -1,0 +1,23 @@
+import pytest
+
+from latency import PhoneError
+from mnas.space_latency import random_architectures, time_architectures
+from search_space import SearchSpace, fingerprint
+
+SPACE = SearchSpace.load("tiny16")
+
+
+def test_networks_are_different() -> None:
+    found = random_architectures(SPACE, 20, seed=0)
+    assert len({fingerprint(architecture) for architecture in found}) == 20
+
+
+def test_a_seed_gives_the_same_networks() -> None:
+    assert random_architectures(SPACE, 3, seed=1) == random_architectures(SPACE, 3, seed=1)
+    assert random_architectures(SPACE, 3, seed=1) != random_architectures(SPACE, 3, seed=2)
+
+
+def test_an_unknown_phone_is_refused() -> None:
+    architectures = random_architectures(SPACE, 1, seed=0)
+    with pytest.raises(PhoneError, match="pixel"):
+        list(time_architectures(architectures, "pixel", image_size=16, channels=1, num_classes=10))
