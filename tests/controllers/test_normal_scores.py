@@ -29,6 +29,6 @@ def test_better_rewards_have_higher_scores(values: np.ndarray[tuple[int], np.dty
     assert ((values[:, None] > values) == (scores[:, None] > scores)).all()
 
 
-def test_a_reward_far_off_does_not_drown_the_others() -> None:
+def test_an_outlier_does_not_change_the_scores_of_the_others() -> None:
     near, far = normal_scores(np.array([0.69, 0.7, 0.71, 0.68])), normal_scores(np.array([0.69, 0.7, 0.71, 0.0]))
     assert (near == far).all()

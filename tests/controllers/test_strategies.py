@@ -98,7 +98,7 @@ def test_every_hyperparameter_says_what_it_is_and_what_is_allowed() -> None:
             assert parameter.allowed, parameter.name
 
 
-def test_strategies_stand_under_their_names_in_a_table_that_cannot_be_changed() -> None:
+def test_the_table_has_every_strategy_under_its_name_and_cannot_be_changed() -> None:
     assert all(name == strategy.name for name, strategy in STRATEGIES.items())
     with pytest.raises(TypeError):
         cast(dict[str, Any], STRATEGIES)["own"] = STRATEGIES["random"]

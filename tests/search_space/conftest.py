@@ -1,5 +1,5 @@
 from hypothesis import settings
 
-# A busy machine is no failure: the time of one example is not what these tests are about.
+# No deadline: these tests do not measure time, and the machine may be busy.
 settings.register_profile("without_deadline", deadline=None)
 settings.load_profile("without_deadline")

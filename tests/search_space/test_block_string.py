@@ -49,7 +49,7 @@ def test_official_strings_stay_as_they_are(text: str) -> None:
     assert format_block(parse_block(text)) == text
 
 
-def test_extension_says_what_the_official_grammar_cannot() -> None:
+def test_the_added_words_express_what_the_official_grammar_cannot() -> None:
     block = parse_block("r2_k5_s22_e1_i16_o24_pool_conv")
     assert (block.op, block.skip) == ("conv", "pool")
 

@@ -115,14 +115,13 @@ def test_counts_equal_those_from_the_block_strings(name: str) -> None:
 )
 def test_more_of_anything_costs_more(change: str, block: str, amount: int) -> None:
     before = parse_block(block)
-    changes = {
-        "layers": {"layers": before.layers + amount},
-        "kernel": {"kernel": before.kernel + 2 * amount},
-        "filters": {"out_filters": before.out_filters + amount},
-        "expand": {"expand": before.expand + amount},
-        "se_ratio": {"se_ratio": amount / 4},
+    after = {
+        "layers": replace(before, layers=before.layers + amount),
+        "kernel": replace(before, kernel=before.kernel + 2 * amount),
+        "filters": replace(before, out_filters=before.out_filters + amount),
+        "expand": replace(before, expand=before.expand + amount),
+        "se_ratio": replace(before, se_ratio=amount / 4),
     }[change]
-    after = replace(before, **changes)  # type: ignore[arg-type]
     small, large = (cost(lower(Architecture((b,), stem_filters=16, head_filters=64))) for b in (before, after))
     assert large.trainable_params > small.trainable_params
     assert large.params > small.params

@@ -73,14 +73,14 @@ def test_image_sizes_round_up_at_a_stride() -> None:
     assert sizes == [17, 17, 9, 9, 9]
 
 
-def test_residual_only_where_stride_and_width_allow_it() -> None:
+def test_residual_only_if_stride_and_width_allow_it() -> None:
     architecture = build("r2_k3_s22_e6_i16_o16", "r1_k3_s11_e6_i16_o24")
     shortcuts = [unit.shortcut for unit in lower(architecture).units[1:-2]]
     assert shortcuts == [None, (), None]
 
 
 def test_mnasnet_small_has_no_residual_in_its_first_block() -> None:
-    # It says i16 after a stem of 8 and has 8 output filters.
+    # It has i16 after a stem of 8 and has 8 output filters.
     assert named_unit(reference("mnasnet-small").architecture, "blocks.0.0").shortcut is None
 
 

@@ -12,7 +12,7 @@ from mnas.documents.yaml_file import parse
 from search_space import Architecture, SearchSpace, SpaceError, cost, fingerprint, lower, parse_block, reference
 
 HEADER = "{name: test, image_size: 32, stem_filters: 16, stem_stride: 1, head_filters: 64, blocks: "
-# Expand acts on mbconv only; identity and none differ only where there is a second layer or a residual at the first.
+# Expand acts on mbconv only; identity and none differ only if there is a second layer or a residual at the first.
 EFFECTLESS = "[{stride: 2, op: [conv, mbconv], expand: [1, 3], skip: [identity, none], filters: [16], layers: [1, 2]}]}"
 # The second block has the filters of the first: a layer may belong to either.
 REGROUPED = (
@@ -65,7 +65,7 @@ def test_mnasnet_is_built_around_mobilenet_v2() -> None:
         assert (block.kernel, block.se_ratio, block.skip) == ((3, 5), (0, 0.25), ("pool", "identity", "none"))
 
 
-def test_mnasnet_contains_mobilenet_v2_but_for_its_first_block_and_activation() -> None:
+def test_mnasnet_contains_mobilenet_v2_except_its_first_block_and_activation() -> None:
     space, mobilenet = SearchSpace.load("mnasnet"), reference("mobilenet-v2").architecture
     indices = space.encode(replace(mobilenet, activation="relu"))
     assert fingerprint(space.decode(indices)) == fingerprint(replace(mobilenet, activation="relu"))

@@ -70,7 +70,7 @@ def test_the_surrogate_is_the_clipped_one_of_the_paper(policy: LstmPolicy, batch
     assert loss == pytest.approx(-sum(expected) / 6, rel=1e-12)
 
 
-def test_results_that_are_clipped_do_not_pull(policy: LstmPolicy, batch: PpoBatch) -> None:
+def test_clipped_results_have_no_gradient(policy: LstmPolicy, batch: PpoBatch) -> None:
     clipped = [1, 4]  # Less likely than before although bad, more likely although good.
     only_clipped = PpoBatch(
         batch.proposals[clipped],
@@ -106,7 +106,7 @@ def test_an_empty_elite_adds_nothing(policy: LstmPolicy, batch: PpoBatch) -> Non
     assert (with_queue[1] == without[1]).all()
 
 
-def test_ratios_beyond_the_clamp_neither_overflow_nor_pull(policy: LstmPolicy, batch: PpoBatch) -> None:
+def test_ratios_beyond_the_clamp_neither_overflow_nor_have_a_gradient(policy: LstmPolicy, batch: PpoBatch) -> None:
     far = replace(
         batch,
         old_log_probabilities=np.full(6, -1e4),

@@ -34,6 +34,6 @@ def test_a_part_is_imported_from_the_users_module() -> None:
         ("own_module_that_works:other", "has no other"),
     ],
 )
-def test_what_is_missing_is_said(name: str, said: str) -> None:
+def test_a_missing_part_is_named(name: str, said: str) -> None:
     with pytest.raises(DocumentError, match=said):
         load_own_part(name)

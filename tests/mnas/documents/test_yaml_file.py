@@ -174,6 +174,6 @@ def test_the_byte_order_mark_of_some_editors_is_no_error(tmp_path: Path) -> None
     assert read(path, Point) == Point(x=1, y=2)
 
 
-def test_pyyaml_itself_still_reads_as_ever() -> None:
+def test_pyyaml_itself_reads_as_before() -> None:
     # The rules of this package must not leak into the loaders that others use.
     assert yaml.safe_load("a: 1e-5\na: 1e-6") == {"a": "1e-6"}
