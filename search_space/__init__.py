@@ -14,7 +14,7 @@ from search_space.block_string import format_block, parse_block
 from search_space.counting import Cost, ParameterSpec, cost, layer_parameters, multiply_adds, parameters
 from search_space.errors import SpaceError
 from search_space.lowering import LoweredNetwork, fingerprint, lower
-from search_space.reference import (
+from search_space.references import (
     Published,
     Reference,
     find_architecture,

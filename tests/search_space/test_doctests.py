@@ -14,6 +14,6 @@ def test_examples_in_docstrings_hold(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("name", ["space", "block_string", "reference"])
+@pytest.mark.parametrize("name", ["space", "block_string", "references"])
 def test_main_modules_have_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"search_space.{name}")).attempted > 0
