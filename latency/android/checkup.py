@@ -8,7 +8,7 @@ from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import conditions, inspect
-from latency.android.phone import AdbPhone, prepare
+from latency.android.phone import AdbPhone, install_runner
 from latency.android.preflight import Check, condition_checks, static_checks
 from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.android.runner_session import PhoneRunner
@@ -47,10 +47,10 @@ def _checks_of_device(
     )
     yield from static_checks(facts, profile.folder, profile.core)
     yield from condition_checks(conditions(device), settings)
-    connected = prepare(device, profile, facts, lambda name: None)
-    yield Check("runtime", True, f"{connected.runner.engine} {connected.runner.engine_version}, hashes right")
-    if isinstance(connected.runner, PhoneRunner):
-        now_ms = connected.runner.best_of_reference(settings)
+    runner = install_runner(device, profile, lambda name: None)
+    yield Check("runtime", True, f"{runner.engine} {runner.engine_version}, hashes right")
+    if isinstance(runner, PhoneRunner):
+        now_ms = runner.best_of_reference(settings)
         drift = now_ms / unit.reference_ms - 1
         yield Check(
             "speed",

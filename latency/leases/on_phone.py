@@ -21,6 +21,9 @@ from latency.leases.between_processes import process_runs
 LEASE_TIMEOUT_S = 20.0
 _POLL_S = 0.2
 
+Renew = Callable[[float], None]
+"""Makes the lease last so many seconds from now."""
+
 # $1 folder, $2 owner, $3 seconds. Prints the owner and the seconds that are left to it; that is us, or somebody else.
 _TAKE = r"""
 cd "$1" || exit 1
@@ -47,7 +50,7 @@ def own_name() -> str:
 
 
 @contextmanager
-def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Callable[[], None]]:
+def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Renew]:
     """Hold the phone for the length of the block; wait up to `wait_s` for another owner.
 
     The block gets a function that starts the lease's `duration_s` anew. Both raise PhoneError: `phone_busy` when
@@ -68,7 +71,7 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
         else:
             time.sleep(_POLL_S)
 
-    def renew() -> None:
+    def renew(duration_s: float) -> None:
         holder, left_s = _take(device, folder, owner, duration_s, "-")
         if holder != owner:
             raise _busy(device, holder, left_s)

@@ -17,7 +17,6 @@ from latency import (
     LatencyError,
     LatencyRecord,
     LatencyService,
-    LeasedPhone,
     Phone,
     PhoneError,
     PhoneLeases,
@@ -129,7 +128,7 @@ def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
     Raises PhoneUnknownError where there is none.
     """
     try:
-        here: list[Phone] = [LeasedPhone(phone, leases) for phone in create_phones(name, quiet)]
+        here = create_phones(name, quiet, leases)
     except PhoneUnknownError:
         elsewhere = phones_in_cluster(name)
         if not elsewhere:
