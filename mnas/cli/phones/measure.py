@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Phone(arguments.phone) as phone:
         record = phone.measure(arguments.model, given)
     if arguments.json:
-        print_json({"latency_ms": record.latency_ms, **record.to_dict()})
+        print_json(record.to_dict())
         return DONE
     sessions = f" in {len(record.sessions)} sessions" if len(record.sessions) > 1 else ""
     print(f"latency      {record.latency_ms:.4f} ms median of {len(record.wall_ms)} runs{sessions}")
