@@ -5,7 +5,7 @@ Each step says what it does before it does it, so that whoever waits knows for w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,7 +15,7 @@ from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.android.inspection import PhoneFacts, inspect
 from latency.android.phone import AdbPhone, install_runner
-from latency.android.preflight import static_checks
+from latency.android.preflight import OnStep, static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import PhoneError, PhoneUnstableError, ProfileError
@@ -28,8 +28,6 @@ UNSTEADY_TRIES = 4
 COOLDOWN_S = 20.0
 # Devices of one model may differ in speed, by the lottery of silicon, but then by the same factor on every network.
 SCALE_SPREAD_LIMIT = 0.05
-
-OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True)

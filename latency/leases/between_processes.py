@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import sys
 import threading
@@ -26,6 +27,10 @@ from latency.host.pause_guard import process_stat, start_ticks
 from latency.user_folders import state_folder
 
 _POLL_S = 0.05
+# A turn that comes sooner is not worth a word.
+_SILENCE_S = 2.0
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,9 @@ class PhoneLeases:
 
     def _wait_for_turn(self, serial: str) -> str:
         token = uuid.uuid4().hex
-        deadline_s = time.monotonic() + self._wait_s
+        started_s = time.monotonic()
+        deadline_s = started_s + self._wait_s
+        said = False
         while True:
             with self._line(serial, token) as line:
                 if all(claim.token != token for claim in line):
@@ -126,6 +133,12 @@ class PhoneLeases:
                 first = line[0]
             if first.token == token:
                 return token
+            if not said and time.monotonic() - started_s > _SILENCE_S:
+                said = True
+                _LOG.info(
+                    "phone %s: in use by process %d (%s); waiting up to %g s for a turn",
+                    *(serial, first.pid, first.command, self._wait_s),
+                )
             if self._closed.wait(_POLL_S) or time.monotonic() > deadline_s:
                 self._leave(serial, token)
                 raise PhoneError(

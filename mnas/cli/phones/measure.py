@@ -30,11 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
+    from mnas.cli.phones.waits import said_waits
     from mnas.phone import Phone
 
     given = changes(arguments.set)
     given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
-    with Phone(arguments.phone) as phone:
+    with said_waits() as waits, Phone(arguments.phone) as phone:
+        waits.begin(f"timing {arguments.model} on {arguments.phone}")
         record = phone.measure(arguments.model, given)
     if arguments.json:
         print_json(record.to_dict())
