@@ -12,7 +12,7 @@ from latency.errors import (
     ToolError,
 )
 from latency.host.quiet import ProcessPauser
-from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
+from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
@@ -27,7 +27,6 @@ __all__ = [
     "LatencyError",
     "LatencyRecord",
     "LatencyService",
-    "LeasedPhone",
     "MeasurementSettings",
     "Phone",
     "PhoneError",

@@ -9,24 +9,25 @@ from typing import Any
 from latency.errors import PhoneUnknownError
 from latency.host.phone import HostPhone
 from latency.host.quiet import Quiet
+from latency.leases.between_processes import PhoneLeases
 from latency.measurement.protocol import MeasurementSettings
 from latency.phone import Phone
 
 
-def create_phones(name: str, quiet: Quiet = nullcontext) -> list[Phone]:
+def create_phones(name: str, quiet: Quiet = nullcontext, leases: PhoneLeases | None = None) -> list[Phone]:
     """Return the phones of that name, which are equal; the caller closes them. Nothing is connected yet.
 
     `host` is this machine (see `HostPhone`), `host:0` is it with its core 0; any other name is that of a profile, whose
     units become one phone each. Raises PhoneError: `phone_unknown`, `profile_invalid`.
     """
     if name == "host" or name.startswith("host:"):
-        return [HostPhone(name, _host_core(name), quiet)]
+        return [HostPhone(name, _host_core(name), quiet, leases)]
     # Imported here: it brings the adb library, which nobody needs who measures on the host.
     from latency.android.phone import AdbPhone
     from latency.android.profile import read_profile
 
     profile = read_profile(name)
-    return [AdbPhone(profile, unit, quiet) for unit in profile.units]
+    return [AdbPhone(profile, unit, quiet, leases) for unit in profile.units]
 
 
 def phone_settings(name: str, changes: Mapping[str, int | float]) -> MeasurementSettings:

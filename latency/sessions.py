@@ -5,6 +5,7 @@ What every phone has in common. A phone gives `attempt`, which loads the model w
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from latency.measurement.record import (
 from latency.measurement.window import percentile, rejection
 
 MAX_BACKOFF_S = 1.0
+
+_LOG = logging.getLogger(__name__)
 
 Attempt = Callable[[bool], Session]
 """Times one window; the argument says that a new session is due, for which the model is loaded anew."""
@@ -134,6 +137,7 @@ def back_off(failures_before: int, settings: MeasurementSettings) -> None:
 def _pause(timed: Session, failures_before: int, settings: MeasurementSettings) -> None:
     drift = timed.window.drift
     if settings.cooldown_s and drift is not None and drift > settings.cooldown_drift:
+        _LOG.info("the core is %.0f%% slower than at its best; cooling down for %g s", 100 * drift, settings.cooldown_s)
         time.sleep(settings.cooldown_s)
     else:
         back_off(failures_before, settings)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from latency import (
     LatencyRecord,
     LatencyService,
-    LeasedPhone,
     MeasurementSettings,
     RetryPolicy,
     create_phones,
@@ -55,7 +54,7 @@ class Phone:
         with ExitStack() as stack:
             leases = user_leases()
             stack.callback(leases.close)
-            self._phones = [LeasedPhone(phone, leases) for phone in create_phones(name)]
+            self._phones = create_phones(name, leases=leases)
             for phone in self._phones:
                 stack.callback(phone.close)
             self._resources = stack.pop_all()

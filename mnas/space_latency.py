@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from latency import LatencyRecord, LatencyService, LeasedPhone, RetryPolicy, create_phones, phone_settings, user_leases
+from latency import LatencyRecord, LatencyService, RetryPolicy, create_phones, phone_settings, user_leases
 from mnas.network.onnx_graph import build_onnx
 from search_space import Architecture, LoweredNetwork, SearchSpace, fingerprint, lower
 
@@ -48,7 +48,7 @@ def time_architectures(
     ]
     with ExitStack() as stack:
         leases = stack.enter_context(closing(user_leases()))
-        phones = [LeasedPhone(each, leases) for each in create_phones(phone)]
+        phones = create_phones(phone, leases=leases)
         for each in phones:
             stack.callback(each.close)
         # A machine can be unsteady for half a minute; that is worth waiting for.

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import msgspec
 
-from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity
+from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity, PhoneLeases
 from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
 from latency.loopback.adbd import Adbd
@@ -125,13 +125,16 @@ class BrokenPhone:
 def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
     """Give a healthy and a broken phone, each a core of this machine."""
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
-    broken = HostPhone("broken", first)
+    with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
+        # Leases of their own: two cores of one host would take turns.
+        healthy = HostPhone("healthy", last, leases=PhoneLeases(Path(folder, "healthy")))
+        broken = HostPhone("broken", first, leases=PhoneLeases(Path(folder, "broken")))
 
-    def break_it() -> None:
-        if broken.runner_pid is not None:
-            os.kill(broken.runner_pid, fault)
+        def break_it() -> None:
+            if broken.runner_pid is not None:
+                os.kill(broken.runner_pid, fault)
 
-    yield HostPhone("healthy", last), BrokenPhone(broken, break_it)
+        yield healthy, BrokenPhone(broken, break_it)
 
 
 @contextmanager

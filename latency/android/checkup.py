@@ -8,8 +8,8 @@ from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import conditions, inspect
-from latency.android.phone import AdbPhone, prepare
-from latency.android.preflight import Check, condition_checks, static_checks
+from latency.android.phone import AdbPhone, install_runner
+from latency.android.preflight import Check, OnStep, condition_checks, static_checks
 from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.android.runner_session import PhoneRunner
 from latency.errors import LatencyError
@@ -17,9 +17,16 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.reference_network import calibration_models
 
 
-def check_phone(profile: PhoneProfile, unit: PhoneUnit) -> Iterator[Check]:
-    """Yield the answers as they come; after the first that makes the next ones impossible, no more."""
+def check_phone(profile: PhoneProfile, unit: PhoneUnit, on_step: OnStep = lambda text: None) -> Iterator[Check]:
+    """Yield the answers as they come, and no more after one that makes the next ones impossible.
+
+    Args:
+        profile: The model of phone.
+        unit: The phone to check.
+        on_step: Called with what is done next, before each step that may take long.
+    """
     settings = profile.settings({})
+    on_step(f"connecting to {unit.address}")
     try:
         device = connect(Address.parse(unit.address))
     except LatencyError as error:
@@ -28,16 +35,18 @@ def check_phone(profile: PhoneProfile, unit: PhoneUnit) -> Iterator[Check]:
     with device:
         yield Check("connection", True, unit.address)
         try:
-            yield from _checks_of_device(device, profile, unit, settings)
+            yield from _checks_of_device(device, profile, unit, settings, on_step)
         except LatencyError as error:
             yield Check("questions", False, str(error), "connect the phone anew and check again")
             return
+    on_step("timing a network")
     yield from _measurement(profile, unit, settings)
 
 
 def _checks_of_device(
-    device: AdbDevice, profile: PhoneProfile, unit: PhoneUnit, settings: MeasurementSettings
+    device: AdbDevice, profile: PhoneProfile, unit: PhoneUnit, settings: MeasurementSettings, on_step: OnStep
 ) -> Iterator[Check]:
+    on_step("asking what it is")
     facts = inspect(device, profile.folder)
     yield Check(
         "device",
@@ -47,10 +56,12 @@ def _checks_of_device(
     )
     yield from static_checks(facts, profile.folder, profile.core)
     yield from condition_checks(conditions(device), settings)
-    connected = prepare(device, profile, facts, lambda name: None)
-    yield Check("runtime", True, f"{connected.runner.engine} {connected.runner.engine_version}, hashes right")
-    if isinstance(connected.runner, PhoneRunner):
-        now_ms = connected.runner.best_of_reference(settings)
+    on_step("comparing the runtime on it")
+    runner = install_runner(device, profile, lambda name: on_step(f"pushing {name}"))
+    yield Check("runtime", True, f"{runner.engine} {runner.engine_version}, hashes right")
+    if isinstance(runner, PhoneRunner):
+        on_step("finding the best of the reference network")
+        now_ms = runner.best_of_reference(settings)
         drift = now_ms / unit.reference_ms - 1
         yield Check(
             "speed",

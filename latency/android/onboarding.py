@@ -5,7 +5,7 @@ Each step says what it does before it does it, so that whoever waits knows for w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -14,8 +14,8 @@ import msgspec
 from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.android.inspection import PhoneFacts, inspect
-from latency.android.phone import AdbPhone, prepare
-from latency.android.preflight import static_checks
+from latency.android.phone import AdbPhone, install_runner
+from latency.android.preflight import OnStep, static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import PhoneError, PhoneUnstableError, ProfileError
@@ -28,8 +28,6 @@ UNSTEADY_TRIES = 4
 COOLDOWN_S = 20.0
 # Devices of one model may differ in speed, by the lottery of silicon, but then by the same factor on every network.
 SCALE_SPREAD_LIMIT = 0.05
-
-OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ def add_phone(
             if not check.passed:
                 raise PhoneError("phone_unsupported", f"{address}: {check.name}: {check.detail}; {check.remedy}")
         on_step(f"installing the runtime for {profile.abi}")
-        connected = prepare(device, profile, facts, lambda file: on_step(f"pushing {file}"))
+        runner = install_runner(device, profile, lambda file: on_step(f"pushing {file}"))
         unit = profile.units[-1]
-        if isinstance(connected.runner, PhoneRunner):
+        if isinstance(runner, PhoneRunner):
             on_step("finding the best of the reference network")
-            best_ms = connected.runner.best_of_reference(profile.settings({}))
+            best_ms = runner.best_of_reference(profile.settings({}))
             unit = msgspec.structs.replace(unit, reference_ms=best_ms)
     finally:
         device.close()

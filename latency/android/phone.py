@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -22,7 +22,8 @@ from latency.android.thermal import wait_until_cool
 from latency.errors import CandidateError, PhoneError
 from latency.host.expected_output import ExpectedOutput
 from latency.host.quiet import Quiet
-from latency.leases.on_phone import leased
+from latency.leases.adb_phone import hold_adb_phone
+from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle
@@ -30,12 +31,16 @@ from latency.sessions import measure_sessions
 
 MODEL_PUSH_TIMEOUT_S = 300.0
 REMOVE_TIMEOUT_S = 20.0
-LEASE_WAIT_S = 600.0
 INSTALL_LEASE_S = 600.0
 
 
 class SessionRunner(Protocol):
     """What times a model on a connected phone: `PhoneRunner`, or a program of the user's."""
+
+    @property
+    def device(self) -> AdbDevice:
+        """The connected phone."""
+        ...
 
     @property
     def engine(self) -> str:
@@ -63,73 +68,79 @@ class SessionRunner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PreparedDevice:
-    """What one connection has established: who answers, and what is installed there."""
+def install_runner(device: AdbDevice, profile: PhoneProfile, on_push: Callable[[str], None]) -> SessionRunner:
+    """Install what a profile needs on a connected phone, and return what times models there.
 
-    device: AdbDevice
-    facts: PhoneFacts
-    runner: SessionRunner
+    Args:
+        device: The connected phone.
+        profile: Its profile.
+        on_push: Called with the name of each file before it is pushed.
 
-
-def prepare(
-    device: AdbDevice, profile: PhoneProfile, facts: PhoneFacts, on_push: Callable[[str], None]
-) -> PreparedDevice:
-    """Install what a profile needs on a connected phone.
-
-    Raises PhoneError as `install` does, ToolError (`runtime_unavailable`).
+    Raises:
+        PhoneError: As `install` does.
+        ToolError: `runtime_unavailable`.
     """
     core, threads, program = profile.core, profile.threads, profile.benchmark
     if program is not None:
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
-        return PreparedDevice(device, facts, ProgramRunner(device, program, file, folder, core, threads))
+        return ProgramRunner(device, program, file, folder, core, threads)
     bundle = prepare_bundle(profile.abi, None if profile.aar is None else Path(profile.aar).expanduser())
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
-    return PreparedDevice(device, facts, PhoneRunner(device, bundle, folder, core, threads))
+    return PhoneRunner(device, bundle, folder, core, threads)
 
 
 class AdbPhone:
     """Times models on one unit of a profile; threads take turns.
 
-    The connection is opened when it is first needed and opened anew after any failure of it. `quiet` makes the context
-    in which the runner runs, on phones that share this machine only (see `HostPhone`); a real phone does not mind what
-    the host does.
+    The connection is opened when it is first needed, and again after any failure of it. It is kept between
+    measurements, but not over USB, where no other process could open the phone meanwhile.
+
+    Args:
+        profile: The model of phone.
+        unit: The physical phone, one of the profile's.
+        quiet: Makes the context in which the runner runs, on phones that share this machine only (see `HostPhone`). A
+            real phone is not disturbed by what the host does.
+        leases: The leases between processes; those of this user if None.
     """
 
-    def __init__(self, profile: PhoneProfile, unit: PhoneUnit, quiet: Quiet = nullcontext) -> None:
+    def __init__(
+        self,
+        profile: PhoneProfile,
+        unit: PhoneUnit,
+        quiet: Quiet = nullcontext,
+        leases: PhoneLeases | None = None,
+    ) -> None:
         several = len(profile.units) > 1
         self.name = f"{profile.name}/{unit.serial}" if several else profile.name
         self._profile = profile
         self._unit = unit
+        self._address = Address.parse(unit.address)
         self._quiet = quiet if profile.shares_this_machine else nullcontext
+        self._leases = leases or user_leases()
         self._lock = threading.Lock()
         self._host = ExpectedOutput()
-        self._host_thread = ThreadPoolExecutor(1, thread_name_prefix="host-answer")
-        self._connected: PreparedDevice | None = None
+        self._host_thread = ThreadPoolExecutor(1, thread_name_prefix="expected-output")
+        self._device: AdbDevice | None = None
+        self._fingerprint = ""
+        self._runner: SessionRunner | None = None
         self._reference_best_ms: float | None = unit.reference_ms
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`; the serial is the device's own, not its address, which can change."""
-        with self._lock:
-            return self._identity(self._connect())
+        """See `Phone`; the serial is the unit's own, not its address, which can change."""
+        with self._lock, self._held(INSTALL_LEASE_S) as (runner, _):
+            return self._identity(runner)
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`.
 
-        PhoneError kinds besides the transport's: `phone_unstable`, `phone_hot`, `phone_busy`, `wrong_output` where the
-        phone computes something else than this host, `phone_changed` where another device answers at the address.
+        Raises:
+            PhoneError: The transport's kinds, `phone_unstable`, `phone_hot`, `phone_busy`, `wrong_output` (the phone
+                computes something else than this host), `phone_changed` (another device answers at the address).
         """
-        with self._lock:
-            connected = self._connect()
-            try:
-                return self._measure(connected, model, settings)
-            except CandidateError:
-                raise
-            except BaseException:
-                # Whatever went wrong, and Ctrl-C too: the next measurement starts from a fresh connection.
-                self._disconnect()
-                raise
+        lease_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s + REMOVE_TIMEOUT_S
+        with self._lock, self._held(lease_s) as (runner, renew):
+            return self._measure(runner, renew, model, settings)
 
     def close(self) -> None:
         """See `Phone`."""
@@ -137,28 +148,48 @@ class AdbPhone:
             self._disconnect()
             self._host_thread.submit(self._host.close).result()
 
+    @contextmanager
+    def _held(self, lease_s: float) -> Iterator[tuple[SessionRunner, Callable[[], None]]]:
+        """Hold the phone alone, with everything installed; the block gets the runner and what renews the lease."""
+        with hold_adb_phone(
+            self._leases,
+            self._unit.serial,
+            self._connection,
+            self._profile.folder,
+            INSTALL_LEASE_S if self._runner is None else lease_s,
+        ) as (device, renew):
+            if self._runner is None:
+                self._runner = install_runner(device, self._profile, lambda name: None)
+                renew(lease_s)
+            yield self._runner, partial(renew, lease_s)
+
+    @contextmanager
+    def _connection(self) -> Iterator[AdbDevice]:
+        """Connect to the phone unless it is connected."""
+        keep = False
+        try:
+            if self._device is None:
+                self._device = connect(self._address)
+                facts = inspect(self._device, self._profile.folder)
+                self._require_same_unit(facts)
+                self._fingerprint = facts.fingerprint
+            yield self._device
+            keep = True
+        except CandidateError:
+            keep = True
+            raise
+        finally:
+            # After any other error, and after Ctrl-C too, the next measurement starts from a fresh connection.
+            if not keep or self._address.via == "usb":
+                self._disconnect()
+
     def _disconnect(self) -> None:
-        if self._connected is not None:
-            self._connected.device.close()
-            self._connected = None
+        if self._device is not None:
+            self._device.close()
+        self._device = None
+        self._runner = None
 
-    def _connect(self) -> PreparedDevice:
-        if self._connected is not None and self._connected.device.closed:
-            self._connected = None
-        if self._connected is None:
-            device = connect(Address.parse(self._unit.address))
-            try:
-                facts = inspect(device, self._profile.folder)
-                self._require_same_device(device, facts)
-                # Not while another host measures there, nor while it installs.
-                with leased(device, self._profile.folder, duration_s=INSTALL_LEASE_S, wait_s=LEASE_WAIT_S):
-                    self._connected = prepare(device, self._profile, facts, lambda name: None)
-            except BaseException:
-                device.close()
-                raise
-        return self._connected
-
-    def _require_same_device(self, device: AdbDevice, facts: PhoneFacts) -> None:
+    def _require_same_unit(self, facts: PhoneFacts) -> None:
         if (facts.serial or self._unit.serial) != self._unit.serial:
             raise PhoneError(
                 "phone_changed",
@@ -172,54 +203,52 @@ class AdbPhone:
                 "shell may use; change `core` in its profile",
             )
 
-    def _identity(self, connected: PreparedDevice) -> PhoneIdentity:
+    def _identity(self, runner: SessionRunner) -> PhoneIdentity:
         return PhoneIdentity(
             name=self._profile.name,
             kind="adb",
             serial=self._unit.serial,
-            fingerprint=connected.facts.fingerprint,
-            engine=connected.runner.engine,
-            engine_version=connected.runner.engine_version,
-            runtime=connected.runner.runtime,
+            fingerprint=self._fingerprint,
+            engine=runner.engine,
+            engine_version=runner.engine_version,
+            runtime=runner.runtime,
             core=self._profile.core,
             threads=self._profile.threads,
         )
 
-    def _measure(self, connected: PreparedDevice, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        device, folder = connected.device, self._profile.folder
-        attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
-        with leased(device, folder, duration_s=attempt_s + REMOVE_TIMEOUT_S, wait_s=LEASE_WAIT_S) as renew:
-            state = wait_until_cool(device, settings, renew)
-            model_path = str(PurePosixPath(folder) / f"model-{model_sha256(model)[:16]}.onnx")
-            try:
-                expected = self._push(connected, model, model_path, settings)
+    def _measure(
+        self, runner: SessionRunner, renew: Callable[[], None], model: bytes, settings: MeasurementSettings
+    ) -> LatencyRecord:
+        device = runner.device
+        state = wait_until_cool(device, settings, renew)
+        model_path = str(PurePosixPath(self._profile.folder) / f"model-{model_sha256(model)[:16]}.onnx")
+        try:
+            expected = self._push(runner, model, model_path, settings)
 
-                def attempt(_: bool) -> Session:
-                    # A run of the runner is a session of its own, whether it is the first or another try.
-                    renew()
-                    with self._quiet():
-                        timed, self._reference_best_ms = connected.runner.session(
-                            model_path, settings, self._reference_best_ms
-                        )
-                    self._require_same_output(timed, expected, settings)
-                    return timed
+            def attempt(_: bool) -> Session:
+                # Each run of the runner is a session of its own, whether it is the first or another try.
+                renew()
+                with self._quiet():
+                    timed, self._reference_best_ms = runner.session(model_path, settings, self._reference_best_ms)
+                self._require_same_output(timed, expected, settings)
+                return timed
 
-                return measure_sessions(
-                    attempt,
-                    model,
-                    self._identity(connected),
-                    settings,
-                    advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
-                    "`mnas phones check` looks at each of these",
-                    conditions=state,
-                    scale=self._unit.scale,
-                )
-            finally:
-                if not device.closed:
-                    device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
+            return measure_sessions(
+                attempt,
+                model,
+                self._identity(runner),
+                settings,
+                advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
+                "`mnas phones check` looks at each of these",
+                conditions=state,
+                scale=self._unit.scale,
+            )
+        finally:
+            if not device.closed:
+                device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
 
     def _push(
-        self, connected: PreparedDevice, model: bytes, model_path: str, settings: MeasurementSettings
+        self, runner: SessionRunner, model: bytes, model_path: str, settings: MeasurementSettings
     ) -> float | None:
         """Push the model, and return the checksum of the host's output for it.
 
@@ -228,8 +257,8 @@ class AdbPhone:
         """
         expected = self._host_thread.submit(self._host.checksum, model, settings)
         try:
-            model_file = connected.runner.model_file(model, settings.load_timeout_s)
-            connected.device.push(model_file, model_path, timeout_s=MODEL_PUSH_TIMEOUT_S)
+            model_file = runner.model_file(model, settings.load_timeout_s)
+            runner.device.push(model_file, model_path, timeout_s=MODEL_PUSH_TIMEOUT_S)
         finally:
             wait([expected])
         return expected.result()

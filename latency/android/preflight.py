@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from latency.android.inspection import PhoneFacts
@@ -12,6 +13,9 @@ from latency.measurement.record import PhoneConditions
 SUPPORTED_ABIS = ("arm64-v8a", "x86_64")
 NEEDED_MB = 60
 LOW_BATTERY_PERCENT = 20
+
+OnStep = Callable[[str], None]
+"""Is told what is done next, before each step that may take long."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import PhoneConditions
 
 _POLL_S = 5.0
+
+_LOG = logging.getLogger(__name__)
 
 
 def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None:
@@ -32,6 +35,7 @@ def wait_until_cool(
     Raises PhoneError: `phone_hot` after `thermal_timeout_s`, and the transport's kinds.
     """
     deadline = time.monotonic() + settings.thermal_timeout_s
+    said = False
     while True:
         state = conditions(device)
         hot = too_hot(state, settings)
@@ -43,5 +47,8 @@ def wait_until_cool(
                 f"{device.serial}: {hot}, for {settings.thermal_timeout_s:g} s; cool it: take it out of its case and "
                 "off its fast charger",
             )
+        if not said:
+            said = True
+            _LOG.info("%s: %s; waiting up to %g s until it is cooler", device.serial, hot, settings.thermal_timeout_s)
         time.sleep(_POLL_S)
         on_wait()

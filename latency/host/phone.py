@@ -12,6 +12,7 @@ from pathlib import Path
 from latency.errors import PhoneUnknownError
 from latency.host.quiet import Quiet
 from latency.host.runner_process import RunnerProcess
+from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity, Session
 from latency.measurement.reference_network import reference_model
@@ -32,13 +33,20 @@ class HostPhone:
     Raises PhoneError (`phone_unknown`) for a core this process may not use.
     """
 
-    def __init__(self, name: str = "host", core: int | None = None, quiet: Quiet = nullcontext) -> None:
+    def __init__(
+        self,
+        name: str = "host",
+        core: int | None = None,
+        quiet: Quiet = nullcontext,
+        leases: PhoneLeases | None = None,
+    ) -> None:
         allowed = os.sched_getaffinity(0)
         if core is not None and core not in allowed:
             raise PhoneUnknownError(f"phone {name!r}: core {core} is not one of {sorted(allowed)}")
         self.name = name
         self._core = max(allowed) if core is None else core
         self._quiet = quiet
+        self._leases = leases or user_leases()
         self._lock = threading.Lock()
         self._runner: RunnerProcess | None = None
         self._reference_best_ms: float | None = None
@@ -55,7 +63,7 @@ class HostPhone:
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`; PhoneError (`phone_unstable`) carries the record with every rejected window."""
-        with self._lock:
+        with self._lock, self._leases.hold(_serial()):
             runner = self._running_runner()
             try:
                 return self._measure(runner, model, settings)
@@ -95,7 +103,7 @@ class HostPhone:
         return PhoneIdentity(
             name=self.name,
             kind="host",
-            serial=platform.node(),
+            serial=_serial(),
             fingerprint=f"{_processor_name()}, {platform.system()} {platform.release()}",
             engine=runner.engine,
             engine_version=runner.engine_version,
@@ -147,6 +155,10 @@ class HostPhone:
 def _load(runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LoadReport:
     answer = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
     return LoadReport(**{field.name: answer[field.name] for field in fields(LoadReport)})
+
+
+def _serial() -> str:
+    return platform.node()
 
 
 def _processor_name() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import sys
 import threading
@@ -23,12 +24,13 @@ from urllib.parse import quote
 
 from latency.errors import PhoneError, ToolError
 from latency.host.pause_guard import process_stat, start_ticks
-from latency.measurement.protocol import MeasurementSettings
-from latency.measurement.record import LatencyRecord, PhoneIdentity
-from latency.phone import Phone
 from latency.user_folders import state_folder
 
 _POLL_S = 0.05
+# A turn that comes sooner is not worth a word.
+_SILENCE_S = 2.0
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ class PhoneLeases:
 
     def _wait_for_turn(self, serial: str) -> str:
         token = uuid.uuid4().hex
-        deadline_s = time.monotonic() + self._wait_s
+        started_s = time.monotonic()
+        deadline_s = started_s + self._wait_s
+        said = False
         while True:
             with self._line(serial, token) as line:
                 if all(claim.token != token for claim in line):
@@ -129,6 +133,12 @@ class PhoneLeases:
                 first = line[0]
             if first.token == token:
                 return token
+            if not said and time.monotonic() - started_s > _SILENCE_S:
+                said = True
+                _LOG.info(
+                    "phone %s: in use by process %d (%s); waiting up to %g s for a turn",
+                    *(serial, first.pid, first.command, self._wait_s),
+                )
             if self._closed.wait(_POLL_S) or time.monotonic() > deadline_s:
                 self._leave(serial, token)
                 raise PhoneError(
@@ -210,39 +220,6 @@ def _unusable(path: Path, reason: str | None) -> ToolError:
     return ToolError(
         "lease_unusable", f"phone leases, {path}: {reason}; set XDG_STATE_HOME to a folder that can be written"
     )
-
-
-class LeasedPhone:
-    """A phone that is leased by its serial for every measurement, so that several searches take turns on it.
-
-    The cores of one phone are one lease: what is timed on one of them disturbs what is timed on another.
-    """
-
-    def __init__(self, phone: Phone, leases: PhoneLeases) -> None:
-        self._phone = phone
-        self._leases = leases
-        self._serial: str | None = None
-
-    @property
-    def name(self) -> str:
-        """See `Phone`."""
-        return self._phone.name
-
-    def identify(self) -> PhoneIdentity:
-        """See `Phone`; asked without a lease, which needs the serial."""
-        identity = self._phone.identify()
-        self._serial = identity.serial
-        return identity
-
-    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`; raises what `PhoneLeases.hold` raises, too."""
-        serial = self.identify().serial if self._serial is None else self._serial
-        with self._leases.hold(serial):
-            return self._phone.measure(model, settings)
-
-    def close(self) -> None:
-        """See `Phone`."""
-        self._phone.close()
 
 
 def user_leases() -> PhoneLeases:

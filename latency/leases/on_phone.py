@@ -7,6 +7,7 @@ it and renews it. Uptime is the phone's own clock, which nobody sets. The check 
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -20,6 +21,13 @@ from latency.leases.between_processes import process_runs
 
 LEASE_TIMEOUT_S = 20.0
 _POLL_S = 0.2
+# A turn that comes sooner is not worth a word.
+_SILENCE_S = 2.0
+
+_LOG = logging.getLogger(__name__)
+
+Renew = Callable[[float], None]
+"""Makes the lease last so many seconds from now."""
 
 # $1 folder, $2 owner, $3 seconds. Prints the owner and the seconds that are left to it; that is us, or somebody else.
 _TAKE = r"""
@@ -47,7 +55,7 @@ def own_name() -> str:
 
 
 @contextmanager
-def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Callable[[], None]]:
+def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Renew]:
     """Hold the phone for the length of the block; wait up to `wait_s` for another owner.
 
     The block gets a function that starts the lease's `duration_s` anew. Both raise PhoneError: `phone_busy` when
@@ -55,8 +63,10 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
     whose process is gone is taken over at once, any other when it ends.
     """
     owner = own_name()
-    deadline = time.monotonic() + wait_s
+    started = time.monotonic()
+    deadline = started + wait_s
     dead = "-"
+    said = False
     while True:
         holder, left_s = _take(device, folder, owner, duration_s, dead)
         if holder == owner:
@@ -66,9 +76,12 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
         elif time.monotonic() >= deadline:
             raise _busy(device, holder, left_s)
         else:
+            if not said and time.monotonic() - started > _SILENCE_S:
+                said = True
+                _LOG.info("%s: %s measures on this phone; waiting up to %g s for a turn", device.serial, holder, wait_s)
             time.sleep(_POLL_S)
 
-    def renew() -> None:
+    def renew(duration_s: float) -> None:
         holder, left_s = _take(device, folder, owner, duration_s, "-")
         if holder != owner:
             raise _busy(device, holder, left_s)

@@ -11,7 +11,10 @@ from typing import Any
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.window import TimedWindow, median_absolute_deviation, percentile
 
-SCHEMA_VERSION = 2
+RECORD_SCHEMA = 3
+_READABLE = (2, RECORD_SCHEMA)
+# What `to_dict` writes next to the fields, for readers without this class.
+_DERIVED = ("schema", "latency_ms", "summary")
 
 
 def model_sha256(model: bytes) -> str:
@@ -168,27 +171,35 @@ class LatencyRecord:
         return len(self.rejected_windows) + len(self.sessions)
 
     def to_dict(self) -> dict[str, Any]:
-        """A form that JSON can hold; `summary` repeats the derived numbers for readers without this class."""
+        """Return a form that JSON can hold.
+
+        For readers without this class it also has `latency_ms`, None without an accepted session, and under `summary`
+        the other derived numbers.
+        """
         summary: dict[str, float | None] = {"attempts": self.attempts}
         if self.sessions:
             summary |= {
-                "latency_ms": self.latency_ms,
                 "mad_ms": self.mad_ms,
                 "p90_ms": self.p90_ms,
                 "min_ms": self.min_ms,
                 "contention": self.contention,
             }
-        return {"schema": SCHEMA_VERSION, "summary": summary, **asdict(self)}
+        latency_ms = self.latency_ms if self.sessions else None
+        return {"schema": RECORD_SCHEMA, "latency_ms": latency_ms, "summary": summary, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LatencyRecord:
-        """The record that `to_dict` wrote, also after a trip through JSON.
+        """Return the record that `to_dict` wrote, also after a trip through JSON.
 
-        Raises ValueError for another schema version or for data that is not a record.
+        Schema 2 had `latency_ms` in `summary`, and in the trials of a search next to it too.
+
+        Raises:
+            ValueError: The data has another schema, or is not a record.
         """
-        if data.get("schema") != SCHEMA_VERSION:
-            raise ValueError(f"latency record has schema {data.get('schema')!r}; this version reads {SCHEMA_VERSION}")
-        fields = {key: value for key, value in data.items() if key not in ("schema", "summary")}
+        if data.get("schema") not in _READABLE:
+            versions = " and ".join(map(str, _READABLE))
+            raise ValueError(f"latency record has schema {data.get('schema')!r}; this version reads {versions}")
+        fields = {key: value for key, value in data.items() if key not in _DERIVED}
         try:
             fields["phone"] = PhoneIdentity(**fields["phone"])
             fields["settings"] = MeasurementSettings(**fields["settings"])

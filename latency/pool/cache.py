@@ -13,11 +13,14 @@ from pathlib import Path
 
 from latency.errors import ToolError
 from latency.measurement.protocol import MeasurementSettings
-from latency.measurement.record import SCHEMA_VERSION, LatencyRecord, PhoneIdentity
+from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.user_folders import cache_folder
 
 # A look-up takes a millisecond; a file that stays locked for longer is in somebody's hands.
 BUSY_TIMEOUT_S = 5.0
+
+# Part of every key. It changes when an older record must not be found any more.
+_KEY_VERSION = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,8 +71,7 @@ class LatencyCache:
 def _key(model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> str:
     # All fields but the name, which is the user's: two runs may call one phone differently.
     device = [value for name, value in asdict(phone).items() if name != "name"]
-    # The schema is part of the key: records of another version are not found rather than misread.
-    return json.dumps([SCHEMA_VERSION, model_hash, *device, settings.digest])
+    return json.dumps([_KEY_VERSION, model_hash, *device, settings.digest])
 
 
 class TolerantCache:

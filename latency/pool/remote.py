@@ -15,7 +15,6 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnknownError, ToolError
-from latency.leases.between_processes import LeasedPhone, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.phone import Phone
@@ -32,17 +31,8 @@ WAITING_TIMEOUT_S = 1800.0
 CALLS_AT_A_TIME = 32
 
 
-def local_phones(name: str) -> list[Phone]:
-    """The phones of that name on the host that this runs on, leased for each measurement.
-
-    Raises PhoneError as `create_phones` does.
-    """
-    leases = user_leases()
-    return [LeasedPhone(phone, leases) for phone in create_phones(name)]
-
-
 def phones_in_cluster(
-    name: str, make_phones: MakePhones = local_phones, skip_nodes: Collection[str] = ()
+    name: str, make_phones: MakePhones = create_phones, skip_nodes: Collection[str] = ()
 ) -> list[Phone]:
     """The phones of that name on all hosts of the Ray cluster that this process has joined, by host.
 

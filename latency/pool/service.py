@@ -208,6 +208,7 @@ class LatencyService:
             job.failures.append((worker, failure))
             again = not self._closing and len(job.failures) < max(self._retry.retries + 1, len(self._workers))
             if again:
+                _LOG.info("phone %s: %s. Trying again", worker.label, failure)
                 self._queue.appendleft(job)
                 self._changed.notify_all()
         if not again:

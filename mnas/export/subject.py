@@ -22,7 +22,6 @@ from search_space import ArchitectureFile, LoweredNetwork, Published, lower
 INITIAL, INITIAL_SEED = "initial", 0
 # What lineage tells of the very network that was searched; another width or input makes it another network.
 _OF_THE_NETWORK = ("accuracy", "latency_ms", "target_ms", "reward", "latency")
-_BESIDE_RECORDS = ("latency_ms", "others")
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ class Subject:
 
 
 def _records(found: Mapping[str, Any]) -> Iterator[LatencyRecord]:
-    # `latency_ms` stands beside each record for readers without its class, `others` the records of further phones.
-    for record in (found, *found.get("others", {}).values()):
-        yield LatencyRecord.from_dict({key: value for key, value in record.items() if key not in _BESIDE_RECORDS})
+    others = found.get("others", {})
+    for record in ({key: value for key, value in found.items() if key != "others"}, *others.values()):
+        yield LatencyRecord.from_dict(record)
 
 
 @dataclass(frozen=True)

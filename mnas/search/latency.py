@@ -17,7 +17,6 @@ from latency import (
     LatencyError,
     LatencyRecord,
     LatencyService,
-    LeasedPhone,
     Phone,
     PhoneError,
     PhoneLeases,
@@ -38,9 +37,8 @@ from search_space import Architecture, SpaceError, lower
 class OnnxLatencyMeter:
     """Builds architectures and times each on every phone model; errors of the services get their kinds.
 
-    A result has `latency_ms` and the record of the phone called `named`, and under `others` the same of every other
-    phone by name. Where one of them fails there is no result; what
-    the rest have measured is in the cache.
+    A result is the record (`LatencyRecord.to_dict`) of the phone called `named`, with the records of the other phones
+    by name under `others`. If one phone fails there is no result; what the others have measured is in the cache.
     """
 
     def __init__(self, services: Mapping[str, LatencyService], named: str, input_form: Mapping[str, int]) -> None:
@@ -85,7 +83,7 @@ def _measured(future: Future[LatencyRecord]) -> dict[str, Any]:
         raise TrialError(FailureKind.PHONE, str(error)) from error
     except LatencyError as error:
         raise TrialError(FailureKind.LATENCY_TOOL, str(error)) from error
-    return {"latency_ms": record.latency_ms, **record.to_dict()}
+    return record.to_dict()
 
 
 # A machine may be busy with something else for minutes; the children of a search take as long.
@@ -129,7 +127,7 @@ def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
     Raises PhoneUnknownError where there is none.
     """
     try:
-        here: list[Phone] = [LeasedPhone(phone, leases) for phone in create_phones(name, quiet)]
+        here = create_phones(name, quiet, leases)
     except PhoneUnknownError:
         elsewhere = phones_in_cluster(name)
         if not elsewhere:

@@ -93,9 +93,9 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: Laten
         proposals.append(
             Proposal(number, tuple(indices), architecture_to_dict(architecture), fingerprint(architecture))
         )
-    host = {"latency_ms": latency_record.latency_ms, **latency_record.to_dict()}
+    host = latency_record.to_dict()
     other_phone = replace(latency_record, phone=replace(latency_record.phone, name="pixel6", kind="adb"))
-    other = {"latency_ms": other_phone.latency_ms, **other_phone.to_dict()}
+    other = other_phone.to_dict()
     directory = tmp_path_factory.mktemp("runs") / "digits"
     with open_run(directory, experiment, load_search_data(data)) as store:
         store.propose(3, proposals, b"state")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -53,24 +52,30 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
     from mnas.cli.phones.address import serial_address, tcp_address
+    from mnas.cli.phones.waits import said_waits
 
     path = profile_path(arguments.name)
     address = tcp_address(arguments.tcp) if arguments.tcp else serial_address(arguments.serial)
     started = time.monotonic()
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - started:5.1f} s  {text}", file=sys.stderr)
+    with said_waits() as waits:
 
-    added = add_phone(
-        arguments.name,
-        address,
-        folder=arguments.folder,
-        core=arguments.core,
-        aar=arguments.aar and str(arguments.aar.resolve()),
-        measurement=changes(arguments.set),
-        on_step=say,
-    )
-    say("done")
+        def say(text: str) -> None:
+            waits.over()
+            waits.say(f"{time.monotonic() - started:5.1f} s  {text}")
+            if waits.console.is_terminal:
+                waits.begin(text)
+
+        added = add_phone(
+            arguments.name,
+            address,
+            folder=arguments.folder,
+            core=arguments.core,
+            aar=arguments.aar and str(arguments.aar.resolve()),
+            measurement=changes(arguments.set),
+            on_step=say,
+        )
+        say("done")
     profile = added.profile
     if arguments.json:
         print_json({"path": str(path), "repeatability": added.repeatability, "profile": msgspec.to_builtins(profile)})

@@ -26,20 +26,23 @@ def run(arguments: argparse.Namespace) -> int:
     from latency.android.profile import read_profile
     from mnas.cli.errors import DONE, FAILED
     from mnas.cli.output import print_json
+    from mnas.cli.phones.waits import said_waits
 
     profile = read_profile(arguments.name)
     passed = True
     answers = []
-    for unit in profile.units:
-        if not arguments.json:
-            print(f"{profile.name}, device {unit.serial}")
-        for check in check_phone(profile, unit):
-            passed = passed and check.passed
-            answers.append({"device": unit.serial, **asdict(check)})
+    with said_waits() as waits:
+        for unit in profile.units:
             if not arguments.json:
-                print(f"  {'pass' if check.passed else 'FAIL'}  {check.name:<13} {check.detail}", flush=True)
-                if not check.passed:
-                    print(f"        {'':<13} {check.remedy}")
+                print(f"{profile.name}, device {unit.serial}")
+            for check in check_phone(profile, unit, waits.begin):
+                waits.over()
+                passed = passed and check.passed
+                answers.append({"device": unit.serial, **asdict(check)})
+                if not arguments.json:
+                    print(f"  {'pass' if check.passed else 'FAIL'}  {check.name:<13} {check.detail}", flush=True)
+                    if not check.passed:
+                        print(f"        {'':<13} {check.remedy}")
     if arguments.json:
         print_json({"passed": passed, "checks": answers})
     return DONE if passed else FAILED

@@ -30,14 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     from mnas.cli.errors import DONE
     from mnas.cli.output import print_json
+    from mnas.cli.phones.waits import said_waits
     from mnas.phone import Phone
 
     given = changes(arguments.set)
     given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
-    with Phone(arguments.phone) as phone:
+    with said_waits() as waits, Phone(arguments.phone) as phone:
+        waits.begin(f"timing {arguments.model} on {arguments.phone}")
         record = phone.measure(arguments.model, given)
     if arguments.json:
-        print_json({"latency_ms": record.latency_ms, **record.to_dict()})
+        print_json(record.to_dict())
         return DONE
     sessions = f" in {len(record.sessions)} sessions" if len(record.sessions) > 1 else ""
     print(f"latency      {record.latency_ms:.4f} ms median of {len(record.wall_ms)} runs{sessions}")

@@ -11,15 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from latency.errors import PhoneError, ToolError
-from latency.leases.between_processes import LeasedPhone, PhoneLeases, user_leases
-from latency.measurement.protocol import MeasurementSettings
-from latency.measurement.record import LatencyRecord, PhoneIdentity
+from latency.leases.between_processes import PhoneLeases, user_leases
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
@@ -221,40 +218,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_times_must_be_positive(folder: Path, times: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="above 0"):
         PhoneLeases(folder, **times)
-
-
-class CountingPhone:
-    """Counts how many measurements are at work on one device, whichever core of it they use."""
-
-    at_work = 0
-    most_at_work = 0
-
-    def __init__(self, record: LatencyRecord, core: int) -> None:
-        self.name = f"core {core}"
-        self._record = replace(record, phone=replace(record.phone, core=core))
-
-    def identify(self) -> PhoneIdentity:
-        return self._record.phone
-
-    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        CountingPhone.at_work += 1
-        CountingPhone.most_at_work = max(CountingPhone.most_at_work, CountingPhone.at_work)
-        time.sleep(0.02)
-        CountingPhone.at_work -= 1
-        return self._record
-
-    def close(self) -> None:
-        pass
-
-
-def test_leased_phones_of_one_device_take_turns(folder: Path, record: LatencyRecord) -> None:
-    phones = [LeasedPhone(CountingPhone(record, core), PhoneLeases(folder)) for core in range(3)]
-    threads = [threading.Thread(target=phone.measure, args=(b"model", record.settings)) for phone in phones]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert CountingPhone.most_at_work == 1
 
 
 def test_the_users_leases_are_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

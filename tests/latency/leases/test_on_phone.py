@@ -93,5 +93,5 @@ def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbD
     with leased(device, folder, duration_s=60, wait_s=0) as renew:
         (adbd.folder / "lease").write_text("elsewhere/1/1 99999999999\n")
         with pytest.raises(PhoneError) as caught:
-            renew()
+            renew(60)
     assert caught.value.kind == "phone_busy"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from latency.errors import ToolError
+from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.pool.cache import LatencyCache, TolerantCache, user_cache
 
@@ -28,6 +30,16 @@ def test_the_record_outlives_the_object(tmp_path: Path, record: LatencyRecord) -
     LatencyCache(tmp_path / "latency.sqlite").put(record)
     again = LatencyCache(tmp_path / "latency.sqlite")
     assert again.get(record.model_sha256, record.phone, record.settings) == record
+
+
+def test_a_record_that_schema_2_has_kept_is_still_found(tmp_path: Path) -> None:
+    old = json.loads((Path(__file__).parents[1] / "measurement" / "schema_2.json").read_text())
+    with closing(sqlite3.connect(tmp_path / "latency.sqlite")) as connection, connection:
+        connection.execute("CREATE TABLE latency (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID")
+        connection.execute("INSERT INTO latency VALUES (?, ?)", (old["key"], json.dumps(old["record"])))
+    phone = PhoneIdentity(**old["record"]["phone"])
+    found = LatencyCache(tmp_path / "latency.sqlite").get("0" * 64, phone, MeasurementSettings())
+    assert found == LatencyRecord.from_dict(old["record"])
 
 
 def test_another_model_is_a_miss(cache: LatencyCache, record: LatencyRecord) -> None:

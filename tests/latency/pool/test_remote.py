@@ -20,8 +20,9 @@ from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
 from latency.phone import Phone
+from latency.phones import create_phones
 from latency.pool.health import RetryPolicy
-from latency.pool.remote import local_phones, phones_in_cluster
+from latency.pool.remote import phones_in_cluster
 from latency.pool.service import LatencyService
 from tests.ray_processes import actor_processes
 
@@ -203,7 +204,7 @@ def test_the_phones_of_a_host_are_leased_there(
     tiny_model: bytes, tolerant: MeasurementSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    (phone,) = local_phones("host")
+    (phone,) = create_phones("host")
     record = phone.measure(tiny_model, tolerant)
     phone.close()
     assert (tmp_path / "mnas" / "leases" / f"{record.phone.serial}.json").is_file()

@@ -171,4 +171,4 @@ def test_a_network_is_timed_on_the_host() -> None:
         meter.close()
     phone.close()
     assert result["latency_ms"] > 0
-    assert LatencyRecord.from_dict({key: value for key, value in result.items() if key != "latency_ms"}).accepted
+    assert LatencyRecord.from_dict(result).accepted

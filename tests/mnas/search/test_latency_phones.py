@@ -10,7 +10,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from latency import LeasedPhone, Phone, PhoneError, PhoneLeases
+from latency import Phone, PhoneError, PhoneLeases
+from latency.host.phone import HostPhone
 from latency.pool.remote import RemotePhone
 from mnas.experiment import LatencySettings, OtherPhone
 from mnas.search.latency import find_phones, open_latency_meter
@@ -43,7 +44,7 @@ def test_the_phones_here_come_first_and_are_not_found_again_in_the_cluster(tmp_p
     phones = found("host", tmp_path)
     for phone in phones:
         phone.close()
-    assert [type(phone) for phone in phones] == [LeasedPhone, RemotePhone]
+    assert [type(phone) for phone in phones] == [HostPhone, RemotePhone]
 
 
 @pytest.mark.usefixtures("cluster")
