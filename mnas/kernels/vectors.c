@@ -24,7 +24,7 @@ OPERATOR(concatenate) {
     return 0;
 }
 
-/* In: a vector, then tensors; each tensor's part of the vector is subtracted from it in place. Out: a zero of shape (1),
+/* In: a vector, then tensors; each tensor's part of the vector is subtracted from it in place. Out: a zero (1),
    because an operator must have an output. */
 OPERATOR(subtract_vector) {
     const int outputs = 1;
