@@ -106,7 +106,7 @@ def validate(
     file = None if architecture is None else _architecture_file(architecture)
     opened = validation.open_model(Path(model), file, image_size)
     source = load_images(os.fspath(data), opened.checkpoint.input) if isinstance(data, str | os.PathLike) else data
-    return validation.validate(opened, source, engine=engine, compute=compute, on_batch=on_batch)
+    return validation.evaluate_model(opened, source, engine=engine, compute=compute, on_batch=on_batch)
 
 
 class _SilentObserver:

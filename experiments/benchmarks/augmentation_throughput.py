@@ -1,11 +1,11 @@
-"""Images per second of one core through Inception's training augmentation: mnas beside Pillow and torchvision.
+"""Compare Inception's training augmentation of mnas with Pillow and torchvision, in images per second of one core.
 
     python -m experiments.benchmarks.augmentation_throughput DIRECTORY [--rounds 5]
 
 DIRECTORY/train/CLASS/*.JPEG are decoded, cut (8-100% of the area), resized to 224, flipped, their colours jittered by
 0.4 and normalized. The ways take turns; printed are the median and the extremes over the rounds of images per CPU
-second of the whole process, all its threads together, so that a busy machine does not matter much. torchvision is left
-out where it is not installed.
+second of the whole process, all its threads together, so that a busy machine does not matter much. torchvision takes
+part if it is installed.
 """
 
 from __future__ import annotations

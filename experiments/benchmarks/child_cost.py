@@ -1,16 +1,16 @@
-"""What a child of a search costs beside two other ways to train it.
+"""Compare the cost of a child of a search with two other ways to train it.
 
     python -m experiments.benchmarks.child_cost experiments/benchmarks/child.yaml --rounds 3 --results FILE.json
 
 The same children, random ones of the experiment's space and MnasNet-A1 at width 0.25 with a stem of stride 1, on the
-same images for the same number of steps, three ways that take turns:
+same images for the same number of steps, in three ways that take turns:
 
     mnas      in a Ray worker of the search, one thread
-    script    a fresh process for each child, MindSpore as it comes (plain_mindspore_child.py), all cores
-    pytorch   in this process, `--threads` threads (pytorch_child.py), where PyTorch is installed
+    script    a new process for each child, plain MindSpore (plain_mindspore_child.py), all cores
+    pytorch   in this process, `--threads` threads (pytorch_child.py), if PyTorch is installed
 
 Wall and CPU seconds of a child, whole and by phase: the median over the rounds of each child, then the mean over
-children. Starting a worker is no part of a child: it happens beside other work, and is printed apart.
+children. The start of a worker is not part of a child, because other work goes on meanwhile; it is printed separately.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ A1_LIKE = replace(reference("mnasnet-a1").architecture.scaled(0.25), stem_stride
 
 @dataclass(frozen=True)
 class Run:
-    """One child, trained once in one way; `whole` is seen from outside."""
+    """One child, trained once in one way; `whole` is measured from outside."""
 
     child: str
     way: str
@@ -67,7 +67,7 @@ def lowered(architecture: Architecture, data: SearchData) -> LoweredNetwork:
 
 
 def by_mnas(pool: ChildPool) -> Callable[[Architecture], tuple[PhaseTime, Phases]]:
-    """Return the way of the search. CPU seconds are those of the worker within the phases."""
+    """Return the way of a search. CPU seconds are those of the worker within the phases."""
 
     def train(architecture: Architecture) -> tuple[PhaseTime, Phases]:
         start = time.perf_counter()
@@ -80,7 +80,7 @@ def by_mnas(pool: ChildPool) -> Callable[[Architecture], tuple[PhaseTime, Phases
 
 
 def by_script(experiment: Path) -> Callable[[Architecture], tuple[PhaseTime, Phases]]:
-    """Return the way of a fresh process for each child."""
+    """Return the way of a new process for each child."""
 
     def train(architecture: Architecture) -> tuple[PhaseTime, Phases]:
         command = [sys.executable, "-m", "experiments.benchmarks.plain_mindspore_child", str(experiment)]
@@ -173,7 +173,7 @@ def main() -> None:
     """Train the children in every way, round after round."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
-    parser.add_argument("--children", type=int, default=8, help="random ones, beside the A1-like")
+    parser.add_argument("--children", type=int, default=8, help="random ones, in addition to the A1-like")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--script-rounds", type=int, default=1, help="rounds that the slow plain script takes part in")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")

@@ -1,4 +1,4 @@
-"""How children behave: with and without the kernels, one after the other, in two workers, and as they grow.
+"""Study children: with and without the kernels, one after the other, in two workers, and as they grow.
 
 python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
 python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
@@ -8,7 +8,7 @@ python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
-workers    children per hour of a whole search with two workers beside twice those with one
+workers    children per hour of a whole search with two workers, as a share of twice those with one
 recycling  what replacing a worker costs: its replacement loaded before, or waited for
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
 """
@@ -45,7 +45,7 @@ from search_space import Architecture, reference
 
 @dataclass(frozen=True)
 class Outcome:
-    """One child in this process: its phases' CPU seconds, evaluation included, and the memory after it."""
+    """One child in this process: CPU seconds of its phases, evaluation included, and the memory after it."""
 
     accuracy: float
     cpu_s: dict[str, float]
@@ -67,7 +67,7 @@ def run_child(
 
 
 def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[Outcome]]:
-    """Train one random child with every seed, with the kernels and without in turn."""
+    """Train one random child with every seed, alternately with the kernels and without."""
     architecture = children(experiment, 1, seed=experiment.seed)[f"random {experiment.seed}.0"]
     outcomes: dict[str, list[Outcome]] = {"kernels": [], "mindspore": []}
     for seed in range(seeds):
@@ -83,7 +83,10 @@ def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, lis
 
 
 def endurance(experiment: Experiment, data: SearchData, count: int) -> list[Outcome]:
-    """Train random children one after the other in this process; the A1-like one first and last, to see a slowdown."""
+    """Train random children one after the other in this process.
+
+    The A1-like child is the first and the last, so that a slowdown is seen.
+    """
     random = list(children(experiment, count - 2, seed=experiment.seed).values())[1:]
     outcomes = []
     for number, architecture in enumerate([A1_LIKE, *random, A1_LIKE], 1):
@@ -99,25 +102,25 @@ def endurance(experiment: Experiment, data: SearchData, count: int) -> list[Outc
 
 
 class _Clock:
-    """Observes a search: when its children ended, by the wall clock."""
+    """Records when the children of a search end, by the wall clock."""
 
     def __init__(self) -> None:
         self.finished_s: list[float] = []
 
     def trial_finished(self, trial: Trial) -> None:
-        """Note the time, unless the trial cost nothing."""
+        """Record the time, unless the trial repeats an earlier one."""
         if trial.repeat_of is None:
             self.finished_s.append(time.perf_counter())
 
     def progress(self, progress: Progress) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
 
 def workers(experiment: Experiment, count: int, rounds: int) -> list[dict[str, float]]:
     """Run a whole search of the same random children with one worker and with two, in turn.
 
-    A rate is that of the children after the first of each worker: starting is no part of it, the end is, where one of
-    two workers has nothing left to do.
+    A rate counts the children after the first of each worker. It does not include the start, but it includes the end,
+    when one of two workers has nothing left to do.
     """
     latency = msgspec.structs.replace(experiment.latency, cache=False)
     rates: list[dict[str, float]] = []
@@ -148,9 +151,10 @@ class Recycling:
 
 
 def recycling(experiment: Experiment, data: SearchData, count: int, rounds: int) -> list[Recycling]:
-    """Train the same children by two workers that are never replaced, always grow old, or are always too old.
+    """Train the same children in two workers under three memory bounds.
 
-    The last is the price of a replacement that is waited for.
+    "never": no child reaches the bound. "ahead": each child comes near it, so that the replacement is loaded before it
+    is needed. "waited for": each child exceeds it, so that the next one waits for the replacement.
     """
     passes = []
     with ray_cluster(msgspec.structs.replace(experiment.search, workers=2)):
@@ -189,7 +193,7 @@ def _recycling_pass(way: str, experiment: Experiment, data: SearchData, count: i
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU time of one child: what it takes whatever it is trained on, and what each image takes."""
+    """CPU time of one child: a fixed part, and a part for each image."""
 
     fixed_s: float
     train_ms_per_image: float
@@ -197,7 +201,7 @@ class Cost:
 
 
 def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, list[Cost]]:
-    """Train A1-like children for one epoch each, one of them varied at a time: width, resolution, depth, images."""
+    """Train A1-like children for one epoch each; vary width, resolution, depth and images one at a time."""
     base = {"width": 0.25, "size": 32, "extra_layers": 0, "images": 512}
     changes: list[dict[str, float]] = [
         {},
@@ -243,7 +247,7 @@ def _a1_like(width: float, extra_layers: int) -> Architecture:
 
 
 def _shaped(data: SearchData, size: int, images: int) -> SearchData:
-    """Return the data with so many training images, drawn with repeats, and all images of that size."""
+    """Return the data with this number of training images, drawn with repeats, and all images of this size."""
     if not (isinstance(data.train, ImageArrays) and isinstance(data.reward, ImageArrays)):
         raise SystemExit("growth needs images that are held in memory")
     chosen = np.random.default_rng(0).integers(len(data.train), size=images)
@@ -262,7 +266,7 @@ def main() -> None:
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
     data = load_search_data(experiment.data)
-    # Held until the end: these train in this process, which is to have a core of its own as a worker has.
+    # Held until the end: these studies train in this process, which gets a core of its own as a worker does.
     core = take_core() if arguments.study in ("equal", "endurance", "growth") else None
     found: object
     match arguments.study:

@@ -27,13 +27,15 @@ from mnas.search.store import StoreError, Trial, TrialStore
 
 
 def main() -> int:
-    """Run the check; exit code 0 where everything held."""
+    """Run the check; exit code 0 if no check failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", type=Path)
     parser.add_argument("--run-dir", type=Path, required=True, help="a new directory")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--longest-s", type=float, default=30.0, help="latest moment of a kill after the start")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument(
+        "--longest-s", type=float, default=30.0, help="latest time of a kill after the start, in seconds"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "mnas", "search", str(arguments.experiment), "--run-dir", str(arguments.run_dir)]
     moments = random.Random(arguments.seed)
@@ -65,7 +67,7 @@ def run_and_kill(command: list[str], moment_s: float) -> bool:
         finished = True
     except subprocess.TimeoutExpired:
         finished = False
-    # The driver dies first, as under `kill -9`; what it had started must not live on and work on the same run.
+    # The driver dies first, as under `kill -9`; the processes it has started must not go on working on the same run.
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20
@@ -94,7 +96,7 @@ def session_members(session: int) -> list[int]:
 
 
 def check_ended(database: Path, before: dict[int, Trial]) -> dict[int, Trial]:
-    """Return the trials that have ended; raise where one that had ended before is gone or changed."""
+    """Return the trials that have ended; raise if one that had ended before is gone or changed."""
     try:
         store = TrialStore(database)
     except StoreError:  # killed before the run had begun

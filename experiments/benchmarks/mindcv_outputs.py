@@ -1,4 +1,4 @@
-"""MindCV's own MnasNet beside ours with its weights: parameter names and logits.
+"""Compare MindCV's MnasNet with that of mnas under the same weights: parameter names and logits.
 
     pip install --no-deps mindcv==0.3.0     # in an environment of mnas
     python -m experiments.benchmarks.mindcv_outputs
@@ -67,7 +67,7 @@ def compare(width: float) -> str:
 def _random_network(width: float, generator: np.random.Generator) -> Any:
     import mindspore
 
-    # Imported by name, for type checkers shall not miss what only this comparison needs.
+    # Imported by name, so that type checkers do not need a package that only this comparison uses.
     network = importlib.import_module("mindcv.models.mnasnet").Mnasnet(width)
     for parameter in network.get_parameters():
         kind = parameter.name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""MindCV's preparation of ImageNet's test images beside that of `mnas validate`, image by image.
+"""Compare MindCV's preparation of ImageNet's test images with that of `mnas validate`, image by image.
 
 pip install --no-deps mindcv==0.3.0     # in an environment of mnas
 python -m experiments.benchmarks.mindcv_preprocessing DIR      # DIR/val/CLASS/*
@@ -61,7 +61,7 @@ def mindcv_images(paths: list[Path]) -> Any:
     """Return an iterator of one-tuples, each an image (3, 224, 224) as MindCV evaluates it."""
     from mindspore import dataset
 
-    # Imported by name, for type checkers shall not miss what only this comparison needs.
+    # Imported by name, so that type checkers do not need a package that only this comparison uses.
     create_transforms = importlib.import_module("mindcv.data").create_transforms
     operations = create_transforms(dataset_name="imagenet", image_resize=IMAGE_SIZE, is_training=False)
     files = EncodedFiles(paths)

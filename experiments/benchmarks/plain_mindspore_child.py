@@ -1,9 +1,9 @@
-"""A child as a plain MindSpore script trains it, in a process of its own: a peer of `child_cost`.
+"""Train a child as a plain MindSpore script does, in a process of its own: a peer of `child_cost`.
 
     python -m experiments.benchmarks.plain_mindspore_child EXPERIMENT.yaml < architecture.json
 
-Layers, optimizer, loss and evaluation are MindSpore's own, in graph mode, everything else as it comes. Prints what each
-phase cost as JSON. Weights keep MindSpore's initial values: what a child costs does not depend on them.
+Layers, optimizer, loss and evaluation are MindSpore's own, in graph mode, with MindSpore's defaults. The time of each
+phase is printed as JSON. Weights have MindSpore's initial values: the cost of a child does not depend on them.
 """
 
 from __future__ import annotations

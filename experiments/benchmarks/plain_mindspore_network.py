@@ -1,5 +1,5 @@
 # mypy: allow-subclassing-any
-"""A lowered network in MindSpore's own layers, as a script would write it down. Importing this imports MindSpore."""
+"""A lowered network of MindSpore's own layers, as in a plain script. Importing this module imports MindSpore."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from search_space.lowering import (
 
 
 def plain_network(network: LoweredNetwork, norm_momentum: float) -> nn.Cell:
-    """Return the network, its weights at MindSpore's initial values."""
+    """Return the network with MindSpore's initial weights."""
     return nn.SequentialCell([_Unit(unit, norm_momentum) for unit in network.units])
 
 

@@ -1,7 +1,7 @@
 # mypy: allow-subclassing-any
-"""A child as PyTorch trains it, in this process and without compiling: a peer of `child_cost`.
+"""Train a child by PyTorch, in this process and without compiling: a peer of `child_cost`.
 
-PyTorch is no dependency of the project; importing this module needs it. Weights keep PyTorch's initial values.
+PyTorch is not a dependency of the project; importing this module needs it. Weights have PyTorch's initial values.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from search_space.lowering import (
     Unit,
 )
 
-# Imported by name, for type checkers shall not miss what only this benchmark needs.
+# Imported by name, so that type checkers do not need a package that only this benchmark uses.
 torch: Any = importlib.import_module("torch")
 nn: Any = torch.nn
 functional: Any = importlib.import_module("torch.nn.functional")
 
 
 def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData, threads: int) -> dict[str, PhaseTime]:
-    """Train and evaluate; return what "build", "train" and "evaluate" cost."""
+    """Train and evaluate; return the time of "build", "train" and "evaluate"."""
     if not isinstance(settings.optimizer, RmsPropSettings):
         raise SystemExit("the PyTorch peer knows the optimizer rmsprop only")
     torch.set_num_threads(threads)

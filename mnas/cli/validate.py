@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mnas.checkpoints.image_input import load_images
     from mnas.cli.counted_progress import counted_progress
     from mnas.cli.waiting import waiting_for
-    from mnas.evaluation.validation import Target, open_model, validate
+    from mnas.evaluation.validation import Target, evaluate_model, open_model
     from mnas.mindspore_setup import Compute
 
     if arguments.engine == "onnx" and arguments.device != "CPU":
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     with waiting_for("loading the images"):
         source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
     with counted_progress("images", len(source)) as on_batch:
-        evaluation = validate(
+        evaluation = evaluate_model(
             model,
             source,
             engine=arguments.engine,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
-from mnas.network.weights import FloatArray, Weights
+from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space.lowering import LoweredNetwork
 
 Engine = Literal["onnx", "mindspore"]
@@ -59,14 +59,15 @@ class MindSporeClassifier:
         prepare_mindspore(compute)
         from mnas.network.mindspore_cell import build_network
 
-        self._batch_size = batch_size
+        self._network, self._batch_size = network, batch_size
         self._cell = build_network(network, weights)
         self._cell.set_train(False)
 
     def load(self, weights: Weights) -> None:
-        """Replace the weights; the compiled graph stays."""
+        """Replace the weights; the compiled graph stays. Raises WeightsError as the constructor does."""
         from mindspore import Tensor
 
+        check_weights(self._network, weights)
         for parameter in self._cell.get_parameters():
             parameter.set_data(Tensor(weights[parameter.name]))
 

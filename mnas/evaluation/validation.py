@@ -69,7 +69,7 @@ def open_model(path: Path, architecture: ArchitectureFile | None = None, image_s
     return Model(checkpoint, read_onnx(path / ONNX, checkpoint.network()))
 
 
-def validate(
+def evaluate_model(
     model: Model,
     source: ImageSource,
     *,

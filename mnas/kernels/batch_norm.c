@@ -1,10 +1,10 @@
 /* Batch norm of float32 NCHW in training with the activation after it, and their gradients, as custom operators of
    MindSpore.
 
-   A channel's planes of all images are read from memory once: each further pass finds them in the cache. MindSpore's
-   own (oneDNN on plain NCHW, the activation an operator of its own) reads them five times forward and seven backward.
-   Where planes are small, those of several channels are taken together, so that memory is read in long pieces. The
-   activation is a clamp to [low, high], infinite where there is no bound. One thread. */
+   A channel's planes of all images are read from memory once; each further pass finds them in the cache. MindSpore's
+   operators (oneDNN on plain NCHW, and a separate one for the activation) read them five times forward and seven times
+   backward. If planes are small, those of several channels are processed together, so that memory is read in long
+   pieces. The activation is a clamp to [low, high], infinite without a bound. One thread. */
 
 #include <math.h>
 #include <stdbool.h>
@@ -14,7 +14,7 @@
 #include "lanes.h"
 #include "operator.h"
 
-enum { TOGETHER = 1024 /* floats of an image that are read at a time, and so the most channels */ };
+enum { TOGETHER = 1024 /* floats of an image that are read at a time, and thus the most channels */ };
 
 typedef struct {
     int64_t images, channels, pixels; /* pixels: of a plane */
@@ -73,8 +73,8 @@ static void normalize_plane(float *y, const float *x, int64_t pixels, const Chan
     if (i < pixels) store_first(y + i, normalized(load_first(x + i, pixels - i), c, rule), pixels - i);
 }
 
-/* In: x, gamma, beta, moving_mean, moving_variance, rule; the moving ones are updated in place. Out: y, mean, inverse
-   standard deviation. */
+/* In: x, gamma, beta, moving_mean, moving_variance, rule; the moving statistics are updated in place. Out: y, mean,
+   inverse standard deviation. */
 OPERATOR(batch_norm) {
     const Planes p = planes_of(shapes[0]);
     const float *x = params[0], *gamma = params[1], *beta = params[2];

@@ -1,8 +1,8 @@
 /* Convolution of float32 NCHW over all channels and its gradients, as custom operators of MindSpore.
 
-   MindSpore's own (oneDNN on plain NCHW) unrolls every image (im2col) and multiplies matrices. Here the phases of all
-   channels (phases.h) are one small copy, and everything else is multiply-adds on sums that stay in registers. A 1 x 1
-   convolution of planes that are not small needs no copy at all. One thread. */
+   MindSpore's operator (oneDNN on plain NCHW) unrolls every image (im2col) and multiplies matrices. Here the phases of
+   all channels (phases.h) are one small copy, and everything else is multiply-adds on sums that stay in registers. A
+   1 x 1 convolution of planes that are not small needs no copy. One thread. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,15 +14,15 @@
 #include "phases.h"
 
 enum {
-    FOUR = 4,  /* channels of output whose sums are in registers, */
-    TWO = 2,   /* with so many vectors of each; sixteen registers have room for these and what is multiplied */
-    THREE = 3, /* for weights: channels of input */
+    FOUR = 4,  /* output channels whose sums are in registers */
+    TWO = 2,   /* vectors of each; sixteen registers have room for these sums and their factors */
+    THREE = 3, /* input channels at a time in the gradient of the weights */
     LONG_ENOUGH = 512,
-    LONG_PLANE = 64, /* pixels from which on a 1 x 1 convolution takes planes where they are */
-    CACHE_STRIDE = 1024, CACHE_WAYS = 8 /* floats that far apart share a line of the first cache, which has so many */
+    LONG_PLANE = 64, /* pixels from which on a 1 x 1 convolution reads and writes planes in place */
+    CACHE_STRIDE = 1024, CACHE_WAYS = 8 /* floats at this distance share a set of the first cache, which has 8 ways */
 };
 
-/* Planes of all channels of some images, laid out as one multiply-add needs them. */
+/* Planes of all channels of some images, in the layout of one multiply-add. */
 typedef struct {
     const float *start;
     size_t channel; /* floats from one to the next */
@@ -53,25 +53,25 @@ INLINE void correlate_channels(float *const *out, int count, const Planes *in, c
     if (i < count) correlate_block(out, i, 1, in, offsets, weights, taps);
 }
 
-/* Whether planes can be written where they are: rows without gaps, in whole vectors; */
+/* Whether planes can be written in place: rows without gaps, in whole vectors. */
 INLINE bool in_place(const Geometry *g, int kernel, int stride) {
     const int pixels = g->height * g->width;
     return kernel == 1 && stride == 1 && pixels % LANES == 0 && pixels >= LONG_PLANE;
 }
 
-/* and read there: not where the same pixel of all channels would lie in the same few lines of the cache. */
+/* Whether they can be read in place, too: not if one pixel of all channels would share a few lines of the cache. */
 INLINE bool read_in_place(const Geometry *g, int kernel, int stride, int channels) {
     return in_place(g, kernel, stride) && (g->height * g->width % CACHE_STRIDE != 0 || channels <= CACHE_WAYS);
 }
 
-/* The planes of all channels of some images, as phases; */
+/* Copy the planes of all channels of some images to phases. */
 INLINE void cut_images(float *phases, size_t channel, const float *x, int images, const Geometry *g, int stride) {
     const size_t plane = (size_t)g->height * g->width;
     for (int n = 0; n < images; n++)
         for (int c = 0; c < g->in_channels; c++, x += plane) cut(phases + c * channel + n * g->image, x, g, stride);
 }
 
-/* and those of dy, as rows. */
+/* Copy the planes of dy to rows. */
 INLINE void lay_out_images(float *rows, const float *dy, int images, const Geometry *g) {
     const size_t plane = (size_t)g->out_height * g->out_width;
     for (int n = 0; n < images; n++)
@@ -82,8 +82,8 @@ INLINE void lay_out_images(float *rows, const float *dy, int images, const Geome
 
 static int fours(int channels) { return (channels + FOUR - 1) / FOUR; }
 
-/* Weights as [fours of outputs][inputs][taps][FOUR]; outputs that the last four lack are zero. `output_step` and
-   `input_step` are the distances between channels, `numbers` the taps that count. */
+/* Pack weights as [fours of outputs][inputs][taps][FOUR]; outputs missing in the last four are zero. `output_step` and
+   `input_step` are the distances between channels, `numbers` the taps that are used. */
 static void pack(float *packed, const float *weight, int outputs, int output_step, int inputs, int input_step,
                  const int *numbers, int taps) {
     for (int four = 0; four < fours(outputs); four++)
@@ -135,7 +135,7 @@ INLINE int convolve(const float *x, const float *weight, float *y, const Geometr
     return 0;
 }
 
-/* dx: the same with inputs and outputs exchanged and the taps turned around, for each phase of x. */
+/* dx: the same with inputs and outputs exchanged and the taps reversed, for each phase of x. */
 INLINE int differentiate_input(const float *weight, const float *dy, float *dx, const Geometry *g, int kernel,
                                int stride) {
     const int all_taps = kernel * kernel;
@@ -220,7 +220,7 @@ INLINE int differentiate_weight(const float *x, const float *dy, float *dweight,
         cut_images(phases, channel, x + (size_t)first * g->in_channels * x_plane, images, g, stride);
         lay_out_images(rows_dy, dy + (size_t)first * g->out_channels * y_plane, images, g);
         for (int o = 0; o < g->out_channels; o += FOUR) {
-            /* Where there are fewer, the last one stands in, and its products are not used. */
+            /* If there are fewer, the last one is repeated, and its products are not used. */
             const float *four_dy[FOUR];
             for (int i = 0; i < FOUR; i++)
                 four_dy[i] = rows_dy + (size_t)at_most(g->out_channels - 1, o + i) * g->phase;

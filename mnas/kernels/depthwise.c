@@ -1,7 +1,7 @@
 /* Depthwise convolution of float32 NCHW planes and its gradients, as custom operators of MindSpore.
 
-   MindSpore's own (oneDNN on plain NCHW) multiplies, for each plane of each image, a 1 x k^2 matrix with an unrolled
-   copy of the plane; that is more than half of a training step of a mobile network. One thread. */
+   MindSpore's operator (oneDNN on plain NCHW) multiplies, for each plane of each image, a 1 x k^2 matrix with an
+   unrolled copy of the plane. That takes more than half of a training step of a mobile network. One thread. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 enum { BLOCK = SLACK / LANES, LONG_ENOUGH = 256, AT_ONCE = 10 /* taps whose sums are in registers */ };
 
-/* out[i] = sum over taps of weights[t] in[offsets[t] + i] for i < count, and up to LANES - 1 floats more. */
+/* out[i] = sum over taps of weights[t] in[offsets[t] + i] for i < count, and for up to LANES - 1 more floats. */
 INLINE void correlate(float *out, int count, const float *in, const int *offsets, const float *weights, int taps) {
     int i = 0;
     for (; i + BLOCK * LANES <= count; i += BLOCK * LANES) {
@@ -59,7 +59,7 @@ INLINE int convolve(const float *x, const float *weight, float *y, const Geometr
     return 0;
 }
 
-/* What an input pixel of one phase is made of. */
+/* The offsets and weights that make the gradient of an input pixel of one phase. */
 typedef struct {
     int offsets[MAX_TAPS];
     float weights[MAX_TAPS];

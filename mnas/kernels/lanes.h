@@ -1,5 +1,5 @@
-/* Eight floats at a time. Written out, since a compiler leaves loops that are shorter than its unrolled vectors, those
-   over the small planes at a network's end, to scalars. */
+/* Vectors of eight floats. Written by hand, because a compiler uses scalars for loops that are shorter than its
+   unrolled vectors, such as those over the small planes near the end of a network. */
 
 #pragma once
 
@@ -17,7 +17,8 @@ INLINE Lanes load(const float *from) { return *(const Lanes *)from; }
 
 INLINE void store(float *to, Lanes lanes) { *(Lanes *)to = lanes; }
 
-/* The first `count` lanes, fewer than eight: of memory, of lanes (the others are zero), and into memory. */
+/* The first `count` lanes (fewer than eight): load them from memory, keep them of lanes (the others become zero), and
+   store them into memory. */
 
 INLINE Mask mask_of_first(int count) {
     static const int32_t ones_and_zeros[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -30,7 +31,7 @@ INLINE Lanes load_first(const float *from, int count) {
 
 INLINE Lanes first_of(Lanes lanes, int count) { return (Lanes)((Mask)lanes & mask_of_first(count)); }
 
-/* In parts: AMD's masked store takes longer than all that comes before it. */
+/* Stores in parts: AMD's masked store takes longer than all instructions before it. */
 INLINE void store_first(float *to, Lanes lanes, int count) {
     __m128 part = _mm256_castps256_ps128((__m256)lanes);
     if (count & 4) {
@@ -54,7 +55,7 @@ INLINE float sum_of(Lanes lanes) {
     return sum;
 }
 
-/* Copy a few floats; a call of memcpy takes longer than the copy. */
+/* Copy a few floats; a call of memcpy takes longer than the copy itself. */
 INLINE void copy(float *to, const float *from, int count) {
     int i = 0;
     for (; i + LANES <= count; i += LANES) store(to + i, load(from + i));
@@ -65,7 +66,7 @@ INLINE void copy(float *to, const float *from, int count) {
 INLINE void copy_every_second(float *to, const float *from, int count) {
     int i = 0;
     for (; i + LANES <= count; i += LANES) {
-        /* The second one starts at an odd place, so as not to read beyond the last. */
+        /* The second vector starts at an odd float, so that nothing is read beyond the last one. */
         const __m256 first = (__m256)load(from + 2 * i), second = (__m256)load(from + 2 * i + LANES - 1);
         const __m256d pairs = (__m256d)_mm256_shuffle_ps(first, second, _MM_SHUFFLE(3, 1, 2, 0));
         store(to + i, (Lanes)_mm256_permute4x64_pd(pairs, _MM_SHUFFLE(3, 1, 2, 0)));

@@ -1,5 +1,5 @@
-/* The form that MindSpore asks of a custom operator: `params` are its inputs, then its outputs, `shapes` theirs. It
-   returns 0; anything else ends the training. */
+/* The signature of a custom operator of MindSpore. `params` has the inputs, then the outputs; `shapes` has their
+   shapes. It returns 0; any other value ends the training. */
 
 #pragma once
 

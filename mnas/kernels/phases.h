@@ -2,12 +2,12 @@
 
    With padding k / 2 and stride s, a padded plane is cut into s x s phases: phase (a, b), a and b < s, holds the pixels
    (s u + a, s v + b). An output pixel (r, c) needs of phase (a % s, b % s) the pixel (r + a / s, c + b / s), for each
-   tap (a, b) of the kernel. Where output rows are laid out as long as phase rows, that is a fixed distance for each
-   tap, so that a tap is one multiply-add of two long vectors, whatever the stride and however narrow the plane.
+   tap (a, b) of the kernel. If output rows are stored as long as phase rows, that is a fixed distance for each tap. So
+   a tap is one multiply-add of two long vectors, for every stride and for narrow planes too.
 
-   What pads a row at its end pads the next one at its start, and what pads a plane below pads the next image's above:
-   small planes of several images follow each other in one vector. Outputs in the padding mean nothing and are left
-   behind. */
+   The padding at the end of a row is also the padding at the start of the next row, and the padding below a plane is
+   also the padding above the next image's. So small planes of several images follow each other in one vector. Outputs
+   in the padding have no meaning and are not copied out. */
 
 #pragma once
 
@@ -18,7 +18,7 @@
 #include "lanes.h"
 
 enum {
-    SLACK = 4 * LANES, /* floats beyond the end that whole vectors may reach */
+    SLACK = 4 * LANES, /* floats beyond the end that whole vectors may access */
     MAX_KERNEL = 7,
     MAX_TAPS = MAX_KERNEL * MAX_KERNEL,
     MAX_STRIDE = 2,
@@ -31,12 +31,12 @@ typedef struct {
     int reach;         /* phase pixels that an output pixel needs beyond its own, on each axis */
     int rows, columns; /* of a phase, with the padding after them */
     int together;      /* images whose planes follow each other */
-    int image;         /* floats from one of them to the next */
-    int margin;        /* what is read of the padding before the first and after the last */
+    int image;         /* floats from one of these images to the next */
+    int margin;        /* floats of padding that are read before the first image and after the last */
     int phase;         /* floats from one phase to the next */
 } Geometry;
 
-/* `long_enough`: so many floats as the vectors should have at least. */
+/* `long_enough`: the number of floats that a vector should have at least. */
 INLINE Geometry geometry_of(const int64_t *x, const int64_t *weight, const int64_t *y, int stride, int long_enough) {
     Geometry g = {.images = x[0], .in_channels = x[1], .out_channels = y[1], .height = x[2], .width = x[3],
                   .out_height = y[2], .out_width = y[3], .kernel = weight[2], .stride = stride};
@@ -54,10 +54,10 @@ INLINE Geometry geometry_of(const int64_t *x, const int64_t *weight, const int64
 
 static inline int at_most(int bound, int value) { return value < bound ? value : bound; }
 
-/* Floats of so many images, padding and all. */
+/* Floats of a number of images, including padding. */
 INLINE int pixels_of(const Geometry *g, int images) { return images * g->image; }
 
-/* Where each tap's pixels are in the phases of a plane. */
+/* The offset of each tap's pixels in the phases of a plane. */
 INLINE void tap_offsets(int *offsets, const Geometry *g, int kernel, int stride) {
     for (int a = 0; a < kernel; a++)
         for (int b = 0; b < kernel; b++) {
@@ -66,8 +66,8 @@ INLINE void tap_offsets(int *offsets, const Geometry *g, int kernel, int stride)
         }
 }
 
-/* The taps (a + stride u, b + stride v) of a kernel, of which an input pixel of phase (a, b) is made: their numbers,
-   and where their pixels are in dy with a margin before it. Returns how many there are. */
+/* The taps (a + stride u, b + stride v) of a kernel that contribute to the gradient of an input pixel of phase (a, b):
+   their numbers, and the offsets of their pixels in dy with a margin before it. Returns their number. */
 INLINE int taps_back(int *taps, int *offsets, const Geometry *g, int a, int b, int kernel, int stride) {
     int count = 0;
     for (int u = 0; a + u * stride < kernel; u++)
@@ -82,13 +82,13 @@ INLINE int count_back(int a, int b, int kernel, int stride) {
     return ((kernel - a + stride - 1) / stride) * ((kernel - b + stride - 1) / stride);
 }
 
-/* Where the pixels x, x + stride, ... of row y of a plane are in its phases: floats from their start. */
+/* The offset, in floats, of the pixels x, x + stride, ... of row y of a plane in its phases. */
 INLINE int place_of(const Geometry *g, int y, int x, int stride) {
     const int row = y + g->padding, column = x + g->padding, phase = row % stride * stride + column % stride;
     return phase * g->phase + row / stride * g->columns + column / stride;
 }
 
-/* Cut a plane into phases; the padding is zero from the start, and never written. */
+/* Cut a plane into phases; the padding is zero before and is never written. */
 INLINE void cut(float *phases, const float *plane, const Geometry *g, int stride) {
     for (int y = 0; y < g->height; y++) {
         const float *row = plane + y * g->width;
@@ -113,7 +113,7 @@ INLINE void paste(float *plane, const float *phases, const Geometry *g, int stri
     }
 }
 
-/* Output planes, to rows with padding after them and back. */
+/* Copy an output plane to rows with padding after them (lay_out), and back (take_up). */
 INLINE void lay_out(float *rows, const float *plane, const Geometry *g) {
     for (int r = 0; r < g->out_height; r++) copy(rows + r * g->columns, plane + r * g->out_width, g->out_width);
 }
@@ -122,12 +122,12 @@ INLINE void take_up(float *plane, const float *rows, const Geometry *g) {
     for (int r = 0; r < g->out_height; r++) copy(plane + r * g->out_width, rows + r * g->columns, g->out_width);
 }
 
-/* Zero what a group of more images has left behind in rows. */
+/* Zero the rows that are left from a larger group of images. */
 INLINE void clear_rest(float *rows, const Geometry *g, int images) {
     if (images < g->together) memset(rows + images * g->image, 0, (g->together - images) * g->image * sizeof(float));
 }
 
-/* Return what function(..., geometry, kernel, stride) returns, compiled for the common sizes of a kernel. */
+/* Return function(..., geometry, kernel, stride), compiled for the common sizes of a kernel. */
 #define DISPATCH(function, ...)                                      \
     if (g.kernel > MAX_KERNEL) return 1;                             \
     switch (g.kernel) {                                              \

@@ -1,5 +1,6 @@
 /* Squeeze-and-excitation of float32 NCHW: y = x sigmoid(W2 relu(W1 mean(x) + b1) + b2), and its gradients, as custom
-   operators of MindSpore. In its own operators it is eight small ones forward and some fifteen backward. One thread. */
+   operators of MindSpore. MindSpore's operators for it are eight small ones forward and about fifteen backward. One
+   thread. */
 
 #include <math.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* Many float32 tensors as one vector, one after the other, as custom operators of MindSpore: one node of the graph
-   instead of some for each parameter, of which a network has a hundred. */
+/* Many float32 tensors as one vector, one after the other, as custom operators of MindSpore. They are one node of the
+   graph instead of several for each of a network's hundred parameters. */
 
 #include <stdint.h>
 #include <string.h>
@@ -24,8 +24,8 @@ OPERATOR(concatenate) {
     return 0;
 }
 
-/* In: a vector, then tensors, from each of which its part of the vector is subtracted in place. Out: a zero (1), for an
-   operator must have an output. */
+/* In: a vector, then tensors; each tensor's part of the vector is subtracted from it in place. Out: a zero (1),
+   because an operator must have an output. */
 OPERATOR(subtract_vector) {
     const int outputs = 1;
     const float *step = params[0];

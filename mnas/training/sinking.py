@@ -15,7 +15,7 @@ from mnas.errors import ConfigurationError, TrainingDivergedError
 from mnas.mindspore_setup import mindspore_errors
 from mnas.training.trainer import StepReport, Trainer
 
-COLUMNS = ("images", "labels", "learning_rate", "loss_scale", "ema_decay", "mask")
+INPUT_NAMES = ("images", "labels", "learning_rate", "loss_scale", "ema_decay", "mask")
 Segment = tuple[int, range]
 
 
@@ -44,7 +44,7 @@ class SunkSteps:
 
         self._trainer, self._steps_per_call = trainer, steps_per_call
         rows = _Rows(trainer, segments)
-        columns = COLUMNS[: rows.columns()]
+        columns = INPUT_NAMES[: rows.columns()]
         dataset = GeneratorDataset(
             rows, list(columns), shuffle=False, num_parallel_workers=1, python_multiprocessing=False
         )

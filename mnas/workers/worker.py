@@ -22,7 +22,7 @@ from search_space import Architecture
 
 # The end of the previous process may take a moment.
 HANDOVER_PATIENCE_S = 5.0
-PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _failure_kind(error: Error) -> FailureKind:
 
 def _die_with_parent() -> None:
     # A worker that is paused in a quiet window cannot notice that Ray has ended; the kernel can.
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _resident_mb() -> float:

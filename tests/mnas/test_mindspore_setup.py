@@ -46,6 +46,11 @@ def test_variables_that_the_user_set_stay(monkeypatch: pytest.MonkeyPatch) -> No
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "SSE41"
 
 
+def test_a_worker_has_one_thread_on_a_cpu_and_the_default_on_an_npu() -> None:
+    assert Compute.of_worker("CPU") == Compute("CPU", threads=1)
+    assert Compute.of_worker("Ascend") == Compute("Ascend", threads=None)
+
+
 def test_float32_trainings_in_one_thread_of_a_cpu_use_the_kernels_where_the_machine_has_them() -> None:
     assert Compute("CPU", threads=1).uses_kernels("O0") == machine_has_kernels()
 

@@ -66,8 +66,9 @@ def test_people_get_the_same_numbers(
 
 def test_a_target_that_is_met_ends_with_0(digits_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, message = on_digits(capsys, digits_checkpoint, "--target-top1", 50)
-    assert (code, message) == (0, "")
+    assert code == 0
     assert "target         met, " in out
+    assert "missed" not in message
 
 
 def test_a_missed_target_ends_with_1_and_says_by_how_much(
@@ -77,7 +78,7 @@ def test_a_missed_target_ends_with_1_and_says_by_how_much(
     said = f"missed by {99.5 - 100 * result['top1']:.2f} points: top-1 is {result['top1']:.2%}"
     assert code == 1
     assert said in out
-    assert message == f"mnas: {digits_checkpoint}: {said} (top-1 99.5%, tolerance 0.2 points)\n"
+    assert message.endswith(f"\nmnas: {digits_checkpoint}: {said} (top-1 99.5%, tolerance 0.2 points)\n")
 
 
 def test_json_tells_the_verdict(digits_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from mnas.data import ImageArrays, StreamedImages
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine
-from mnas.evaluation.validation import Model, Target, open_model, validate
+from mnas.evaluation.validation import Model, Target, evaluate_model, open_model
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
@@ -39,7 +39,9 @@ def exported(digits_checkpoint: Path, tmp_path: Path) -> Path:
 
 
 def on_digits(model: Model, engine: Engine) -> Evaluation:
-    return validate(model, load_images("digits", model.checkpoint.input), engine=engine, compute=Compute(threads=1))
+    return evaluate_model(
+        model, load_images("digits", model.checkpoint.input), engine=engine, compute=Compute(threads=1)
+    )
 
 
 def test_both_engines_find_the_same_accuracy(model: Model) -> None:
@@ -72,7 +74,7 @@ def test_the_engine_onnx_runs_the_folders_own_model(model: Model, exported: Path
 def test_progress_counts_images_up_to_all(model: Model) -> None:
     counts: list[int] = []
     source = load_images("digits", model.checkpoint.input)
-    validate(model, source, engine="onnx", batch_size=100, compute=Compute(threads=1), on_batch=counts.append)
+    evaluate_model(model, source, engine="onnx", batch_size=100, compute=Compute(threads=1), on_batch=counts.append)
     assert counts == [100, 200, 300, 360]
 
 
@@ -159,7 +161,7 @@ def colour_model(form: InputForm) -> Model:
 @pytest.mark.parametrize("form", [FORM, UNNAMED, LARGE], ids=["named", "unnamed", "large"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_test_set_needs_no_training_images(folder: Path, form: InputForm, engine: Engine) -> None:
-    found = validate(
+    found = evaluate_model(
         colour_model(form), load_images(str(folder), form), engine=engine, batch_size=4, compute=Compute(threads=1)
     )
     assert (found.images, found.top1) == (4, 1.0)
@@ -210,7 +212,9 @@ def tiny(path: Path) -> None:
 @pytest.mark.parametrize("prepare", [grey, cmyk, palette, transparent, tiny])
 def test_unusual_images_are_counted_like_all_others(folder: Path, prepare: Prepare, form: InputForm) -> None:
     prepare(folder / "val" / "ant" / "0.jpg")
-    found = validate(colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1))
+    found = evaluate_model(
+        colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1)
+    )
     assert found.images == 4
     # Grey is as red as it is blue, so it counts against the network; all others are red.
     assert found.top1 == (0.75 if prepare is grey else 1.0)
@@ -244,7 +248,7 @@ def damaged(path: Path) -> None:
 def test_an_image_that_cannot_be_read_is_named(folder: Path, prepare: Prepare, form: InputForm) -> None:
     prepare(folder / "val" / "bee" / "1.jpg")
     with pytest.raises(DataError, match=r"val/bee/1\.jpg: cannot be read as an 8-bit image"):
-        validate(colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1))
+        evaluate_model(colour_model(form), load_images(str(folder), form), engine="onnx", compute=Compute(threads=1))
 
 
 def test_a_missing_class_is_named(folder: Path) -> None:
@@ -256,7 +260,7 @@ def test_a_missing_class_is_named(folder: Path) -> None:
 def test_a_wrong_number_of_unnamed_classes_is_refused(folder: Path) -> None:
     form = conventional_input(32, 3, 3)
     with pytest.raises(DataError, match=r"\(32, 3, 2\), the network is lowered for \(32, 3, 3\)"):
-        validate(colour_model(form), load_images(str(folder), form), engine="onnx")
+        evaluate_model(colour_model(form), load_images(str(folder), form), engine="onnx")
 
 
 def test_other_names_than_the_networks_are_refused_for_binary_batches(tmp_path: Path) -> None:
