@@ -1,0 +1,203 @@
+"""Searches with parts of the user's own: nothing is started that they replace, and a run remembers them."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import controllers
+from mnas.data import DigitsSettings, load_search_data
+from mnas.errors import ConfigurationError, FailureKind, TrialError
+from mnas.experiment import Experiment, LatencySettings
+from mnas.files import RunDirectoryError
+from mnas.search.driver import Progress
+from mnas.search.replay import replay
+from mnas.search.run import Run
+from mnas.search.run_directory import open_run
+from mnas.search.store import Trial
+from search_space import Architecture, cost, fingerprint, lower, read_architecture
+
+EXPERIMENT = Experiment.from_dict(
+    {
+        "space": "tiny16",
+        "data": {"format": "digits", "image_size": 16, "reward_images": 100},
+        "training": {"epochs": 1, "learning_rate": 0.01},
+        "search": {"trials": 6, "workers": 2},
+        "latency": {"target_ms": 1.0},
+        "controller": {"name": "random"},
+    }
+)
+
+
+def at_once(result: Mapping[str, Any]) -> Future[Mapping[str, Any]]:
+    future: Future[Mapping[str, Any]] = Future()
+    future.set_result(result)
+    return future
+
+
+class OwnTrainer:
+    def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+        return at_once({"accuracy": (int(fingerprint(architecture), 16) % 1000) / 1000, "seed": seed})
+
+
+class OwnMeter:
+    def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
+        counted = cost(lower(architecture, image_size=16, channels=1, num_classes=10))
+        return at_once({"latency_ms": counted.multiply_adds / 1e6})
+
+
+class OwnController:
+    """Proposes the decisions of one number after the other, in the base of the decision sizes."""
+
+    def __init__(self, decision_sizes: Sequence[int]) -> None:
+        self._sizes = decision_sizes
+        self._next = 0
+
+    def ask(self, count: int) -> list[tuple[int, ...]]:
+        return [self._decisions() for _ in range(count)]
+
+    def _decisions(self) -> tuple[int, ...]:
+        rest, decisions = self._next * 7919, []
+        self._next += 1
+        for size in self._sizes:
+            rest, decision = divmod(rest, size)
+            decisions.append(decision)
+        return tuple(decisions)
+
+    def tell(self, decisions: Sequence[Sequence[int]], rewards: Sequence[float]) -> None:
+        pass
+
+    def state(self) -> dict[str, controllers.State]:
+        return {"next": self._next}
+
+    def restore(self, state: dict[str, controllers.State]) -> None:
+        self._next = int(state["next"])
+
+
+def own_controller() -> OwnController:
+    return OwnController(EXPERIMENT.load_space().decision_sizes)
+
+
+def run_small(directory: Path, experiment: Experiment = EXPERIMENT, **parts: Any) -> Run:
+    return experiment.run(directory, **{"trainer": OwnTrainer(), "latency": OwnMeter(), **parts})
+
+
+def test_a_search_ends_and_writes_its_best(tmp_path: Path) -> None:
+    run = run_small(tmp_path / "run")
+    assert run.counts() == {"proposed": 0, "complete": 6, "failed": 0}
+    assert read_architecture(run.best_file).architecture == run.architecture(run.best())
+
+
+def test_more_trials_go_on_with_it(tmp_path: Path) -> None:
+    before = run_small(tmp_path / "run").trials
+    run = run_small(tmp_path / "run", EXPERIMENT.changed({"search.trials": 9}))
+    assert (run.trials[:6], len(run.trials)) == (before, 9)
+
+
+def test_neither_ray_nor_a_phone_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from tests.mnas.search.test_own_parts import run_small\n"
+        f"run_small({str(tmp_path / 'run')!r})\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "mnas.search.driver" in loaded
+    assert {"ray", "mindspore", "mnas.search.latency", "adb_shell"}.isdisjoint(loaded)
+
+
+def test_a_phone_that_is_replaced_need_not_exist(tmp_path: Path) -> None:
+    absent = msgspec.structs.replace(EXPERIMENT, latency=LatencySettings(target_ms=1.0, phone="pixel"))
+    assert run_small(tmp_path / "run", absent).best().state == "complete"
+    with pytest.raises(ConfigurationError, match="no phone is called 'pixel'"):
+        run_small(tmp_path / "other", absent, latency=None)
+
+
+def test_own_data_is_what_the_run_remembers(tmp_path: Path) -> None:
+    data = load_search_data(DigitsSettings(image_size=16, reward_images=50))
+    run = run_small(tmp_path / "run", data=data)
+    assert len(run_small(tmp_path / "run", data=data).trials) == len(run.trials)
+    with pytest.raises(RunDirectoryError, match="the training data has changed"):
+        run_small(tmp_path / "run")
+
+
+@pytest.mark.parametrize("part", ["trainer", "latency", "controller"])
+def test_a_run_is_resumed_with_its_own_parts_only(tmp_path: Path, part: str) -> None:
+    parts: dict[str, Any] = {"controller": own_controller()}
+    run_small(tmp_path / "run", **parts)
+    other = type("Other", (OwnController, OwnTrainer), {})
+    parts[part] = other(EXPERIMENT.load_space().decision_sizes)
+    with pytest.raises(RunDirectoryError, match=rf"another {part} \(Own\w+ -> Other\)"):
+        run_small(tmp_path / "run", **parts)
+
+
+def test_a_run_of_the_experiments_controller_is_not_resumed_with_an_own_one(tmp_path: Path) -> None:
+    run_small(tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match=r"another controller \(that of the experiment -> OwnController\)"):
+        run_small(tmp_path / "run", controller=own_controller())
+
+
+def test_an_own_controller_continues_exactly(tmp_path: Path) -> None:
+    whole = run_small(tmp_path / "whole", controller=own_controller())
+    run_small(tmp_path / "parts", EXPERIMENT.changed({"search.trials": 3}), controller=own_controller())
+    parts = run_small(tmp_path / "parts", controller=own_controller())
+    assert [trial.decisions for trial in parts.trials] == [trial.decisions for trial in whole.trials]
+    data = load_search_data(EXPERIMENT.data)
+    names = {"trainer": "OwnTrainer", "latency": "OwnMeter", "controller": "OwnController"}
+    with open_run(tmp_path / "parts", EXPERIMENT, data, names) as store:
+        replay(store, own_controller())
+
+
+class ImpatienceError(Exception):
+    pass
+
+
+class Impatient:
+    """Stops a search when two trials have ended."""
+
+    def __init__(self) -> None:
+        self.finished: list[Trial] = []
+
+    def trial_finished(self, trial: Trial) -> None:
+        self.finished.append(trial)
+        if len(self.finished) == 2:
+            raise ImpatienceError
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+
+def test_what_an_observer_was_told_is_there_after_it_failed(tmp_path: Path) -> None:
+    observer = Impatient()
+    with pytest.raises(ImpatienceError):
+        run_small(tmp_path / "run", observer=observer)
+    before = Run.open(tmp_path / "run").trials
+    assert [trial for trial in before if trial in observer.finished] == observer.finished
+    after = run_small(tmp_path / "run").trials
+    assert len(after) == 6
+    assert [trial for trial in after if trial in observer.finished] == observer.finished
+
+
+def test_a_trial_that_a_trainer_gives_up_is_a_failed_one(tmp_path: Path) -> None:
+    class Failing:
+        def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+            future: Future[Mapping[str, Any]] = Future()
+            future.set_exception(TrialError(FailureKind.TRAINING_DIVERGED, "as arranged"))
+            return future
+
+    run = run_small(tmp_path / "run", trainer=Failing())
+    assert run.columns()["failure"] == ["training_diverged"] * 6
+    with pytest.raises(RunDirectoryError, match="none of 6 trials succeeded"):
+        run.best()
+
+
+def test_a_batch_larger_than_the_images_is_refused_unless_the_trainer_is_own(tmp_path: Path) -> None:
+    large = EXPERIMENT.changed({"training.batch_size": 5000})
+    with pytest.raises(ConfigurationError, match="do not fill one batch of 5000"):
+        run_small(tmp_path / "run", large, trainer=None)
+    assert run_small(tmp_path / "run", large).best().state == "complete"
