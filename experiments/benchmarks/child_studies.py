@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
-from mnas.data import ImageArrays, SearchData, load_search_data
+from mnas.data import ImageArrays, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
-    data = load_search_data(experiment.data)
+    data = experiment.data.load_search()
     # Held until the end: these train in this process, which is to have a core of its own as a worker has.
     core = take_core() if arguments.study in ("equal", "endurance", "growth") else None
     found: object

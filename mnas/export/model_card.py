@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import mnas
 from latency import LatencyRecord
-from mnas.checkpoints.image_input import numbered_classes
+from mnas.data.image_form import numbered_classes
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
 from search_space import cost, fingerprint, format_block

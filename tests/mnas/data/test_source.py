@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mnas.data import Batch, DataSettings, ImageArrays, ImageSource, StreamedImages, load_search_data
+from mnas.data import Batch, DataSettings, ImageArrays, ImageSource, StreamedImages
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 
@@ -51,7 +51,7 @@ def sources(
         located = dict(settings)
         if "directory" in located:
             located["directory"] = str(root / str(located["directory"]))
-        loaded[name] = load_search_data(msgspec.convert(located, DataSettings)).train
+        loaded[name] = msgspec.convert(located, DataSettings).load_search().train
     return loaded
 
 
