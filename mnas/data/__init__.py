@@ -12,6 +12,7 @@ from mnas.data.digits import DigitsSettings
 from mnas.data.formats import DataSettings, load_images
 from mnas.data.image_folder import ImageFolderSettings
 from mnas.data.image_form import ImageForm, InputForm
+from mnas.data.own import OwnDataSettings
 from mnas.data.preprocessing import Preprocessing
 from mnas.data.settings import DataFormat, Normalization
 from mnas.data.source import Batch, FullData, ImageSource, SearchData
@@ -31,6 +32,7 @@ __all__ = [
     "ImageSource",
     "InputForm",
     "Normalization",
+    "OwnDataSettings",
     "Preprocessing",
     "SearchData",
     "StreamedImages",

@@ -6,20 +6,21 @@ from mnas.data.cifar10 import Cifar10BinarySettings
 from mnas.data.digits import DigitsSettings
 from mnas.data.image_folder import ImageFolderSettings
 from mnas.data.image_form import InputForm, numbered_classes
+from mnas.data.own import OwnDataSettings
 from mnas.data.settings import DataFormat
 from mnas.data.source import ImageSource
 from mnas.errors import DataError
 
 # Image folders come last: any directory that is of no other format is taken for one.
-DataSettings: TypeAlias = DigitsSettings | Cifar10BinarySettings | ImageFolderSettings
+DataSettings: TypeAlias = DigitsSettings | Cifar10BinarySettings | OwnDataSettings | ImageFolderSettings
 
 
 def load_images(data: str, form: InputForm, test_folder: str | None = None) -> ImageSource:
     """Load the test set at `data`, prepared as a network wants it. Every engine sees the same pixels.
 
     Args:
-        data: `digits` (those that come with mnas), a folder with CIFAR-10's binary batches, or one with test/CLASS/*
-            or val/CLASS/*.
+        data: `digits` (those that come with mnas), a folder with CIFAR-10's binary batches, one with test/CLASS/* or
+            val/CLASS/*, or `package.module:function`, which returns `FullData`.
         form: How the network's images are prepared.
         test_folder: Folder of the test images; None for `test` or `val`.
 

@@ -93,10 +93,10 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
         """Load the images of the test folder; see `DataFormat`."""
         return self._evaluated(list_test(self.path, self.test_folder, class_names))
 
-    def input_form(self, form: ImageForm, class_names: tuple[str, ...]) -> InputForm:
-        """Return how evaluation prepares images under these settings; see `DataFormat`."""
+    def prepared(self, form: ImageForm, class_names: tuple[str, ...], normalize: Normalization) -> InputForm:
+        """Return the preparation of images of a form under these settings."""
         return msgspec.structs.replace(
-            super().input_form(form, class_names),
+            super().prepared(form, class_names, normalize),
             evaluation_crop=self.evaluation_crop_fraction,
             interpolation=self.interpolation,
         )

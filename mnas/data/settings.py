@@ -1,9 +1,9 @@
 """What the settings of every data format offer, and the keys that the built-in formats share.
 
 The key `format` under `data:` chooses the format. Each format is one file with its settings, which load the images
-(`digits.py`, `cifar10.py`, `image_folder.py`), and one line in `formats.py`. msgspec checks types and ranges and names
-the path of a wrong value; `__post_init__` checks what a range cannot express, and msgspec adds the path to its message
-too.
+(`digits.py`, `cifar10.py`, `image_folder.py`, `own.py`), and one line in `formats.py`. msgspec checks types and ranges
+and names the path of a wrong value; `__post_init__` checks what a range cannot express, and msgspec adds the path to
+its message too.
 """
 
 from typing import Annotated, Literal, Protocol, TypeAlias
@@ -46,8 +46,13 @@ class DataFormat(Protocol):
         ...
 
     @property
-    def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+    def channels(self) -> int | None:
+        """1 for grey, 3 for RGB; None if only loading tells."""
+        ...
+
+    @property
+    def reward_images(self) -> int | None:
+        """Number of training images that a search holds out; None if the settings do not say."""
         ...
 
     def load_search(self) -> SearchData:
@@ -79,8 +84,15 @@ class DataFormat(Protocol):
         """
         ...
 
-    def input_form(self, form: ImageForm, class_names: tuple[str, ...]) -> InputForm:
-        """Return how evaluation prepares images under these settings, as a checkpoint keeps it."""
+    def input_form(self, source: ImageSource) -> InputForm:
+        """Return how evaluation prepares images, as a run and a checkpoint keep it.
+
+        Args:
+            source: Images that were loaded with these settings, or passed in their place.
+
+        Raises:
+            DataError: The source does not tell how it normalizes images, and neither do the settings.
+        """
         ...
 
     def located(self, directory: str) -> "DataFormat":
@@ -182,16 +194,32 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         train, reward = (training.select(part).resized(self.image_size) for part in self.split(training.labels))
         return SearchData(train, reward)
 
-    def input_form(self, form: ImageForm, class_names: tuple[str, ...]) -> InputForm:
-        """Return how evaluation prepares images under these settings: the whole centred square, resized."""
+    def input_form(self, source: ImageSource) -> InputForm:
+        """Return how evaluation prepares images; see `DataFormat`."""
+        normalize = normalization_of(source) or self.normalize
+        if len(normalize.mean) != source.channels:
+            raise DataError(
+                f"the images have {source.channels} channels, but `data.normalize` has values for "
+                f"{len(normalize.mean)}; write one for each, or give the source an attribute `preprocessing`"
+            )
+        return self.prepared(ImageForm.of(source), source.class_names, normalize)
+
+    def prepared(self, form: ImageForm, class_names: tuple[str, ...], normalize: Normalization) -> InputForm:
+        """Return the preparation of images of a form under these settings: the whole centred square, resized."""
         return InputForm(
             image_size=form.image_size,
             channels=form.channels,
-            mean=self.normalize.mean,
-            std=self.normalize.std,
+            mean=normalize.mean,
+            std=normalize.std,
             evaluation_crop=1.0,
             class_names=class_names,
         )
+
+
+def normalization_of(source: ImageSource) -> Normalization | None:
+    """Return how a source normalizes pixels if it tells: by an attribute `preprocessing`, as `ImageArrays` has."""
+    told = getattr(source, "preprocessing", None)
+    return Normalization(mean=told.mean, std=told.std) if isinstance(told, Preprocessing) else None
 
 
 def check_channels(data: str, form: InputForm, channels: int) -> None:

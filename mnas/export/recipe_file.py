@@ -19,7 +19,7 @@ def recipe_for(path: Path, form: InputForm) -> Recipe:
     recipe or its images have other channels than the network's.
     """
     recipe = load_recipe(path)
-    if recipe.data.channels != form.channels:
+    if recipe.data.channels not in (None, form.channels):
         raise ConfigurationError(
             f"{path}: its images have {recipe.data.channels} channels, the network takes {form.channels}; choose "
             "another recipe"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
-from mnas.data import FullData, ImageForm, InputForm
+from mnas.data import FullData, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
@@ -112,4 +112,4 @@ def _input_form(recipe: Recipe, data: FullData) -> InputForm:
             f"the data has {source.num_classes} classes, but the recipe has `num_classes: {recipe.num_classes}`; "
             "complete the data, or correct the recipe"
         )
-    return recipe.data.input_form(ImageForm.of(source), source.class_names)
+    return recipe.data.input_form(source)

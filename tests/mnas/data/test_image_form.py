@@ -1,6 +1,7 @@
 import pytest
 
-from mnas.data import Cifar10BinarySettings, DataSettings, DigitsSettings, ImageFolderSettings, ImageForm
+from mnas.data import Cifar10BinarySettings, DigitsSettings, ImageFolderSettings, ImageForm
+from mnas.data.settings import ImageSettings
 from search_space import reference
 
 NAMES = tuple("abcdefghij")
@@ -25,11 +26,13 @@ def test_a_network_has_the_form_that_it_was_lowered_for() -> None:
         (ImageFolderSettings(directory="data", augment="crop_flip", reward_images=2), (0.485, 0.456, 0.406), 1.0),
     ],
 )
-def test_settings_tell_how_evaluation_prepares_images(data: DataSettings, mean: tuple[float, ...], crop: float) -> None:
-    form = data.input_form(ImageForm(32, len(mean), 10), NAMES)
+def test_settings_tell_how_evaluation_prepares_images(
+    data: ImageSettings, mean: tuple[float, ...], crop: float
+) -> None:
+    form = data.prepared(ImageForm(32, len(mean), 10), NAMES, data.normalize)
     assert (form.mean, form.evaluation_crop, form.class_names) == (mean, crop, NAMES)
 
 
 def test_the_filter_of_an_image_folder_is_kept() -> None:
     data = ImageFolderSettings(directory="data", interpolation="bicubic")
-    assert data.input_form(ImageForm(32, 3, 10), NAMES).interpolation == "bicubic"
+    assert data.prepared(ImageForm(32, 3, 10), NAMES, data.normalize).interpolation == "bicubic"
