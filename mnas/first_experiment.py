@@ -93,7 +93,7 @@ def look_at(directory: str) -> DataSummary:
     """
     folder = Path(directory).expanduser()
     if (folder / cifar10.TRAINING_FILES[0]).is_file():
-        images = cifar10.load_training(Cifar10BinarySettings(directory=str(folder)))
+        images = Cifar10BinarySettings(directory=str(folder)).load_training()
         sizes = {name: int((images.labels == label).sum()) for label, name in enumerate(cifar10.CLASS_NAMES)}
         has_test_set = all((folder / name).is_file() for name in cifar10.TEST_FILES)
         return DataSummary(directory, "cifar10_binary", sizes, cifar10.SIDE, has_test_set)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from mnas.bundled_files import find_recipe
 from mnas.checkpoints.checkpoint import Position
-from mnas.checkpoints.image_input import load_images
-from mnas.data import ImageSource
+from mnas.data import ImageSource, load_images
 from mnas.errors import ConfigurationError
 from mnas.evaluation import validation
 from mnas.evaluation.accuracy import Evaluation

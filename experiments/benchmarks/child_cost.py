@@ -31,7 +31,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from mnas.data import SearchData, load_search_data
+from mnas.data import SearchData
 from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime
 from mnas.workers.cluster import ray_cluster
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
-    data = load_search_data(experiment.data)
+    data = experiment.data.load_search()
     named = children(experiment, arguments.children, arguments.seed)
     search = msgspec.structs.replace(experiment.search, workers=1)
     runs = []

@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
-from mnas.data import ImageArrays, SearchData, load_search_data
+from mnas.data import ImageArrays, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
-    data = load_search_data(experiment.data)
+    data = experiment.data.load_search()
     # Held until the end: these studies train in this process, which gets a core of its own as a worker does.
     core = take_core() if arguments.study in ("equal", "endurance", "growth") else None
     found: object

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnas.checkpoints.image_input import conventional_input, load_images
-from mnas.data import StreamedImages
+from mnas.checkpoints.image_input import conventional_input
+from mnas.data import StreamedImages, load_images
 from mnas.data.folder import list_test
 from mnas.mindspore_setup import set_mindspore_environment
 

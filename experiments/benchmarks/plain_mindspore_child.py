@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from mnas.data import SearchData, load_search_data
+from mnas.data import SearchData
 from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import learning_rates
@@ -26,7 +26,7 @@ from search_space import LoweredNetwork, architecture_from_dict, lower
 def main() -> None:
     """Train and evaluate the architecture of standard input."""
     experiment = Experiment.load(Path(sys.argv[1]))
-    data = load_search_data(experiment.data)
+    data = experiment.data.load_search()
     network = lower(
         architecture_from_dict(json.load(sys.stdin)),
         image_size=data.train.image_size,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from mnas.data.settings import Interpolation
+from mnas.data import InputForm
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.errors import InputError, WeightsError
@@ -33,29 +33,6 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 class CheckpointError(InputError):
     """A checkpoint that is missing, damaged, or not one of ours."""
-
-
-class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The images that a network was trained on, and how evaluation prepares them.
-
-    mean, std: per channel, of pixel values scaled to 0..1.
-    evaluation_crop: side of the centred square that is resized to the input, as a fraction of the shorter side.
-    interpolation: the filter of that resizing.
-    class_names: the position is the label.
-    """
-
-    image_size: Annotated[int, Meta(ge=1)]
-    channels: Annotated[int, Meta(ge=1)]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    evaluation_crop: Annotated[float, Meta(gt=0, le=1)]
-    interpolation: Interpolation = "bilinear"
-    class_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

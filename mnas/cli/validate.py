@@ -84,9 +84,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.checkpoints.image_input import load_images
     from mnas.cli.counted_progress import counted_progress
     from mnas.cli.waiting import waiting_for
+    from mnas.data import load_images
     from mnas.evaluation.validation import Target, evaluate_model, open_model
     from mnas.mindspore_setup import Compute
 

@@ -10,6 +10,7 @@ from PIL import Image
 from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
 from mnas.data.source import Batch
+from mnas.errors import DataError
 from mnas.files import fingerprint_of
 
 
@@ -28,6 +29,25 @@ class ImageArrays:
     labels: npt.NDArray[np.int32]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        """Raise DataError if the arrays are of another form, or a label has no class."""
+        images, labels, count = self.images, self.labels, len(self.class_names)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2]:
+            raise DataError(
+                f"the images are {images.dtype} {images.shape}; they must be uint8 (count, size, size, channels)"
+            )
+        if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+            raise DataError(f"the labels are {labels.dtype} {labels.shape}; they must be int32 ({len(images)},)")
+        if len(labels) and not (labels.min() >= 0 and labels.max() < count):
+            raise DataError(
+                f"the labels are {labels.min()} to {labels.max()}; with {count} class names they must be 0 to "
+                f"{count - 1}"
+            )
+        if len(self.preprocessing.mean) != self.channels or len(self.preprocessing.std) != self.channels:
+            raise DataError(
+                f"the images have {self.channels} channels; `preprocessing` needs a mean and a std for each"
+            )
 
     @property
     def num_classes(self) -> int:

@@ -6,13 +6,17 @@ plane row by row.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from mnas.data.arrays import ImageArrays
-from mnas.data.preprocessing import Uint8Images, preprocessing_for
-from mnas.data.settings import Cifar10BinarySettings
+from mnas.data.image_form import InputForm
+from mnas.data.preprocessing import Uint8Images
+from mnas.data.settings import Directory, ImageCount, ImageSettings, ImageSize, Normalization, check_channels
+from mnas.data.source import FullData, SearchData
 from mnas.errors import DataError
 
 SIDE = 32
@@ -20,36 +24,68 @@ RECORD_BYTES = 1 + 3 * SIDE * SIDE
 TRAINING_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 
 
-def load_training(settings: Cifar10BinarySettings) -> ImageArrays:
-    """The five training batches, 32x32.
+class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar10_binary"):
+    """CIFAR-10 as its authors' binary batches: data_batch_1.bin ... data_batch_5.bin and test_batch.bin.
 
-    Raises:
-        DataError: a file is missing, has the wrong size or holds a label above 9.
+    The other keys are those of `ImageSettings`.
+
+    Attributes:
+        directory: Folder of the batches.
     """
-    return _load(settings, TRAINING_FILES)
 
+    directory: Directory
+    image_size: ImageSize = 32
+    reward_images: ImageCount = 5000
+    augment: Literal["none", "crop_flip"] = "crop_flip"
+    normalize: Normalization = NORMALIZATION
 
-def load_test(settings: Cifar10BinarySettings) -> ImageArrays:
-    """The test batch, 32x32.
+    @property
+    def path(self) -> Path:
+        """The directory, with `~` expanded and made absolute: workers run in other folders."""
+        return Path(self.directory).expanduser().absolute()
 
-    Raises:
-        DataError: the file is missing, has the wrong size or holds a label above 9.
-    """
-    return _load(settings, TEST_FILES)
+    def load_search(self) -> SearchData:
+        """Split the five training batches for a search; see `DataFormat`."""
+        return self.split_arrays(self.load_training())
 
+    def load_full(self) -> FullData:
+        """Load the five training batches and the test batch; see `DataFormat`."""
+        return FullData(self.load_training().resized(self.image_size), self.load_test())
 
-def _load(settings: Cifar10BinarySettings, names: Sequence[str]) -> ImageArrays:
-    if not settings.path.is_dir():
-        raise DataError(f"{settings.path}: no such folder; `directory` must hold CIFAR-10's binary batches")
-    batches = [_read_batch(settings.path / name) for name in names]
-    return ImageArrays(
-        images=np.concatenate([images for images, _ in batches]),
-        labels=np.concatenate([labels for _, labels in batches]),
-        class_names=CLASS_NAMES,
-        preprocessing=preprocessing_for(settings),
-    )
+    def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageArrays:
+        """Load the test batch; see `DataFormat`."""
+        return self._load(TEST_FILES).resized(self.image_size)
+
+    def load_training(self) -> ImageArrays:
+        """Load the five training batches, 32x32."""
+        return self._load(TRAINING_FILES)
+
+    def located(self, directory: str) -> "Cifar10BinarySettings":
+        """Return the settings for batches in another directory."""
+        return msgspec.structs.replace(self, directory=directory)
+
+    @classmethod
+    def find_test_set(cls, data: str, form: InputForm, test_folder: str | None) -> "Cifar10BinarySettings | None":
+        """Return settings for a directory that holds the test batch; see `DataFormat`."""
+        if not (Path(data) / TEST_FILES[0]).is_file():
+            return None
+        check_channels(data, form, 3)
+        normalize = Normalization(mean=form.mean, std=form.std)
+        return cls(directory=data, image_size=form.image_size, normalize=normalize)
+
+    def _load(self, names: Sequence[str]) -> ImageArrays:
+        if not self.path.is_dir():
+            raise DataError(f"{self.path}: no such folder; `directory` must hold CIFAR-10's binary batches")
+        batches = [_read_batch(self.path / name) for name in names]
+        return ImageArrays(
+            images=np.concatenate([images for images, _ in batches]),
+            labels=np.concatenate([labels for _, labels in batches]),
+            class_names=CLASS_NAMES,
+            preprocessing=self.preprocessing,
+        )
 
 
 def _read_batch(path: Path) -> tuple[Uint8Images, npt.NDArray[np.int32]]:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from mnas.data.folder import FileListing
+from mnas.data.image_form import Interpolation
 from mnas.data.preprocessing import Uint8Images
-from mnas.data.settings import Interpolation
 from mnas.errors import DataError
 
 # What Pillow raises for damaged files, depending on the format and on where the damage is.

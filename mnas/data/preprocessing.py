@@ -6,8 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from mnas.data.settings import DataSettings
-
 Uint8Images = npt.NDArray[np.uint8]
 
 
@@ -50,16 +48,6 @@ class Preprocessing:
         normalized: npt.NDArray[np.float32] = np.multiply(planes, 1 / (255 * std), dtype=np.float32)
         normalized -= mean / std
         return normalized
-
-
-def preprocessing_for(settings: DataSettings) -> Preprocessing:
-    """What remains to be done to prepared squares; the random parts of `inception` are cut while decoding."""
-    return Preprocessing(
-        crop=settings.padding if settings.augment == "crop_flip" else 0,
-        flip=settings.augment != "none",
-        mean=settings.normalize.mean,
-        std=settings.normalize.std,
-    )
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,28 @@
-"""What a user writes under `data:` in an experiment: which images, how many, prepared how.
+"""What the settings of every data format offer, and the keys that the built-in formats share.
 
-The key `format` chooses one of three structs (`digits`, `image_folder`, `cifar10_binary`). msgspec checks
-types and ranges and names the path of a wrong value; `__post_init__` checks what a range cannot say, and
-msgspec adds the path to its message too.
+The key `format` under `data:` chooses the format. Each format is one file with its settings, which load the images
+(`digits.py`, `cifar10.py`, `image_folder.py`, `own.py`), and one line in `formats.py`. msgspec checks types and ranges
+and names the path of a wrong value; `__post_init__` checks what a range cannot express, and msgspec adds the path to
+its message too.
 """
 
-from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
+
+from mnas.data.arrays import ImageArrays
+from mnas.data.image_form import ImageForm, InputForm
+from mnas.data.preprocessing import Preprocessing
+from mnas.data.source import FullData, ImageSource, SearchData
+from mnas.data.split import Indices, split_training
+from mnas.errors import DataError
 
 ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
 ImageCount: TypeAlias = Annotated[int, Meta(ge=1)]
-Interpolation: TypeAlias = Literal["bilinear", "bicubic"]
+Directory: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
 class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,26 +32,107 @@ class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     std: tuple[Annotated[float, Meta(gt=0, le=1)], ...]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for lists of different lengths."""
+        """Raise ValueError if the lists have different lengths."""
         if len(self.mean) != len(self.std):
             raise ValueError(f"`mean` has {len(self.mean)} values and `std` {len(self.std)}: give one per channel")
 
 
-DIGITS_NORMALIZATION = Normalization(mean=(0.3054,), std=(0.3755,))
-CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+class DataFormat(Protocol):
+    """The settings of a data format: which images, how many, prepared how."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the network's input, in pixels."""
+        ...
+
+    @property
+    def channels(self) -> int | None:
+        """1 for grey, 3 for RGB; None if only loading tells."""
+        ...
+
+    @property
+    def reward_images(self) -> int | None:
+        """Number of training images that a search holds out; None if the settings do not say."""
+        ...
+
+    def load_search(self) -> SearchData:
+        """Load the training images of a search, some of them held out for the reward.
+
+        The test set is not opened, and need not exist.
+
+        Raises:
+            DataError: Data is missing, damaged, of the wrong form, or less than was asked for.
+        """
+        ...
+
+    def load_full(self) -> FullData:
+        """Load all training images and the test set.
+
+        Raises:
+            DataError: Data is missing, damaged or of the wrong form.
+        """
+        ...
+
+    def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageSource:
+        """Load the test set alone; the training images need not exist.
+
+        Args:
+            class_names: Those that the network was trained on; None if they are not known.
+
+        Raises:
+            DataError: Data is missing, damaged, of the wrong form, or has other classes.
+        """
+        ...
+
+    def input_form(self, source: ImageSource) -> InputForm:
+        """Return how evaluation prepares images, as a run and a checkpoint keep it.
+
+        Args:
+            source: Images that were loaded with these settings, or passed in their place.
+
+        Raises:
+            DataError: The source does not tell how it normalizes images, and neither do the settings.
+        """
+        ...
+
+    def located(self, directory: str) -> "DataFormat":
+        """Return the settings for the same data in another directory.
+
+        Raises:
+            ConfigurationError: Data of this format is in no directory.
+        """
+        ...
+
+    @classmethod
+    def find_test_set(cls, data: str, form: InputForm, test_folder: str | None) -> "DataFormat | None":
+        """Return settings that load the test set at `data` as `form` says; None if it is not of this format.
+
+        Args:
+            data: What a user gives as `mnas validate --data`: in general a directory.
+            form: How the network's images are prepared.
+            test_folder: Folder of the test images in the directory; None for the format's own.
+
+        Raises:
+            DataError: The data is of this format, but has other channels than the network takes.
+        """
+        ...
 
 
-class _CommonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="format"):
-    """What every format has.
+class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="format"):
+    """What the built-in formats share.
 
-    image_size: height and width of the network's input, in pixels.
-    reward_images: training images held out to compute the reward of a child; balanced over classes. A search needs it.
-    train_images: train children on this many of the remaining images only (balanced over classes); all of
-        them if absent. Full training ignores it and `reward_images`: it uses every training image.
-    split_seed: chooses which images are held out.
-    crop_padding: pixels of padding on each side before the random crop of `crop_flip`; image_size / 8 if
-        absent (4 at 32 pixels).
+    Attributes:
+        image_size: Height and width of the network's input, in pixels.
+        reward_images: Training images held out to compute the reward of a child; balanced over classes. A search
+            needs it.
+        train_images: Train children on this many of the remaining images only (balanced over classes); all of them if
+            absent. Full training ignores it and `reward_images`: it uses every training image.
+        split_seed: Chooses which images are held out.
+        crop_padding: Pixels of padding on each side before the random crop of `crop_flip`; image_size / 8 if absent
+            (4 at 32 pixels).
+        augment: Random changes of the training images: `none`; `crop_flip` pads, crops and flips; `inception` is for
+            image folders.
+        normalize: Mean and standard deviation of each channel; pixels become (pixel / 255 - mean) / std.
     """
 
     image_size: ImageSize
@@ -50,112 +140,89 @@ class _CommonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     train_images: ImageCount | None = None
     split_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     crop_padding: Annotated[int, Meta(ge=0)] | None = None
+    augment: Literal["none", "crop_flip", "inception"]
+    normalize: Normalization
+
+    @property
+    def channels(self) -> int:
+        """3: RGB, unless the format says otherwise."""
+        return 3
 
     @property
     def padding(self) -> int:
         """`crop_padding`, or its default for this image size; pixels."""
         return self.image_size // 8 if self.crop_padding is None else self.crop_padding
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What remains to be done to prepared squares; the random parts of `inception` are cut while decoding."""
+        return Preprocessing(
+            crop=self.padding if self.augment == "crop_flip" else 0,
+            flip=self.augment != "none",
+            mean=self.normalize.mean,
+            std=self.normalize.std,
+        )
+
     def __post_init__(self) -> None:
-        """Raise ValueError for a padding that would leave crops without picture."""
+        """Raise ValueError if crops would lie outside the picture, or the normalization does not fit the channels."""
         if self.padding >= self.image_size:
             raise ValueError(f"`crop_padding` must be less than `image_size` ({self.image_size}), found {self.padding}")
+        if (found := len(self.normalize.mean)) != self.channels:
+            raise ValueError(f"`normalize` needs {self.channels} values for `mean` and `std`, found {found}")
 
+    def split(self, labels: npt.NDArray[np.int32]) -> tuple[Indices, Indices]:
+        """Return the positions of the images to train children on, and of those of the reward.
 
-class DigitsSettings(_CommonSettings, frozen=True, kw_only=True, tag="digits"):
-    """The 1,797 handwritten digits that ship with mnas (1,437 for training, 360 for test)."""
-
-    image_size: ImageSize = 32
-    reward_images: ImageCount = 300
-    augment: Literal["none", "crop_flip"] = "none"
-    normalize: Normalization = DIGITS_NORMALIZATION
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for what the field types cannot say."""
-        super().__post_init__()
-        _require_channels(self.normalize, 1)
-
-
-class Cifar10BinarySettings(_CommonSettings, frozen=True, kw_only=True, tag="cifar10_binary"):
-    """CIFAR-10 as its authors' binary batches: data_batch_1.bin ... data_batch_5.bin and test_batch.bin."""
-
-    directory: Annotated[str, Meta(min_length=1)]
-    image_size: ImageSize = 32
-    reward_images: ImageCount = 5000
-    augment: Literal["none", "crop_flip"] = "crop_flip"
-    normalize: Normalization = CIFAR10_NORMALIZATION
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for what the field types cannot say."""
-        super().__post_init__()
-        _require_channels(self.normalize, 3)
-
-    @property
-    def path(self) -> Path:
-        """The directory, with `~` expanded and made absolute: workers run in other folders."""
-        return Path(self.directory).expanduser().absolute()
-
-
-class ImageFolderSettings(_CommonSettings, frozen=True, kw_only=True, tag="image_folder"):
-    """Images in class folders: DIRECTORY/train/CLASS/*.jpg and DIRECTORY/test/... or DIRECTORY/val/...
-
-    test_folder: the folder of the test set; if absent, whichever of `test` and `val` exists.
-    augment: `inception` cuts a random part (8 to 100% of the area, aspect 3/4 to 4/3) out of each original
-        picture and flips it; `crop_flip` pads, crops and flips the prepared square.
-    color_jitter: with `inception`, brightness, contrast and saturation are each multiplied by a random factor from
-        1 - color_jitter to 1 + color_jitter; MindCV's default is 0.4.
-    interpolation: the filter that pictures are resized with; MindCV's is bilinear, MnasNet's authors' bicubic.
-    evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side; if
-        absent 0.875 with `inception` (256 -> 224) and 1 otherwise.
-    storage: `memory` decodes every image once, with Pillow's antialiased bilinear filter. `stream` decodes
-        in every epoch through mindspore.dataset, with MindSpore's plain bilinear filter, as MindCV does.
-        `auto` streams the training images under `inception`, which needs the original pictures, and
-        whatever does not fit `memory_limit_gb`; the rest is held in memory.
-    memory_limit_gb: bound of the decoded images held in memory, in 10^9 bytes.
-    decode_workers: threads that decode. MindSpore draws random crops and colours per thread, so those of
-        `inception` repeat exactly only with the same number (the order of images always does).
-    """
-
-    directory: Annotated[str, Meta(min_length=1)]
-    test_folder: Annotated[str, Meta(pattern=r"^[^/]+$")] | None = None
-    image_size: ImageSize = 224
-    augment: Literal["none", "crop_flip", "inception"] = "inception"
-    color_jitter: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    interpolation: Interpolation = "bilinear"
-    normalize: Normalization = IMAGENET_NORMALIZATION
-    evaluation_crop: Annotated[float, Meta(ge=0.1, le=1)] | None = None
-    storage: Literal["auto", "memory", "stream"] = "auto"
-    memory_limit_gb: Annotated[float, Meta(gt=0)] = 4.0
-    decode_workers: Annotated[int, Meta(ge=1, le=256)] = 4
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for what the field types cannot say."""
-        super().__post_init__()
-        _require_channels(self.normalize, 3)
-        if self.storage == "memory" and self.augment == "inception":
-            raise ValueError(
-                "`storage: memory` cannot serve `augment: inception`, which crops the original pictures: "
-                "use `storage: auto` or `augment: crop_flip`"
+        Raises:
+            DataError: `reward_images` is missing, or more images are asked for than there are.
+        """
+        if self.reward_images is None:
+            raise DataError(
+                "`data.reward_images` is missing: a search holds out that many training images to compare its networks "
+                "on; for ImageNet the paper takes 50000"
             )
-        if self.color_jitter and self.augment != "inception":
-            raise ValueError("`color_jitter` belongs to `augment: inception`: use that, or leave `color_jitter` out")
+        return split_training(
+            labels, reward_images=self.reward_images, train_images=self.train_images, split_seed=self.split_seed
+        )
 
-    @property
-    def path(self) -> Path:
-        """The directory, with `~` expanded and made absolute: workers run in other folders."""
-        return Path(self.directory).expanduser().absolute()
+    def split_arrays(self, training: ImageArrays) -> SearchData:
+        """Split images held in memory for a search, and resize them.
 
-    @property
-    def evaluation_crop_fraction(self) -> float:
-        """`evaluation_crop`, or its default for this augmentation."""
-        if self.evaluation_crop is not None:
-            return self.evaluation_crop
-        return 0.875 if self.augment == "inception" else 1.0
+        Raises:
+            DataError: As `split`.
+        """
+        train, reward = (training.select(part).resized(self.image_size) for part in self.split(training.labels))
+        return SearchData(train, reward)
+
+    def input_form(self, source: ImageSource) -> InputForm:
+        """Return how evaluation prepares images; see `DataFormat`."""
+        normalize = normalization_of(source) or self.normalize
+        if len(normalize.mean) != source.channels:
+            raise DataError(
+                f"the images have {source.channels} channels, but `data.normalize` has values for "
+                f"{len(normalize.mean)}; write one for each, or give the source an attribute `preprocessing`"
+            )
+        return self.prepared(ImageForm.of(source), source.class_names, normalize)
+
+    def prepared(self, form: ImageForm, class_names: tuple[str, ...], normalize: Normalization) -> InputForm:
+        """Return the preparation of images of a form under these settings: the whole centred square, resized."""
+        return InputForm(
+            image_size=form.image_size,
+            channels=form.channels,
+            mean=normalize.mean,
+            std=normalize.std,
+            evaluation_crop=1.0,
+            class_names=class_names,
+        )
 
 
-DataSettings: TypeAlias = DigitsSettings | ImageFolderSettings | Cifar10BinarySettings
+def normalization_of(source: ImageSource) -> Normalization | None:
+    """Return how a source normalizes pixels if it tells: by an attribute `preprocessing`, as `ImageArrays` has."""
+    told = getattr(source, "preprocessing", None)
+    return Normalization(mean=told.mean, std=told.std) if isinstance(told, Preprocessing) else None
 
 
-def _require_channels(normalize: Normalization, channels: int) -> None:
-    if len(normalize.mean) != channels:
-        raise ValueError(f"`normalize` needs {channels} values for `mean` and `std`, found {len(normalize.mean)}")
+def check_channels(data: str, form: InputForm, channels: int) -> None:
+    """Raise DataError if images at `data` have other channels than a network takes."""
+    if form.channels != channels:
+        raise DataError(f"{data}: its images have {channels} channels, the network takes {form.channels}; give others")

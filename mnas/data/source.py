@@ -1,12 +1,14 @@
 """The interface between data and training: labelled images in batches, wherever they are kept."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mnas.errors import DataError
+from mnas.files import fingerprint_of
 from search_space.lowering import LoweredNetwork
 
 Batch: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
@@ -72,6 +74,38 @@ class ImageSource(Protocol):
     def describe(self) -> str:
         """One line for people: count, classes, size and where the images are kept."""
         ...
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """What a search uses: images to train children on, and held-out training images for their reward."""
+
+    train: ImageSource
+    reward: ImageSource
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of both parts."""
+        return fingerprint_of(self.train.fingerprint(), self.reward.fingerprint())
+
+    def describe(self) -> str:
+        """Return two lines for people."""
+        return f"training: {self.train.describe()}\nreward: {self.reward.describe()}"
+
+
+@dataclass(frozen=True)
+class FullData:
+    """What full training uses: every training image, and the test set."""
+
+    train: ImageSource
+    test: ImageSource
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (hex) of both parts."""
+        return fingerprint_of(self.train.fingerprint(), self.test.fingerprint())
+
+    def describe(self) -> str:
+        """Return two lines for people."""
+        return f"training: {self.train.describe()}\ntest: {self.test.describe()}"
 
 
 def check_source(network: LoweredNetwork, source: ImageSource) -> None:

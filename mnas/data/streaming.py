@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from mnas.data.decoding import broken_files, encoded_rgb
 from mnas.data.folder import FileListing
+from mnas.data.image_form import Interpolation
 from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
-from mnas.data.settings import Interpolation
 from mnas.data.source import Batch
 from mnas.errors import DataError
 from mnas.mindspore_setup import set_mindspore_environment

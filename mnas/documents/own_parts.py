@@ -6,6 +6,8 @@ Such a name runs code of the user's own machine, as `python -m package.module` d
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 
 from mnas.documents.errors import DocumentError
 
@@ -23,18 +25,23 @@ def is_own_part(name: str) -> bool:
 def load_own_part(name: str) -> object:
     """Return what `package.module:Name` names: a class or a function.
 
+    The module is looked for where Python looks, and then in the working directory, which becomes the last entry of
+    `sys.path`. Ray gives the working directory to its workers too.
+
     Raises:
         DocumentError: The name has another form, the module cannot be imported, or it has no such attribute.
     """
     if not is_own_part(name):
         raise DocumentError(f"{name!r} is not of the form package.module:Name")
     module_name, _, attribute = name.partition(":")
+    if (working_directory := os.getcwd()) not in sys.path:
+        sys.path.append(working_directory)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises while it is imported
         raise DocumentError(
-            f"{name}: cannot import {module_name} ({type(error).__name__}: {error}); install it, or put its folder on "
-            "PYTHONPATH"
+            f"{name}: cannot import {module_name} ({type(error).__name__}: {error}); install it, put its folder on "
+            "PYTHONPATH, or work in its folder"
         ) from error
     try:
         return getattr(module, attribute)

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import mnas
 from latency import LatencyRecord
-from mnas.checkpoints.image_input import numbered_classes
+from mnas.data.image_form import numbered_classes
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
 from search_space import cost, fingerprint, format_block
@@ -140,8 +140,10 @@ def _search(subject: Subject) -> Iterator[str]:
         return
     steps = (trial.training or {}).get("steps", "?")
     controller, exponents = experiment.controller.get("name"), experiment.reward.exponents
+    reward_images = experiment.data.reward_images
+    held_out = "held-out" if reward_images is None else f"{reward_images:,} held-out"
     numbers = (
-        f"accuracy {trial.accuracy:.4f} on {experiment.data.reward_images:,} held-out training images after "
+        f"accuracy {trial.accuracy:.4f} on {held_out} training images after "
         f"{experiment.training.epochs:g} epochs ({steps} steps), latency {trial.latency_ms:.4g} ms, target "
         f"{experiment.latency.target_ms:g} ms, reward {trial.reward:.4f}"
     )

@@ -9,7 +9,7 @@ import onnx
 
 import mnas
 from mnas.checkpoints.checkpoint import CheckpointError
-from mnas.checkpoints.image_input import numbered_classes
+from mnas.data.image_form import numbered_classes
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from search_space import LoweredNetwork, architecture_to_dict, format_block

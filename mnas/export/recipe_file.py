@@ -6,8 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from mnas.checkpoints.checkpoint import InputForm
-from mnas.data import DigitsSettings
+from mnas.data import InputForm
 from mnas.documents import yaml_file
 from mnas.errors import ConfigurationError
 from mnas.retrain.recipe import Recipe, load_recipe
@@ -20,10 +19,10 @@ def recipe_for(path: Path, form: InputForm) -> Recipe:
     recipe or its images have other channels than the network's.
     """
     recipe = load_recipe(path)
-    channels = 1 if isinstance(recipe.data, DigitsSettings) else 3
-    if channels != form.channels:
+    if recipe.data.channels not in (None, form.channels):
         raise ConfigurationError(
-            f"{path}: its images have {channels} channels, the network takes {form.channels}; choose another recipe"
+            f"{path}: its images have {recipe.data.channels} channels, the network takes {form.channels}; choose "
+            "another recipe"
         )
     data = msgspec.structs.replace(recipe.data, image_size=form.image_size)
     return msgspec.structs.replace(recipe, data=data, num_classes=form.num_classes, architecture=None, width=1.0)

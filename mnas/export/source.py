@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from mnas.checkpoints.checkpoint import InputForm
-from mnas.checkpoints.image_input import conventional_input, searched_input
-from mnas.data.settings import Interpolation
+from mnas.checkpoints.image_input import conventional_input
+from mnas.data import InputForm
+from mnas.data.image_form import Interpolation
 from mnas.documents.check import convert
 from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError
@@ -89,8 +89,8 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
         "latency": trial.latency,
     }
     architecture = replace(run.architecture_file(trial), lineage=lineage)
-    form = searched_input(run.experiment.data, **run.input_form)
-    return Source(architecture, form, f"trial {trial.id} of the search in {run.directory}", trial, run.experiment)
+    origin = f"trial {trial.id} of the search in {run.directory}"
+    return Source(architecture, run.images, origin, trial, run.experiment)
 
 
 def _from_reference(name: str) -> Source:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from latency import LatencyRecord
-from mnas.checkpoints.checkpoint import Checkpoint, InputForm
-from mnas.checkpoints.image_input import numbered_classes
+from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
+from mnas.data import InputForm
+from mnas.data.image_form import numbered_classes
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
 from mnas.network.weights import initial_weights

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from mnas.data import DataSettings, DigitsSettings
+from mnas.data import DataSettings
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
-from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
@@ -76,12 +75,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises:
             ConfigurationError: Its data is in no directory.
         """
-        if isinstance(self.data, DigitsSettings):
-            raise ConfigurationError(
-                "the recipe trains on the digits that come with mnas, which are in no directory: leave --data out, or "
-                "write `format: image_folder` in the recipe"
-            )
-        return msgspec.structs.replace(self, data=msgspec.structs.replace(self.data, directory=directory))
+        return msgspec.structs.replace(self, data=self.data.located(directory))
 
 
 # Keys that may change when a training is resumed: they change neither what is trained nor on what.

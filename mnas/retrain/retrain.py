@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position
-from mnas.checkpoints.image_input import input_of
-from mnas.data import FullData, load_full_data
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
+from mnas.data import FullData, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
@@ -67,7 +66,7 @@ def retrain(
     settings = recipe.training
     micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
     plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)
-    data = load_full_data(recipe.data)
+    data = recipe.data.load_full()
     form = _input_form(recipe, data)
     network = lower(
         architecture.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes
@@ -113,4 +112,4 @@ def _input_form(recipe: Recipe, data: FullData) -> InputForm:
             f"the data has {source.num_classes} classes, but the recipe has `num_classes: {recipe.num_classes}`; "
             "complete the data, or correct the recipe"
         )
-    return input_of(recipe.data, image_size=source.image_size, channels=source.channels, class_names=source.class_names)
+    return recipe.data.input_form(source)

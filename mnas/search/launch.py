@@ -12,7 +12,7 @@ from pathlib import Path
 from controllers import Controller
 from latency import ProcessPauser
 from latency.host.quiet import Quiet
-from mnas.data import SearchData, load_search_data
+from mnas.data import SearchData
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
@@ -55,7 +55,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
     controller = experiment.create_controller(space) if own.controller is None else own.controller
     if own.latency is None:
         experiment.check_latency()
-    data = load_search_data(experiment.data) if own.data is None else own.data
+    data = experiment.data.load_search() if own.data is None else own.data
     if own.trainer is None:
         _check_batch_size(experiment, data)
     with open_run(directory, experiment, data, own.class_names()) as store:

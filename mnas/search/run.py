@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnas.data import InputForm
 from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
-from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment
+from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment, stored_images
 from mnas.search.store import Trial, TrialState
 from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
 
@@ -34,11 +35,13 @@ class Run:
         directory: The run directory.
         experiment: What the run was started with, or last resumed with.
         input_form: What `search_space.lower` needs in addition to an architecture.
+        images: How the images of the run are prepared for evaluation.
     """
 
     directory: Path
     experiment: Experiment
     input_form: Mapping[str, int]
+    images: InputForm
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> Run:
@@ -53,7 +56,8 @@ class Run:
             meta = store.meta()
         if "experiment" not in meta:
             raise RunDirectoryError(f"{path}: the run has not begun yet; start it with `mnas search`")
-        return cls(path, stored_experiment(path, meta["experiment"]), json.loads(meta["input"]))
+        experiment = stored_experiment(path, meta["experiment"])
+        return cls(path, experiment, json.loads(meta["input"]), stored_images(path, meta, experiment))
 
     @property
     def best_file(self) -> Path:

@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 
 import mnas
-from mnas.data import SearchData
+from mnas.data import ImageForm, InputForm, SearchData
+from mnas.data.image_form import numbered_classes
+from mnas.data.settings import ImageSettings
 from mnas.experiment import Experiment, changed_keys
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.search.store import StoreError, TrialStore
@@ -70,6 +72,7 @@ def _check_or_start(
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
             "input": json.dumps(_input_form(data)),
+            "images": msgspec.json.encode(experiment.data.input_form(data.train)).decode(),
             "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
         }
@@ -101,6 +104,24 @@ def read_store(directory: Path) -> Iterator[TrialStore]:
         yield store
     finally:
         store.close()
+
+
+def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experiment) -> InputForm:
+    """Return how a run's images were prepared, from what its store tells of it.
+
+    Raises:
+        StoreError: The stored text cannot be read.
+    """
+    if "images" not in meta:  # as mnas 0.1 wrote it, which had the built-in formats only and kept no class names
+        assert isinstance(experiment.data, ImageSettings)
+        form = ImageForm(**json.loads(meta["input"]))
+        return experiment.data.prepared(form, numbered_classes(form.num_classes), experiment.data.normalize)
+    try:
+        return msgspec.json.decode(meta["images"], type=InputForm)
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
+        ) from error
 
 
 def _input_form(data: SearchData) -> dict[str, int]:

@@ -10,7 +10,7 @@ from latency.measurement.record import Session
 from latency.measurement.window import TimedWindow
 from mnas.checkpoints.checkpoint import Checkpoint, Position, write_checkpoint
 from mnas.checkpoints.image_input import conventional_input
-from mnas.data import DigitsSettings, ImageArrays, load_full_data, load_search_data
+from mnas.data import DigitsSettings, ImageArrays
 from mnas.data.preprocessing import Preprocessing
 from mnas.errors import Failure, FailureKind
 from mnas.evaluation.classifiers import onnx_classifier
@@ -97,7 +97,7 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: Laten
     other_phone = replace(latency_record, phone=replace(latency_record.phone, name="pixel6", kind="adb"))
     other = other_phone.to_dict()
     directory = tmp_path_factory.mktemp("runs") / "digits"
-    with open_run(directory, experiment, load_search_data(data)) as store:
+    with open_run(directory, experiment, data.load_search()) as store:
         store.propose(3, proposals, b"state")
         store.record_latency(1, host)
         store.record_latency(2, {**host, "others": {"pixel6": other}})
@@ -120,7 +120,7 @@ def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     block = parse_block("r1_k3_s22_e3_i8_o16_se0.25")
     file = ArchitectureFile(Architecture((block,), stem_filters=8, head_filters=features), name="reader of digits")
     form = conventional_input(16, 1, 10)
-    train = load_full_data(DigitsSettings(image_size=16)).train
+    train = DigitsSettings(image_size=16).load_full().train
     images, labels = next(iter(train.evaluation_batches(len(train))))
     through = lower(file.architecture, image_size=16, channels=1, num_classes=features)
     weights = initial_weights(through, seed=0)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mnas import first_experiment
+from mnas.data.settings import ImageSettings
 from mnas.documents.yaml_file import parse
 from mnas.errors import ConfigurationError, DataError
 from mnas.experiment import Experiment
@@ -123,6 +124,7 @@ def read_back(values: Experiment | Plan) -> tuple[object, ...]:
     if isinstance(values, Plan):
         return values.space, values.image_size, values.train_images, values.epochs, values.norm_momentum, values.trials
     data, training = values.data, values.training
+    assert isinstance(data, ImageSettings)
     return (
         values.space,
         data.image_size,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnas.data import DigitsSettings, ImageArrays, load_test_data
+from mnas.data import DigitsSettings, ImageArrays
 from mnas.errors import ConfigurationError
 from mnas.full_training import train, validate
 from mnas.mindspore_setup import Compute
@@ -64,7 +64,7 @@ def test_names_and_paths_are_found(tmp_path: Path) -> None:
         train("mnasnet-a1", RECIPE, directory=tmp_path / "run", data=tmp_path)
 
 
-@pytest.mark.parametrize("data", ["digits", load_test_data(DigitsSettings(image_size=16))], ids=["name", "source"])
+@pytest.mark.parametrize("data", ["digits", DigitsSettings(image_size=16).load_test()], ids=["name", "source"])
 def test_its_checkpoint_is_validated(trained: Trained, data: str | ImageArrays) -> None:
     directory, top1, _ = trained
     seen: list[int] = []

@@ -12,11 +12,11 @@ from mnas.checkpoints.checkpoint import (
     Accuracy,
     Checkpoint,
     CheckpointError,
-    InputForm,
     Position,
     read_checkpoint,
     write_checkpoint,
 )
+from mnas.data import InputForm
 from mnas.errors import WeightsError
 from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from mnas.cli import main
-from mnas.data import DigitsSettings, load_search_data
+from mnas.data import DigitsSettings
 from mnas.experiment import Experiment
 from mnas.search.run_directory import open_run
 from mnas.search.store import Proposal, TrialStore
@@ -298,7 +298,7 @@ def started(tmp_path: Path) -> Path:
     """A run directory in which a search has been started and one trial proposed."""
     path = tmp_path / "started.yaml"
     path.write_text(yaml.safe_dump(GOOD))
-    other_data = load_search_data(DigitsSettings(image_size=16, reward_images=50))
+    other_data = DigitsSettings(image_size=16, reward_images=50).load_search()
     with open_run(tmp_path / "run", Experiment.load(path), other_data) as store:
         store.propose(1, [Proposal(1, (0,), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], b"")
     return tmp_path

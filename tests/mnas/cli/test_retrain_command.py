@@ -14,7 +14,6 @@ import yaml
 
 from mnas.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from mnas.cli import main
-from mnas.data import load_full_data
 from mnas.mindspore_setup import Compute
 from mnas.retrain.recipe import load_recipe
 from mnas.retrain.writer import trainer_state
@@ -92,7 +91,7 @@ def test_a_killed_training_goes_on_exactly_where_its_checkpoint_was(tmp_path: Pa
     assert checkpoint.position.epoch == step // STEPS_PER_EPOCH
 
     recipe = load_recipe(tmp_path / "recipe.yaml")
-    source = load_full_data(recipe.data).train
+    source = recipe.data.load_full().train
     trainer = Trainer(
         checkpoint.network(),
         recipe.training,

@@ -4,13 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnas.data import DigitsSettings, ImageArrays, load_search_data
+from mnas.data import DigitsSettings, ImageArrays
 from mnas.data.preprocessing import Preprocessing
 
 
 @pytest.fixture
 def arrays() -> ImageArrays:
-    train = load_search_data(DigitsSettings(augment="crop_flip")).train
+    train = DigitsSettings(augment="crop_flip").load_search().train
     assert isinstance(train, ImageArrays)
     return train
 

@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnas.data import Cifar10BinarySettings, load_full_data, load_search_data
-from mnas.data.cifar10 import load_test, load_training
+from mnas.data import Cifar10BinarySettings
 from mnas.errors import DataError
 
 MakeCifar10 = Callable[..., Path]
@@ -21,7 +20,7 @@ def settings(directory: Path) -> Cifar10BinarySettings:
 
 
 def test_the_five_batches_are_read_in_order(directory: Path) -> None:
-    arrays = load_training(settings(directory))
+    arrays = settings(directory).load_training()
     assert arrays.images.shape == (100, 32, 32, 3)
     third = np.fromfile(directory / "data_batch_3.bin", np.uint8).reshape(20, 3073)
     assert np.array_equal(arrays.images[40:60].transpose(0, 3, 1, 2).reshape(20, -1), third[:, 1:])
@@ -29,43 +28,43 @@ def test_the_five_batches_are_read_in_order(directory: Path) -> None:
 
 
 def test_test_images_are_those_of_the_test_batch(directory: Path) -> None:
-    assert len(load_test(settings(directory))) == 20
-    assert len(load_full_data(settings(directory)).test) == 20
+    assert len(settings(directory).load_test()) == 20
+    assert len(settings(directory).load_full().test) == 20
 
 
 def test_a_search_works_without_the_test_batch(tmp_path: Path, make_cifar10: MakeCifar10) -> None:
-    data = load_search_data(settings(make_cifar10(tmp_path, test=False)))
+    data = settings(make_cifar10(tmp_path, test=False)).load_search()
     assert (len(data.train), len(data.reward)) == (80, 20)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: no such folder; `directory` must hold"):
-        load_training(settings(tmp_path / "nowhere"))
+        settings(tmp_path / "nowhere").load_training()
 
 
 def test_a_missing_batch_is_named(directory: Path) -> None:
     (directory / "data_batch_4.bin").unlink()
     with pytest.raises(DataError, match=r"data_batch_4\.bin: no such file; .*cifar-10-binary\.tar\.gz"):
-        load_training(settings(directory))
+        settings(directory).load_training()
 
 
 def test_the_python_version_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1").touch()
     with pytest.raises(DataError, match="holds the Python version: download the binary version"):
-        load_training(settings(tmp_path))
+        settings(tmp_path).load_training()
 
 
 def test_the_folder_above_is_recognised(tmp_path: Path, make_cifar10: MakeCifar10) -> None:
     make_cifar10(tmp_path / "cifar-10-batches-bin")
     with pytest.raises(DataError, match=r"set `directory` to .*cifar-10-batches-bin"):
-        load_training(settings(tmp_path))
+        settings(tmp_path).load_training()
 
 
 @pytest.mark.parametrize("size", [0, 3072, 5000])
 def test_a_batch_of_wrong_size_is_refused(directory: Path, size: int) -> None:
     (directory / "data_batch_2.bin").write_bytes(bytes(size))
     with pytest.raises(DataError, match=rf"data_batch_2\.bin: {size} bytes is not a whole number of 3073-byte records"):
-        load_training(settings(directory))
+        settings(directory).load_training()
 
 
 def test_a_label_above_nine_is_refused(directory: Path) -> None:
@@ -74,7 +73,7 @@ def test_a_label_above_nine_is_refused(directory: Path) -> None:
     content[2 * 3073] = 17
     path.write_bytes(content)
     with pytest.raises(DataError, match="record 2 has label 17, but CIFAR-10's labels are 0 to 9"):
-        load_training(settings(directory))
+        settings(directory).load_training()
 
 
 def test_a_batch_that_cannot_be_read_is_refused(directory: Path) -> None:
@@ -82,4 +81,4 @@ def test_a_batch_that_cannot_be_read_is_refused(directory: Path) -> None:
     path.unlink()
     path.mkdir()
     with pytest.raises(DataError, match=r"data_batch_1\.bin: cannot be read \(Is a directory\)"):
-        load_training(settings(directory))
+        settings(directory).load_training()

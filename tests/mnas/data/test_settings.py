@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from mnas.data import Cifar10BinarySettings, DataSettings, DigitsSettings, ImageFolderSettings
+from mnas.data.settings import ImageSettings
 
 FOLDER = {"format": "image_folder", "directory": "images", "reward_images": 10}
 CIFAR10 = {"format": "cifar10_binary", "directory": "cifar"}
@@ -30,11 +31,14 @@ def test_format_chooses_the_struct(data: dict[str, Any], kind: type) -> None:
 )
 def test_defaults_per_format(data: dict[str, Any], augment: str, image_size: int, padding: int) -> None:
     settings = convert(**data)
+    assert isinstance(settings, ImageSettings)
     assert (settings.augment, settings.image_size, settings.padding) == (augment, image_size, padding)
 
 
 def test_padding_can_be_set_to_nothing() -> None:
-    assert convert(**CIFAR10, crop_padding=0).padding == 0
+    settings = convert(**CIFAR10, crop_padding=0)
+    assert isinstance(settings, Cifar10BinarySettings)
+    assert settings.padding == 0
 
 
 @pytest.mark.parametrize(("augment", "fraction"), [("inception", 0.875), ("crop_flip", 1.0), ("none", 1.0)])

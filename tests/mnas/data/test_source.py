@@ -1,20 +1,17 @@
-"""The contract that every `ImageSource` keeps."""
+"""The sources of every built-in format keep the contract, and more."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from mnas.data import Batch, DataSettings, ImageArrays, ImageSource, StreamedImages, load_search_data
+from mnas.data import DataSettings, ImageArrays, ImageSource, StreamedImages
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
+from tests.mnas.data.source_contract import BATCH_SIZE, ImageSourceContract, contents, epoch
 
-BATCH_SIZE = 4
 DIGITS = {"format": "digits", "image_size": 12, "reward_images": 100, "train_images": 30}
 CIFAR10 = {"format": "cifar10_binary", "directory": "cifar10", "reward_images": 50, "train_images": 30}
 FOLDER = {"format": "image_folder", "directory": "folder", "image_size": 16, "reward_images": 6}
@@ -34,8 +31,6 @@ AUGMENTED = {
 }
 ALL = PLAIN | AUGMENTED
 
-Array = npt.NDArray[Any]
-
 
 @pytest.fixture(scope="module")
 def sources(
@@ -51,7 +46,7 @@ def sources(
         located = dict(settings)
         if "directory" in located:
             located["directory"] = str(root / str(located["directory"]))
-        loaded[name] = load_search_data(msgspec.convert(located, DataSettings)).train
+        loaded[name] = msgspec.convert(located, DataSettings).load_search().train
     return loaded
 
 
@@ -65,105 +60,24 @@ def source(sources: dict[str, ImageSource], name: str) -> ImageSource:
     return sources[name]
 
 
-def epoch(source: ImageSource, *, seed: int = 1, epoch: int = 0) -> list[Batch]:
-    return list(source.training_batches(BATCH_SIZE, seed=seed, epoch=epoch))
-
-
-def pixels(batches: list[Batch]) -> Array:
-    return np.concatenate([images for images, _ in batches])
-
-
-def labels(batches: list[Batch]) -> list[int]:
-    return [int(label) for _, batch in batches for label in batch]
-
-
-def contents(batches: list[Batch]) -> "Counter[tuple[bytes, int]]":
-    return Counter(
-        (image.tobytes(), int(label)) for images, batch in batches for image, label in zip(images, batch, strict=True)
-    )
+class TestEveryFormat(ImageSourceContract):
+    @pytest.fixture
+    def source(self, sources: dict[str, ImageSource], name: str) -> ImageSource:
+        return sources[name]
 
 
 def test_is_of_the_expected_kind(source: ImageSource, name: str) -> None:
     assert type(source) is ALL[name][1]
-
-
-def test_training_batches_are_full_float32_nchw(source: ImageSource, name: str) -> None:
-    shape = (BATCH_SIZE, ALL[name][2], source.image_size, source.image_size)
     assert source.channels == ALL[name][2]
-    for images, _ in epoch(source):
-        assert images.shape == shape
-        assert images.dtype == np.float32
-        assert images.flags.c_contiguous
 
 
-def test_labels_are_int32_class_numbers(source: ImageSource) -> None:
-    assert source.num_classes == len(source.class_names)
-    for _, batch in epoch(source) + list(source.evaluation_batches(BATCH_SIZE)):
-        assert batch.dtype == np.int32
-        assert batch.min() >= 0
-        assert batch.max() < source.num_classes
-
-
-def test_an_epoch_leaves_out_less_than_a_batch(source: ImageSource) -> None:
-    assert len(epoch(source)) == len(source) // BATCH_SIZE
-
-
-def test_the_same_seed_and_epoch_give_the_same_batches(source: ImageSource) -> None:
-    first, second = epoch(source, seed=3, epoch=2), epoch(source, seed=3, epoch=2)
-    assert np.array_equal(pixels(first), pixels(second))
-    assert labels(first) == labels(second)
-
-
-def test_another_epoch_has_another_order(source: ImageSource) -> None:
-    assert not np.array_equal(pixels(epoch(source, epoch=0)), pixels(epoch(source, epoch=1)))
-
-
-def test_another_seed_has_another_order(source: ImageSource) -> None:
-    assert not np.array_equal(pixels(epoch(source, seed=1)), pixels(epoch(source, seed=2)))
-
-
-def test_an_epoch_can_be_left_early(source: ImageSource) -> None:
-    batches = source.training_batches(BATCH_SIZE, seed=1, epoch=0)
-    first, _ = next(iter(batches))
-    del batches
-    assert np.array_equal(first, epoch(source)[0][0])
-
-
-@pytest.mark.parametrize("chosen", [range(1, 4), range(1, 4, 2), range(0)], ids=["a stretch", "every other", "none"])
-def test_some_batches_of_an_epoch_are_those_of_the_whole(source: ImageSource, chosen: range) -> None:
-    whole = epoch(source, seed=2)
-    part = list(source.training_batches(BATCH_SIZE, seed=2, epoch=0, batches=chosen))
-    assert labels(part) == labels([whole[index] for index in chosen])
-    for (images, _), index in zip(part, chosen, strict=True):
-        np.testing.assert_array_equal(images, whole[index][0])
-
-
-def test_a_batch_beyond_the_epoch_is_refused(source: ImageSource) -> None:
+def test_a_batch_beyond_the_epoch_is_named(source: ImageSource) -> None:
     available = len(source) // BATCH_SIZE
     with pytest.raises(IndexError, match=f"beyond the {available} batches"):
         next(iter(source.training_batches(BATCH_SIZE, seed=1, epoch=0, batches=range(available, available + 1))))
 
 
-def test_the_order_does_not_depend_on_the_batch_size(source: ImageSource) -> None:
-    small = labels(epoch(source))
-    large = labels(list(source.training_batches(6, seed=1, epoch=0)))
-    common = min(len(small), len(large))
-    assert small[:common] == large[:common]
-
-
-def test_evaluation_sees_every_image_and_ends_with_a_short_batch(source: ImageSource) -> None:
-    sizes = [len(batch) for _, batch in source.evaluation_batches(7)]
-    assert sum(sizes) == len(source)
-    assert sizes[:-1] == [7] * (len(sizes) - 1)
-
-
-def test_evaluation_order_is_stable_and_independent_of_the_batch_size(source: ImageSource) -> None:
-    first, second = list(source.evaluation_batches(7)), list(source.evaluation_batches(BATCH_SIZE))
-    assert np.array_equal(pixels(first), pixels(second))
-    assert labels(first) == labels(second)
-
-
-def test_a_batch_larger_than_the_data_is_refused(source: ImageSource) -> None:
+def test_a_batch_larger_than_the_data_is_named(source: ImageSource) -> None:
     with pytest.raises(DataError, match=rf"a batch of 1000 cannot be filled from {len(source)} training images"):
         next(iter(source.training_batches(1000, seed=1, epoch=0)))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnas.data import ImageFolderSettings, ImageSource, StreamedImages, load_full_data, load_search_data
+from mnas.data import ImageFolderSettings, ImageSource, StreamedImages
 from mnas.errors import DataError
 
 MakeFolder = Callable[..., Path]
@@ -25,7 +25,7 @@ def directory(tmp_path: Path, make_folder: MakeFolder) -> Path:
 def streamed(directory: Path, **options: object) -> ImageSource:
     defaults = {"directory": str(directory), "image_size": 16, "augment": "none", "storage": "stream"}
     settings = msgspec.convert(defaults | {"reward_images": 3} | options, ImageFolderSettings)
-    return load_full_data(settings).train
+    return settings.load_full().train
 
 
 def colours(source: ImageSource, images: Array) -> Array:
@@ -133,6 +133,6 @@ def test_a_file_that_vanishes_is_named(directory: Path) -> None:
 
 def test_the_reward_set_streams_too_when_told_to(directory: Path) -> None:
     settings = ImageFolderSettings(directory=str(directory), image_size=16, reward_images=6, storage="stream")
-    data = load_search_data(settings)
+    data = settings.load_search()
     assert isinstance(data.reward, StreamedImages)
     assert sum(len(labels) for _, labels in data.reward.evaluation_batches(4)) == 6

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from PIL import Image
 
-from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, InputForm, read_checkpoint
-from mnas.checkpoints.image_input import conventional_input, load_images
-from mnas.data import ImageArrays, StreamedImages
+from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from mnas.checkpoints.image_input import conventional_input
+from mnas.data import ImageArrays, InputForm, StreamedImages, load_images
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine

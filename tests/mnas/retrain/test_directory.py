@@ -4,8 +4,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, InputForm, Position, read_checkpoint
-from mnas.data import DigitsSettings
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position, read_checkpoint
+from mnas.data import DigitsSettings, InputForm
 from mnas.files import RunDirectoryError
 from mnas.network.weights import initial_weights
 from mnas.retrain.directory import RetrainDirectory, open_directory

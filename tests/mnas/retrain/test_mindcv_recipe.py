@@ -66,6 +66,7 @@ def test_the_published_file_is_our_recipe_with_hidden_defaults_written_out(tmp_p
     ours = load_recipe(find_recipe("mnasnet_0.75_ascend"))
     assert theirs.training == ours.training
     assert isinstance(theirs.data, ImageFolderSettings)
+    assert isinstance(ours.data, ImageFolderSettings)
     assert theirs.data.normalize.mean == pytest.approx(ours.data.normalize.mean)
     assert theirs.data.normalize.std == pytest.approx(ours.data.normalize.std)
     same_data = msgspec.structs.replace(theirs.data, directory="data/imagenet", normalize=ours.data.normalize)

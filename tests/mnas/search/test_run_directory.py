@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.data import DigitsSettings, SearchData
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
@@ -13,7 +13,7 @@ from mnas.search.store import TrialStore
 
 @pytest.fixture(scope="module")
 def data() -> SearchData:
-    return load_search_data(DigitsSettings(image_size=16, reward_images=100))
+    return DigitsSettings(image_size=16, reward_images=100).load_search()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnas.data import DigitsSettings, ImageSource, load_full_data
+from mnas.data import DigitsSettings, ImageSource
 from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import DynamicLossScale, TrainingSettings
@@ -25,7 +25,7 @@ SETTINGS = TrainingSettings(epochs=2, batch_size=32, learning_rate=0.01, dropout
 
 @pytest.fixture(scope="module")
 def source() -> ImageSource:
-    return load_full_data(DigitsSettings(image_size=16)).train
+    return DigitsSettings(image_size=16).load_full().train
 
 
 @pytest.fixture

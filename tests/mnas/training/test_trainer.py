@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnas.data import DigitsSettings, ImageSource, load_full_data
+from mnas.data import DigitsSettings, ImageSource
 from mnas.errors import WeightsError
 from mnas.kernels.library import machine_has_kernels
 from mnas.mindspore_setup import Compute
@@ -44,7 +44,7 @@ needs_kernels = pytest.mark.skipif(not machine_has_kernels(), reason="the kernel
 
 @pytest.fixture(scope="module")
 def source() -> ImageSource:
-    return load_full_data(DigitsSettings(image_size=16)).train
+    return DigitsSettings(image_size=16).load_full().train
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-from mnas.data import DigitsSettings, load_search_data
+from mnas.data import DigitsSettings
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train_child
 from search_space.architecture import Architecture
@@ -6,7 +6,7 @@ from search_space.block_string import parse_block
 
 
 def test_a_child_reports_its_accuracy_on_the_reward_set_and_what_each_phase_cost() -> None:
-    data = load_search_data(DigitsSettings(image_size=16, reward_images=300))
+    data = DigitsSettings(image_size=16, reward_images=300).load_search()
     architecture = Architecture((parse_block("r1_k3_s22_e1_i8_o16_conv"),), stem_filters=8, head_filters=64)
     settings = TrainingSettings(epochs=4, learning_rate=0.01, norm_momentum=0.8)
     child = train_child(architecture, settings, data, seed=0)

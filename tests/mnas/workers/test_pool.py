@@ -10,7 +10,7 @@ import msgspec
 import psutil
 import pytest
 
-from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.data import DigitsSettings, SearchData
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import SearchSettings
 from mnas.training.settings import Constant, SgdSettings, TrainingSettings
@@ -28,7 +28,7 @@ DIVERGING = TrainingSettings(
 
 @pytest.fixture(scope="module")
 def data() -> SearchData:
-    return load_search_data(DigitsSettings(image_size=16, reward_images=100, train_images=256))
+    return DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from mnas.data import DigitsSettings, load_search_data
+from mnas.data import DigitsSettings
 from mnas.mindspore_setup import Compute
 from mnas.training.settings import TrainingSettings
 from mnas.workers.slot import WorkerSlot
@@ -35,7 +35,7 @@ def wait_for_free_npus(count: float) -> None:
 def test_a_slot_takes_its_share_of_an_npu_until_it_is_closed(
     npus: None, workers_per_npu: int, slots: int, free: float
 ) -> None:
-    data = load_search_data(DigitsSettings(image_size=16, reward_images=100, train_images=256))
+    data = DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
     settings = WorkerSettings(
         training=TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01),
         compute=Compute.of_worker("Ascend"),

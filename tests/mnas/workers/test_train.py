@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from mnas.data import DigitsSettings, SearchData, load_search_data
+from mnas.data import DigitsSettings, SearchData
 from mnas.errors import DataError, TrainingDivergedError
 from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import prepare_mindspore
@@ -41,7 +41,7 @@ SETTINGS = TrainingSettings(
 
 @pytest.fixture(scope="module")
 def data() -> SearchData:
-    return load_search_data(DigitsSettings(image_size=16, reward_images=300))
+    return DigitsSettings(image_size=16, reward_images=300).load_search()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,220 @@
+"""Images that a function of the user's own loads."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from mnas.data.image_form import InputForm, Interpolation
+from mnas.data.settings import ImageSize, Normalization, normalization_of
+from mnas.data.source import FullData, ImageSource, SearchData
+from mnas.documents.own_parts import is_own_part, load_own_part
+from mnas.errors import ConfigurationError, DataError, Error
+
+Data = TypeVar("Data", SearchData, FullData)
+
+_SOURCE_MEMBERS = ("__len__", *(name for name in vars(ImageSource) if not name.startswith("_")))
+_CHECKED_IMAGES = 64
+
+
+class OwnDataSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="format", tag="own"
+):
+    """Images that a function of the user's own loads.
+
+    The function is called as `function(**options)` and returns what the command needs: `SearchData(train, reward)` for
+    an experiment, `FullData(train, test)` for a recipe of full training and for `mnas validate --data`. Both parts are
+    `ImageSource`s, for example `ImageArrays`. The function decides which images are held out and how the training
+    images are augmented.
+
+    What it returns is checked: the kind, the size and channels, that there is at least one image, the form of the first
+    batch and its labels, and that both parts have the same classes.
+
+    The module is looked for among the installed packages, on PYTHONPATH and in the working directory. Workers import it
+    too if a source is a class of it; on the other hosts of a cluster it must be installed.
+
+    Attributes:
+        source: The function, as `package.module:function`. It is code that runs on this machine.
+        options: Keyword arguments of the function.
+        image_size: Height and width of the images that it returns, in pixels.
+        normalize: Mean and standard deviation by which it normalizes each channel, of pixel values scaled to 0..1.
+            Exports and checkpoints keep them, so that other images are prepared alike. Needed only if the sources do
+            not tell: `ImageArrays`, and any source with an attribute `preprocessing` (`mnas.data.Preprocessing`), do.
+        evaluation_crop: Side of the centred square of a picture that its evaluation images show, as a fraction of the
+            shorter side; kept like `normalize`.
+        interpolation: Filter by which it resizes pictures; kept like `normalize`.
+    """
+
+    source: str
+    options: dict[str, Any] = {}
+    image_size: ImageSize
+    normalize: Normalization | None = None
+    evaluation_crop: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if `source` is not the name of a function."""
+        if not is_own_part(self.source):
+            raise ValueError(f"`source` must have the form package.module:function, found {self.source!r}")
+
+    @property
+    def reward_images(self) -> None:
+        """None: only the function knows how many images it holds out."""
+
+    @property
+    def channels(self) -> int | None:
+        """Number of channels that `normalize` has values for; None if only the function knows."""
+        return None if self.normalize is None else len(self.normalize.mean)
+
+    def load_search(self) -> SearchData:
+        """Load the images of a search with the function; see `DataFormat`."""
+        data = self._load(SearchData, "a search needs SearchData(train, reward)")
+        self._check({"train": data.train, "reward": data.reward})
+        return data
+
+    def load_full(self) -> FullData:
+        """Load all training images and the test set with the function; see `DataFormat`."""
+        data = self._load(FullData, "full training and validation need FullData(train, test)")
+        self._check({"train": data.train, "test": data.test})
+        return data
+
+    def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageSource:
+        """Load the test set with the function; see `DataFormat`."""
+        return self.load_full().test
+
+    def input_form(self, source: ImageSource) -> InputForm:
+        """Return how the function prepares images for evaluation; see `DataFormat`."""
+        normalize = normalization_of(source) or self.normalize
+        if normalize is None:
+            raise DataError(
+                f"{self.source}: does not tell how it normalizes images, which exports keep; write `data.normalize` "
+                "(mean and std for each channel), or give the sources an attribute `preprocessing`"
+            )
+        if len(normalize.mean) != source.channels:
+            raise DataError(
+                f"{self.source}: its images have {source.channels} channels, but `data.normalize` has values for "
+                f"{len(normalize.mean)}; write one for each"
+            )
+        if self.normalize not in (None, normalize):
+            raise DataError(
+                f"{self.source}: normalizes by {_numbers(normalize)}, but `data.normalize` is "
+                f"{_numbers(self.normalize)}; make them equal, or leave `data.normalize` out"
+            )
+        return InputForm(
+            image_size=source.image_size,
+            channels=source.channels,
+            mean=normalize.mean,
+            std=normalize.std,
+            evaluation_crop=self.evaluation_crop,
+            interpolation=self.interpolation,
+            class_names=source.class_names,
+        )
+
+    def located(self, directory: str) -> "OwnDataSettings":
+        """Raise ConfigurationError: only the function knows where its images are."""
+        raise ConfigurationError(
+            f"the recipe's images come from {self.source}, not from a directory: leave --data out, or change "
+            "`data.options` in the recipe"
+        )
+
+    @classmethod
+    def find_test_set(cls, data: str, form: InputForm, test_folder: str | None) -> "OwnDataSettings | None":
+        """Return settings for the name of a function, `package.module:function`; see `DataFormat`."""
+        if not is_own_part(data):
+            return None
+        return cls(
+            source=data,
+            image_size=form.image_size,
+            normalize=Normalization(mean=form.mean, std=form.std),
+            evaluation_crop=form.evaluation_crop,
+            interpolation=form.interpolation,
+        )
+
+    def _load(self, kind: type[Data], needed: str) -> Data:
+        function = load_own_part(self.source)
+        if not callable(function):
+            raise DataError(f"{self.source}: is no function; name one that returns the images")
+        with _users_code(self.source):
+            data = function(**self.options)
+        if not isinstance(data, kind):
+            raise DataError(f"{self.source}: returned {type(data).__name__}, but {needed} of mnas.data; return that")
+        return data
+
+    def _check(self, parts: dict[str, ImageSource]) -> None:
+        for name, part in parts.items():
+            self._check_part(f"{self.source}: {name}", part)
+            self.input_form(part)
+        (first, train), (second, held_out) = parts.items()
+        if train.class_names != held_out.class_names:
+            raise DataError(
+                f"{self.source}: {first} has the classes {_some(train.class_names)}, {second} has "
+                f"{_some(held_out.class_names)}; both need the same, in the same order"
+            )
+
+    def _check_part(self, name: str, source: ImageSource) -> None:
+        if missing := [member for member in _SOURCE_MEMBERS if not hasattr(source, member)]:
+            raise DataError(
+                f"{name} is {type(source).__name__}, which is no ImageSource: it has no {', '.join(missing)}; return "
+                "ImageArrays, or a class with every member of mnas.data.ImageSource"
+            )
+        if source.image_size != self.image_size:
+            raise DataError(
+                f"{name} has images of {source.image_size} pixels, but `data.image_size` is {self.image_size}; make "
+                "them equal"
+            )
+        if source.num_classes != len(source.class_names) or source.num_classes < 2:
+            raise DataError(
+                f"{name} has {source.num_classes} classes and {len(source.class_names)} class names; give at least 2 "
+                "classes, and a name for each"
+            )
+        if len(source) == 0:
+            raise DataError(f"{name} has no images; give at least one")
+        self._check_batch(name, source)
+
+    def _check_batch(self, name: str, source: ImageSource) -> None:
+        with _users_code(name):
+            images, labels = next(iter(source.evaluation_batches(_CHECKED_IMAGES)))
+        count = min(len(source), _CHECKED_IMAGES)
+        shape = (count, source.channels, source.image_size, source.image_size)
+        if images.shape != shape or images.dtype != np.float32:
+            raise DataError(
+                f"{name}: the first evaluation batch has images {images.dtype} {images.shape}; they must be float32 "
+                f"{shape}"
+            )
+        if labels.shape != (count,) or labels.dtype != np.int32:
+            raise DataError(
+                f"{name}: the first evaluation batch has labels {labels.dtype} {labels.shape}; they must be int32 "
+                f"({count},)"
+            )
+        if labels.min() < 0 or labels.max() >= source.num_classes:
+            raise DataError(
+                f"{name}: has labels from {labels.min()} to {labels.max()}; with {source.num_classes} classes they "
+                f"must be 0 to {source.num_classes - 1}"
+            )
+
+
+@contextmanager
+def _users_code(name: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into a DataError that names the first line of theirs."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        at = f" ({frames[0].filename}, line {frames[0].lineno})" if frames else ""
+        raise DataError(
+            f"{name}: {type(error).__name__}: {error}{at}; correct the function or its `options`"
+        ) from error
+
+
+def _numbers(normalize: Normalization) -> str:
+    return f"mean {list(normalize.mean)} and std {list(normalize.std)}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
