@@ -6,10 +6,9 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mnas.search.store import Trial
+from mnas.search.store import Trial
 
 
 class LateFile(io.TextIOBase):
