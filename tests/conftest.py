@@ -30,11 +30,11 @@ SLOW_PLACES = (
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/retrain/test_recipe_steps.py",
-    "mnas/training/test_sinking.py",
-    "mnas/training/test_step.py",
     "mnas/search/test_old_runs.py",
     "mnas/test_full_training.py",
     "mnas/test_phone.py",
+    "mnas/training/test_sinking.py",
+    "mnas/training/test_step.py",
     "mnas/training/test_trainer.py",
     "mnas/workers/",
 )

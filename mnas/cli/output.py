@@ -58,5 +58,5 @@ def trial_to_dict(trial: Trial) -> dict[str, Any]:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Format a number, or a dash where there is none."""
+    """Format a number, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"

@@ -54,5 +54,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append((trial.id, trial.state, *numbers, what or blocks))
     header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
     print_table(("trial", "state", *header, "blocks"), rows)
-    print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} open")
+    print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending")
     return DONE
