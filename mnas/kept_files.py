@@ -45,7 +45,8 @@ class Kept:
 def kept_files() -> list[Kept]:
     """Return everything that mnas keeps for this user outside run directories."""
     cache, state = cache_folder(), state_folder()
-    latency_cache = cache / "latency.sqlite3"
+    chosen = os.environ.get("MNAS_LATENCY_CACHE", "off")
+    latency_cache = cache / "latency.sqlite3" if chosen == "off" else Path(chosen)
     adb_key = Path.home() / ".android" / "adbkey"
     return [
         _kept("downloads", "packages that were fetched", [cache / "downloads"], "they are fetched again when needed"),

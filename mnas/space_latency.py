@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 
 import numpy as np
 
-from latency import LatencyRecord, LatencyService, RetryPolicy, create_phones, phone_settings, user_leases
+from latency import LatencyRecord
 from mnas.network.onnx_graph import build_onnx
-from search_space import Architecture, LoweredNetwork, SearchSpace, fingerprint, lower
+from mnas.phone import Phone
+from search_space import Architecture, SearchSpace, fingerprint, lower
 
 _DRAWS_PER_NETWORK = 100
 
@@ -42,18 +42,10 @@ def time_architectures(
         LatencyError: The phone is unknown, or a network cannot be timed.
         SpaceError: The networks do not fit the image size.
     """
-    networks: list[LoweredNetwork] = [
+    networks = [
         lower(architecture, image_size=image_size, channels=channels, num_classes=num_classes)
         for architecture in architectures
     ]
-    with ExitStack() as stack:
-        leases = stack.enter_context(closing(user_leases()))
-        phones = create_phones(phone, leases=leases)
-        for each in phones:
-            stack.callback(each.close)
-        # A machine can be unsteady for half a minute; that is worth waiting for.
-        service = stack.enter_context(
-            LatencyService(phones, phone_settings(phone, {}), retry=RetryPolicy(retries=8, quarantine_after=9))
-        )
+    with Phone(phone) as opened:
         for network in networks:
-            yield service.submit(build_onnx(network).SerializeToString()).result()
+            yield opened.measure(build_onnx(network))

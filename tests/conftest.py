@@ -15,6 +15,7 @@ from tests.latency.adb.debian import unpack_adb
 # Tests that `make test-fast` leaves out: those that need a phone, a Ray cluster or a steady machine, or that train.
 SLOW_FIXTURES = {"adbd", "adbd_root", "start_adbd", "bundle", "bundle_for"}
 SLOW_PLACES = (
+    "docs/test_blocks.py",
     "experiments/",
     "latency/host/",
     "latency/leases/",
@@ -29,6 +30,9 @@ SLOW_PLACES = (
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/retrain/test_recipe_steps.py",
+    "mnas/search/test_old_runs.py",
+    "mnas/test_full_training.py",
+    "mnas/test_phone.py",
     "mnas/training/test_sinking.py",
     "mnas/training/test_step.py",
     "mnas/training/test_trainer.py",

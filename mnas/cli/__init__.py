@@ -1,29 +1,33 @@
-"""The command line: `mnas COMMAND ...`; one module per command. Only this module's imports cost start-up time."""
+"""The command line: `mnas COMMAND ...`; one module per command, imported when its command is asked for.
+
+So `mnas --help` waits for none of them, and they import what they need at their top.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 
 from mnas import __version__
-from mnas.cli import (
-    arch,
-    best,
-    clean,
-    completion,
-    export,
-    init,
-    phones,
-    retrain,
-    schema,
-    search,
-    show,
-    space,
-    validate,
-)
 from mnas.cli.errors import explained
 
+COMMANDS = {
+    "init": "write an experiment to edit",
+    "search": "search for an architecture, or resume a search",
+    "show": "show the trials of a run, finished or not",
+    "best": "show the best architectures of a run",
+    "export": "write a network as ONNX, MindIR and checkpoints, with a model card",
+    "retrain": "train an architecture fully, or resume its training",
+    "validate": "measure the accuracy of a network, against a target",
+    "space": "look at search spaces",
+    "arch": "look at architectures",
+    "phones": "attach phones and measure latency on them",
+    "schema": "print the JSON Schema of an experiment, for editors",
+    "clean": "list and delete caches",
+    "completion": "print a script that completes commands in a shell",
+}
 _DESCRIPTION = """\
 Platform-aware neural architecture search on real hardware (MnasNet, arXiv
 1807.11626).
@@ -46,8 +50,12 @@ Exit codes: 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(known: Iterable[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    Args:
+        known: Commands that it can parse. Of the others it has the name and the summary only.
+    """
     parser = argparse.ArgumentParser(
         prog="mnas",
         description=_DESCRIPTION,
@@ -56,16 +64,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mnas {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (init, search, show, best, export, retrain, validate, space, arch, phones, schema, clean):
-        command.add_parser(commands)
-    completion.add_parser(commands, build_parser)
+    for name, summary in COMMANDS.items():
+        if name in known:
+            import_module(f"mnas.cli.{name}").add_parser(commands, summary)
+        else:
+            commands.add_parser(name, help=summary)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parsed = build_parser().parse_args(arguments)
-    return explained(parsed.run, parsed)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+
+    def run() -> int:  # imports included: a Ctrl-C is as clean there
+        parsed = build_parser(words[:1]).parse_args(words)
+        return int(parsed.run(parsed))
+
+    return explained(run)
 
 
 if __name__ == "__main__":

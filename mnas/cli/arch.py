@@ -6,11 +6,12 @@ import argparse
 
 from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
+from search_space import architecture_to_dict, cost, find_architecture, fingerprint, format_block, lower
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
-    parser = commands.add_parser("arch", help="look at architectures", description="Look at architectures.")
+    parser = commands.add_parser("arch", help=summary, description="Look at architectures.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     describe = verbs.add_parser(
         "describe",
@@ -31,8 +32,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_describe(arguments: argparse.Namespace) -> int:
     """Run `mnas arch describe`."""
-    from search_space import architecture_to_dict, cost, find_architecture, fingerprint, format_block, lower
-
     architecture = find_architecture(arguments.architecture).scaled(arguments.width)
     network = lower(
         architecture,

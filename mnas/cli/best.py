@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import positive
 from mnas.cli.output import number, print_json, trial_to_dict
+from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mnas.search.run import Run
-    from mnas.search.store import Trial
-
+from mnas.search.run import Run
+from mnas.search.store import Trial
+from mnas.search.target import target_note
+from search_space import architecture_file_to_dict, architecture_from_dict, cost, format_block, lower
 
 _DESCRIPTION = """\
 Show the best architectures of a run, or one trial. Repeats of the same network
@@ -29,11 +28,11 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "best",
-        help="show the best architectures of a run",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -50,8 +49,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.search.run import Run
-
     found = Run.open(arguments.run_directory)
     if arguments.yaml and arguments.count > 1:
         raise ConfigurationError("--yaml prints one architecture; give --trial N instead of --count")
@@ -72,23 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def print_target_note(found: Run) -> None:
     """Say on standard output if the target latency sets no network of the run apart."""
-    from mnas.search.target import target_note
-
     if note := target_note(found.trials, found.experiment):
         print(note)
 
 
 def _print_yaml(found: Run, trial: Trial) -> None:
-    from mnas.documents.yaml_file import dump
-    from search_space import architecture_file_to_dict
 
     print(dump(architecture_file_to_dict(found.architecture_file(trial))), end="")
 
 
 def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
     """Print one trial for people."""
-    from search_space import architecture_from_dict, cost, format_block, lower
-
     architecture = architecture_from_dict(trial.architecture)
     counted = cost(lower(architecture, **input_form))
     print(f"trial          {trial.id}")

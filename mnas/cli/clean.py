@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from mnas.cli.errors import BAD_INPUT, DONE
 from mnas.cli.output import print_json
-
-if TYPE_CHECKING:
-    from mnas.kept_files import Kept
+from mnas.kept_files import Kept, delete, kept_files
 
 _KINDS = ("downloads", "runtimes", "latency-cache", "loopback-phone", "ray-sessions")
 _DESCRIPTION = """\
@@ -25,11 +22,11 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "clean",
-        help="list and delete caches",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,8 +43,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.kept_files import delete, kept_files
-
     kept = kept_files()
     chosen = [entry for entry in kept if entry.name in (arguments.kinds or ())]
     shown = chosen if arguments.kinds else kept

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
+import shtab
+
+from mnas.cli import build_parser
 from mnas.cli.errors import DONE
 
 _DESCRIPTION = """\
@@ -22,24 +24,20 @@ For zsh, ~/.zshrc needs `fpath=(~/.zfunc $fpath)` before `compinit`.
 _SHELLS = ("bash", "zsh", "fish")
 
 
-def add_parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], build_parser: Callable[[], argparse.ArgumentParser]
-) -> None:
-    """Add the command; `build_parser` makes the parser that is completed."""
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "completion",
-        help="print a script that completes commands in a shell",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help="bash, zsh or fish")
-    parser.set_defaults(run=run, build_parser=build_parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    import shtab
-
-    print(shtab.complete(arguments.build_parser(), arguments.shell))
+    print(shtab.complete(build_parser(), arguments.shell))
     return DONE

@@ -1,19 +1,20 @@
-"""From errors to exit codes: what users can cause or mend is said in one line, without a traceback."""
+"""From errors to exit codes: what users can cause or fix is said in one line, without a traceback."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
 
+from mnas.documents.errors import Error, InputError
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+def explained(run: Callable[[], int]) -> int:
     """Run a command; turn its errors into a message on standard error and an exit code."""
     try:
-        code = run(arguments)
+        code = run()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -22,7 +23,7 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
         # The reader of our output has gone; Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Exception as error:  # which of them a user can mend is known only with the imports of `exit_code`
+    except Exception as error:
         if (failed := exit_code(error)) is None:
             raise
         print(f"mnas: {error}", file=sys.stderr)
@@ -30,9 +31,7 @@ def explained(run: Callable[[argparse.Namespace], int], arguments: argparse.Name
 
 
 def exit_code(error: Exception) -> int | None:
-    """Return the exit code of an error that a user can mend, None for a fault of ours."""
-    from mnas.documents.errors import Error, InputError
-
+    """Return the exit code of an error that a user can fix, None for a fault of mnas."""
     if isinstance(error, InputError):
         return BAD_INPUT
     return FAILED if isinstance(error, Error) else None

@@ -9,6 +9,13 @@ from mnas.bundled_files import find_recipe
 from mnas.cli.errors import DONE
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.output import print_json
+from mnas.cli.waiting import waiting_for
+from mnas.export.folder import check_target, export
+from mnas.export.recipe_file import recipe_for
+from mnas.export.source import find_source
+from mnas.export.subject import Adaptation, subject_of
+from mnas.mindspore_setup import prepare_mindspore
+from search_space import cost, fingerprint
 
 _DESCRIPTION = """\
 Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR,
@@ -28,11 +35,11 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "export",
-        help="write a network as ONNX, MindIR and checkpoints, with a model card",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,14 +74,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.cli.waiting import waiting_for
-    from mnas.export.folder import check_target, export
-    from mnas.export.recipe_file import recipe_for
-    from mnas.export.source import find_source
-    from mnas.export.subject import Adaptation, subject_of
-    from mnas.mindspore_setup import prepare_mindspore
-    from search_space import cost, fingerprint
-
     check_target(arguments.out, force=arguments.force)
     adaptation = Adaptation(
         width=arguments.width,

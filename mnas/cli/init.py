@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mnas.cli.errors import DONE
+from mnas.first_experiment import copy_experiment, write_experiment
 
 _DESCRIPTION = """\
 Write an experiment to edit: a copy of a bundled one, or, with --data, one for a
@@ -23,11 +24,11 @@ bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "init",
-        help="write an experiment to edit",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,8 +44,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.first_experiment import copy_experiment, write_experiment
-
     if arguments.data is None:
         path = copy_experiment(arguments.name or "quickstart", arguments.to)
     else:

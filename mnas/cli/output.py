@@ -6,10 +6,9 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mnas.search.store import Trial
+from mnas.search.store import Trial
 
 
 class LateFile(io.TextIOBase):
@@ -59,5 +58,5 @@ def trial_to_dict(trial: Trial) -> dict[str, Any]:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Format a number, or a dash where there is none."""
+    """Format a number, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"

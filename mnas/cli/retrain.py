@@ -6,19 +6,20 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnas.bundled_files import find_recipe
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.options import positive
 from mnas.cli.output import print_json
+from mnas.cli.retrain_progress import retrain_progress
 from mnas.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mnas.retrain.recipe import Recipe
-    from mnas.retrain.retrain import RetrainResult
-    from search_space import ArchitectureFile
+from mnas.export.source import find_source
+from mnas.retrain.directory import PROCESSES_FOLDER
+from mnas.retrain.processes import join_processes, run_on_cards
+from mnas.retrain.recipe import Recipe, load_recipe
+from mnas.retrain.retrain import RetrainResult, retrain
+from search_space import ArchitectureFile, find_architecture_file
 
 _DESCRIPTION = """\
 Train one architecture fully by a recipe, or resume its training: the same
@@ -37,11 +38,11 @@ bundled recipes: cifar10, mnasnet_0.75_ascend, mnasnet_paper
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "retrain",
-        help="train an architecture fully, or resume its training",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,8 +70,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.retrain.recipe import load_recipe
-
     recipe_path = find_recipe(arguments.recipe)
     recipe = load_recipe(recipe_path)
     if arguments.data is not None:
@@ -83,11 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.cards > 1:
             return _run_on_cards(arguments, directory)
-        # Only now: MindSpore takes its time to load, and a mistake in the recipe should be told at once.
-        from mnas.cli.retrain_progress import retrain_progress
-        from mnas.retrain.processes import join_processes
-        from mnas.retrain.retrain import retrain
-
         process = join_processes(recipe.compute)
         with retrain_progress(quiet=not process.is_first) as observer:
             result = retrain(architecture, recipe, directory, observer, process)
@@ -112,9 +106,6 @@ def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, 
 
 def _find(what: str, trial: int | None) -> tuple[ArchitectureFile, str]:
     """Return the architecture that a user names, and a short name for its run directory."""
-    from mnas.export.source import find_source
-    from search_space import find_architecture_file
-
     if trial is None and not Path(what).is_dir():
         return find_architecture_file(what), Path(what).stem
     source = find_source(what, trial)
@@ -128,8 +119,6 @@ def _run_name(name: str, width: float, recipe: Path) -> str:
 
 
 def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
-    from mnas.retrain.directory import PROCESSES_FOLDER
-    from mnas.retrain.processes import run_on_cards
 
     same = [arguments.architecture] if arguments.architecture else []
     options = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+import msgspec
+
 from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
+from mnas.experiment import Experiment
+from mnas.retrain.recipe import Recipe
 
 _DESCRIPTION = """\
 Print the JSON Schema of an experiment, or of a recipe. An editor with a YAML
@@ -24,11 +28,11 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "schema",
-        help="print the JSON Schema of an experiment, for editors",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -39,10 +43,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    import msgspec
-
-    from mnas.experiment import Experiment
-    from mnas.retrain.recipe import Recipe
-
     print_json(msgspec.json.schema(Recipe if arguments.recipe else Experiment))
     return DONE

@@ -7,17 +7,17 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnas.bundled_files import find_experiment
 from mnas.cli.best import print_target_note, print_trial
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.output import LateFile, print_json, trial_to_dict
+from mnas.cli.progress import search_progress
+from mnas.documents.yaml_file import parse
 from mnas.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mnas.search.run import Run
+from mnas.experiment import Experiment
+from mnas.search.run import Run
 
 _DESCRIPTION = """\
 Carry out a search, or resume it: the same command on the same run directory
@@ -35,11 +35,11 @@ bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "search",
-        help="search for an architecture, or resume a search",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,15 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.experiment import Experiment
-
     path = find_experiment(arguments.experiment)
     experiment = Experiment.load(path)
     if arguments.set:
         experiment = experiment.changed(dict(_change(text) for text in arguments.set))
     directory = arguments.run_dir or Path("runs") / path.stem
-
-    from mnas.cli.progress import search_progress
 
     terminate_as_interrupt()
     try:
@@ -89,8 +85,6 @@ def _same_command(arguments: argparse.Namespace) -> str:
 
 def _change(text: str) -> tuple[str, object]:
     """Return key and value of `--set KEY=VALUE`; the value is read as YAML is."""
-    from mnas.documents.yaml_file import parse
-
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise ConfigurationError(f"--set {text}: write KEY=VALUE, as in --set search.trials=60")

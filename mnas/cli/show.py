@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import msgspec
+
 from mnas.cli.errors import DONE
 from mnas.cli.output import number, print_json, print_table, trial_to_dict
+from mnas.search.run import Run
+from search_space import architecture_from_dict, format_block
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "show",
-        help="show the trials of a run, finished or not",
+        help=summary,
         description="Show every trial of a run, finished or not, also while it is searched.",
         epilog="example: mnas show runs/quickstart --json",
     )
@@ -24,11 +28,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    import msgspec
-
-    from mnas.search.run import Run
-    from search_space import architecture_from_dict, format_block
-
     opened = Run.open(arguments.run_directory)
     trials, best, counts = opened.trials, opened.best_trials(1), opened.counts()
     if arguments.json:
@@ -55,5 +54,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append((trial.id, trial.state, *numbers, what or blocks))
     header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
     print_table(("trial", "state", *header, "blocks"), rows)
-    print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} open")
+    print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending")
     return DONE

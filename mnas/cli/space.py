@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
+from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE
 from mnas.cli.options import positive
 from mnas.cli.output import number, print_json, print_table
+from mnas.space_latency import random_architectures, time_architectures
+from search_space import SearchSpace, architecture_to_dict
 
 _QUANTILES = {"min": 0, "10%": 10, "25%": 25, "median": 50, "75%": 75, "90%": 90, "max": 100}
 _LATENCY_DESCRIPTION = """\
@@ -20,9 +25,9 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
-    parser = commands.add_parser("space", help="look at search spaces", description="Look at search spaces.")
+    parser = commands.add_parser("space", help=summary, description="Look at search spaces.")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = verbs.add_parser(
         "list",
@@ -60,8 +65,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_list(_: argparse.Namespace) -> int:
     """Run `mnas space list`."""
-    from search_space import SearchSpace
-
     spaces = [SearchSpace.load(name) for name in SearchSpace.names()]
     rows = [(space.name, len(space.decision_sizes), f"{space.cardinality:.2e}") for space in spaces]
     print_table(("space", "decisions", "architectures"), rows)
@@ -70,8 +73,6 @@ def run_list(_: argparse.Namespace) -> int:
 
 def run_describe(arguments: argparse.Namespace) -> int:
     """Run `mnas space describe`."""
-    from search_space import SearchSpace
-
     space = SearchSpace.load(arguments.space)
     if arguments.json:
         print_json(
@@ -93,12 +94,6 @@ def run_describe(arguments: argparse.Namespace) -> int:
 
 def run_latency(arguments: argparse.Namespace) -> int:
     """Run `mnas space latency`."""
-    import numpy as np
-
-    from mnas.cli.counted_progress import counted_progress
-    from mnas.space_latency import random_architectures, time_architectures
-    from search_space import SearchSpace, architecture_to_dict
-
     space = SearchSpace.load(arguments.space)
     image_size = arguments.image_size or space.image_size
     architectures = random_architectures(space, arguments.count, arguments.seed)

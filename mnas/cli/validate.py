@@ -6,17 +6,18 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE, FAILED
 from mnas.cli.options import percent, positive
 from mnas.cli.output import print_json
+from mnas.cli.waiting import waiting_for
+from mnas.data import load_images
 from mnas.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mnas.evaluation.accuracy import Evaluation
-    from mnas.evaluation.validation import Model, Target
-    from search_space import ArchitectureFile
+from mnas.evaluation.accuracy import Evaluation
+from mnas.evaluation.validation import Model, Target, evaluate_model, open_model
+from mnas.mindspore_setup import Compute
+from search_space import ArchitectureFile, cost, find_architecture_file
 
 _DESCRIPTION = """\
 Measure the accuracy of a checkpoint, or of a folder that `mnas export` has
@@ -36,11 +37,11 @@ wrong usage or input.
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "validate",
-        help="measure the accuracy of a network, against a target",
+        help=summary,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -84,12 +85,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from mnas.cli.counted_progress import counted_progress
-    from mnas.cli.waiting import waiting_for
-    from mnas.data import load_images
-    from mnas.evaluation.validation import Target, evaluate_model, open_model
-    from mnas.mindspore_setup import Compute
-
     if arguments.engine == "onnx" and arguments.device != "CPU":
         raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")
     model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
@@ -121,7 +116,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
-    from search_space import find_architecture_file
 
     if arguments.arch is None:
         if arguments.width != 1:
@@ -141,7 +135,6 @@ def _verdict(target: Target, evaluation: Evaluation) -> str:
 
 
 def _print_lines(model: Model, evaluation: Evaluation) -> None:
-    from search_space import cost
 
     counted = cost(model.checkpoint.network())
     print(f"network        {model.checkpoint.architecture.name or '-'}")
@@ -153,7 +146,6 @@ def _print_lines(model: Model, evaluation: Evaluation) -> None:
 
 
 def _print_json(arguments: argparse.Namespace, model: Model, evaluation: Evaluation, target: Target | None) -> None:
-    from search_space import cost
 
     counted = cost(model.checkpoint.network())
     print_json(

@@ -35,6 +35,12 @@ def test_what_is_not_there_has_no_path(home: Path) -> None:
     assert entry("runtimes").paths == ()
 
 
+def test_a_latency_cache_of_another_place_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNAS_LATENCY_CACHE", str(home / "other.sqlite3"))
+    (home / "other.sqlite3").write_bytes(bytes(7))
+    assert entry("latency-cache").size_bytes == 7
+
+
 def test_a_session_of_a_running_process_is_kept(home: Path) -> None:
     assert [path.name[-10:] for path in entry("ray-sessions").paths] == ["0999999999"]
 

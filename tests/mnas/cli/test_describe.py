@@ -1,8 +1,6 @@
 """The commands that look at things: help, spaces, architectures, one measurement."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +67,3 @@ def test_a_model_is_timed_with_every_run_kept(tmp_path: Path, capsys: pytest.Cap
     runs_ms = sorted(session["window"]["wall_ms"])
     assert len(runs_ms) == 20
     assert runs_ms[9] <= record["latency_ms"] <= runs_ms[10]
-
-
-@pytest.mark.parametrize(
-    "command", [(), ("search",), ("show",), ("best",), ("space",), ("arch",), ("phones", "measure")]
-)
-def test_help_is_light(command: tuple[str, ...]) -> None:
-    # What makes help slow is importing numpy, Ray or MindSpore for it.
-    code = (
-        "import sys; from mnas.cli import build_parser\n"
-        f"try: build_parser().parse_args([*{command!r}, '--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
-        "heavy = {'numpy', 'ray', 'mindspore', 'onnx', 'onnxruntime', 'rich', 'sqlite3'} & sys.modules.keys()\n"
-        "assert not heavy, heavy"
-    )
-    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert completed.returncode == 0, completed.stderr
-    assert "usage: mnas" in completed.stdout
