@@ -15,6 +15,7 @@ from tests.latency.adb.debian import unpack_adb
 # Tests that `make test-fast` leaves out: those that need a phone, a Ray cluster or a steady machine, or that train.
 SLOW_FIXTURES = {"adbd", "adbd_root", "start_adbd", "bundle", "bundle_for"}
 SLOW_PLACES = (
+    "docs/test_blocks.py",
     "experiments/",
     "latency/host/",
     "latency/leases/",
