@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mnas import validation
 from mnas.bundled_files import find_recipe
 from mnas.checkpoints.checkpoint import Position
 from mnas.data import ImageSource, load_images
 from mnas.errors import ConfigurationError
-from mnas.evaluation import validation
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine
 from mnas.mindspore_setup import Compute, prepare_mindspore

@@ -15,8 +15,8 @@ from mnas.cli.waiting import waiting_for
 from mnas.data import load_images
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
-from mnas.evaluation.validation import Model, Target, evaluate_model, open_model
 from mnas.mindspore_setup import Compute
+from mnas.validation import Model, Target, evaluate_model, open_model
 from search_space import ArchitectureFile, cost, find_architecture_file
 
 _DESCRIPTION = """\

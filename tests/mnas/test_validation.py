@@ -15,12 +15,12 @@ from mnas.data import ImageArrays, InputForm, StreamedImages, load_images
 from mnas.errors import DataError, WeightsError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine
-from mnas.evaluation.validation import Model, Target, evaluate_model, open_model
 from mnas.export.folder import export
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, subject_of
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import initial_weights
+from mnas.validation import Model, Target, evaluate_model, open_model
 from search_space import Architecture, ArchitectureFile, parse_block, write_architecture
 
 ENGINES: tuple[Engine, ...] = ("mindspore", "onnx")
