@@ -1,9 +1,11 @@
-"""What MkDocs calls while it builds the site (`hooks:` in mkdocs.yml)."""
+"""What MkDocs calls while it builds the site (`hooks:` in mkdocs.yml).
+
+Run it as `python -m mkdocs` in the checkout, so that the packages of this checkout are found.
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).resolve().parent.parent
-# `mkdocs build` must find the packages of this checkout, whatever is installed.
-sys.path.insert(0, str(ROOT))
+from tools.yaml_reference import yaml_reference
 
+ROOT = Path(__file__).resolve().parent.parent
 # Files of the repository that pages link to are copied here, since the site has to work without the repository.
 COPIES = "repository"
 _LINK = re.compile(r"\]\((?P<up>(?:\.\./)+)(?P<path>[^)#\s]+)\)")
@@ -22,8 +23,6 @@ _LINK = re.compile(r"\]\((?P<up>(?:\.\./)+)(?P<path>[^)#\s]+)\)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated reference of YAML keys and the files outside docs/ that pages link to."""
-    from tools.yaml_reference import yaml_reference
-
     files.append(File.generated(config, "reference/yaml.md", content=yaml_reference()))
     linked = {
         target
