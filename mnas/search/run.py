@@ -155,17 +155,19 @@ class Run:
         *,
         trial: Trial | int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        force: bool = False,
     ) -> Exported:
         """Write a folder with the network of a trial: ONNX, MindIR, checkpoints, a model card and a diagram.
 
         Args:
-            folder: The folder to write; must not exist.
+            folder: The folder to write; must not exist unless `force` is set.
             trial: A complete trial or its number. None takes the best.
             checkpoint: The weights: a checkpoint of a full training, or a .ckpt of MindSpore. Without it they are
                 initial weights, and the model card says so.
+            force: Replace the folder if an export has written it.
 
         Raises:
-            ConfigurationError: the folder exists, or the checkpoint is of another network.
+            ConfigurationError: the folder must not be written, or the checkpoint is of another network.
             CheckpointError: the checkpoint cannot be read.
             ExportError: the folder cannot be written, or the graphs in it do not agree.
             RunDirectoryError: there is no such complete trial.
@@ -177,12 +179,12 @@ class Run:
         from mnas.mindspore_setup import prepare_mindspore
 
         target = Path(folder)
-        check_target(target, force=False)
+        check_target(target, force=force)
         chosen = self.best() if trial is None else self.trial(trial) if isinstance(trial, int) else trial
         path = None if checkpoint is None else Path(checkpoint)
         subject = subject_of(source_of_trial(self, chosen), Adaptation(), path)
         prepare_mindspore()
-        return export(subject, target)
+        return export(subject, target, force=force)
 
     def _repr_html_(self) -> str:
         """Return the counts and the best trials as a small table, for notebooks."""

@@ -72,10 +72,10 @@ class OwnController:
     def tell(self, decisions: Sequence[Sequence[int]], rewards: Sequence[float]) -> None:
         pass
 
-    def state(self) -> dict[str, controllers.State]:
+    def state(self) -> dict[str, controllers.StateValue]:
         return {"next": self._next}
 
-    def restore(self, state: dict[str, controllers.State]) -> None:
+    def restore(self, state: dict[str, controllers.StateValue]) -> None:
         self._next = int(state["next"])
 
 
