@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import controllers
-from mnas.data import DigitsSettings, load_search_data
+from mnas.data import DigitsSettings
 from mnas.errors import ConfigurationError, FailureKind, TrialError
 from mnas.experiment import Experiment, LatencySettings
 from mnas.files import RunDirectoryError
@@ -119,7 +119,7 @@ def test_a_phone_that_is_replaced_need_not_exist(tmp_path: Path) -> None:
 
 
 def test_own_data_is_what_the_run_remembers(tmp_path: Path) -> None:
-    data = load_search_data(DigitsSettings(image_size=16, reward_images=50))
+    data = DigitsSettings(image_size=16, reward_images=50).load_search()
     run = run_small(tmp_path / "run", data=data)
     assert len(run_small(tmp_path / "run", data=data).trials) == len(run.trials)
     with pytest.raises(RunDirectoryError, match="the training data has changed"):
@@ -147,7 +147,7 @@ def test_an_own_controller_continues_exactly(tmp_path: Path) -> None:
     run_small(tmp_path / "parts", EXPERIMENT.changed({"search.trials": 3}), controller=own_controller())
     parts = run_small(tmp_path / "parts", controller=own_controller())
     assert [trial.decisions for trial in parts.trials] == [trial.decisions for trial in whole.trials]
-    data = load_search_data(EXPERIMENT.data)
+    data = EXPERIMENT.data.load_search()
     names = {"trainer": "OwnTrainer", "latency": "OwnMeter", "controller": "OwnController"}
     with open_run(tmp_path / "parts", EXPERIMENT, data, names) as store:
         replay(store, own_controller())
