@@ -1,8 +1,9 @@
 """Files fetched from package registries: pinned by name, version and SHA-256, kept in the user's cache.
 
-Registries are reached only through the clients that the user has set up, so mirrors and proxies hold: pip for wheels,
-apt for Debian packages (apt fetches a named file of the pool; it installs nothing and needs no rights). A file may
-also be fetched elsewhere and put into the folder that the variable MNAS_DOWNLOADS names, which is looked in first.
+Registries are reached only through the clients that the user has set up, so mirrors and proxies are respected: pip for
+wheels, apt for Debian packages. apt fetches one named file of the pool; it installs nothing and needs no rights. A file
+may also be fetched by hand and put into the folder that the variable MNAS_DOWNLOADS names; that folder is searched
+first.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ _APT_HELPER = "/usr/lib/apt/apt-helper"
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """One file of Debian's package pool."""
+    """One file of Debian's package pool.
+
+    Attributes:
+        path: Where every Debian mirror has it: `pool/main/...deb`.
+        sha256: Hash of the file.
+    """
 
     path: str
-    """Where every Debian mirror has it: `pool/main/...deb`."""
     sha256: str
 
     @property
@@ -49,14 +54,20 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class Wheel:
-    """One binary wheel of the Python package index."""
+    """One binary wheel of the Python package index.
+
+    Attributes:
+        name: Name of the package.
+        version: Version of the package.
+        python: Python tag, which is the ABI tag too: `cp311`.
+        platform: Platform tag: `manylinux_2_28_aarch64`.
+        sha256: Hash of the file.
+    """
 
     name: str
     version: str
     python: str
-    """Python tag, which is the ABI tag, too: `cp311`."""
     platform: str
-    """Platform tag: `manylinux_2_28_aarch64`."""
     sha256: str
 
     @property
@@ -71,7 +82,7 @@ class Wheel:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -85,17 +96,29 @@ def read_debian_packages(path: Path) -> list[DebianPackage]:
 
 
 def debian_packages(pins: Iterable[DebianPackage]) -> list[Path]:
-    """The package files, fetched where the cache has them not. Raises ToolError (`runtime_unavailable`)."""
+    """Return the package files; fetch those that are not in the cache.
+
+    Raises:
+        ToolError: `runtime_unavailable`.
+    """
     return [_obtain(pin, partial(_fetch_from_pool, pin)) for pin in pins]
 
 
 def wheel(pin: Wheel) -> Path:
-    """The wheel file, fetched if the cache has it not. Raises ToolError (`runtime_unavailable`)."""
+    """Return the wheel file; fetch it if it is not in the cache.
+
+    Raises:
+        ToolError: `runtime_unavailable`.
+    """
     return _obtain(pin, partial(_fetch_from_index, pin))
 
 
 def unpack_debian_package(package: Path, folder: Path) -> None:
-    """Unpack the package's files into `folder`. Raises ToolError (`runtime_unavailable`)."""
+    """Unpack the package's files into `folder`.
+
+    Raises:
+        ToolError: `runtime_unavailable`.
+    """
     _run(["dpkg-deb", "--extract", str(package), str(folder)], f"unpack {package.name}")
 
 
@@ -111,7 +134,7 @@ def _obtain(pin: DebianPackage | Wheel, fetch: Callable[[Path], None]) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Beside its final place, which it takes only when complete: two processes may fetch the same file at once.
+        # Next to its final place, which it takes only when complete: two processes may fetch the same file at once.
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             fetch(Path(temporary))
             fetched = Path(temporary) / pin.file_name
@@ -131,7 +154,9 @@ def _obtain(pin: DebianPackage | Wheel, fetch: Callable[[Path], None]) -> Path:
 def _verify(path: Path, sha256: str) -> None:
     found = file_sha256(path)
     if found != sha256:
-        raise _unavailable(f"{path} has SHA-256 {found}, not the pinned {sha256}; it is damaged or another file")
+        raise _unavailable(
+            f"{path} has SHA-256 {found}, not the pinned {sha256}; it is damaged or another file; remove it and try again"
+        )
 
 
 def _fetch_from_pool(pin: DebianPackage, folder: Path) -> None:
@@ -152,7 +177,7 @@ def _fetch_from_pool(pin: DebianPackage, folder: Path) -> None:
 
 
 def _debian_sites() -> list[str]:
-    """The archives that this machine's apt names, in its order; none of them need have been read before."""
+    """Return the archives that this machine's apt names, in its order; apt need not have read any of them before."""
     listed = _run(["apt-get", "--print-uris", "update"], "list apt's sources")
     # Lines like "'http://site/debian/dists/bookworm/InRelease' name 0".
     return list(dict.fromkeys(re.findall(r"^'(\S+?)/dists/", listed, re.MULTILINE)))
@@ -168,7 +193,7 @@ def _fetch_from_index(pin: Wheel, folder: Path) -> None:
 
 
 def _run(command: list[str], purpose: str) -> str:
-    """What the command prints; ToolError when it fails."""
+    """Run a command and return what it prints. Raise ToolError if it fails."""
     program = Path(command[0]).name
     try:
         # The C locale, so that messages in reports are the ones people can search for.

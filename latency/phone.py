@@ -9,33 +9,39 @@ from latency.measurement.record import LatencyRecord, PhoneIdentity
 
 
 class Phone(Protocol):
-    """A device that times ONNX models, one at a time.
+    """Something that times ONNX models, one at a time.
 
-    A phone keeps itself usable: whatever one model or one failure does to its runner, the next `measure`
-    starts from a working one or says why there is none. It retries windows inside one measurement, as the
-    settings say; retrying whole measurements is the caller's business (`LatencyService`).
+    A phone keeps itself usable: after a bad model or any failure, the next `measure` starts from a working runner or
+    says why there is none. It tries windows again inside one measurement, as the settings say. Trying a whole
+    measurement again is the caller's part (`LatencyService`).
+
+    A phone also leases itself: other processes that use it wait for their turn.
     """
 
     @property
     def name(self) -> str:
-        """What the user calls it; known without touching the device."""
+        """What the user calls it; known without touching the phone."""
         ...
 
     def identify(self) -> PhoneIdentity:
-        """Who the phone is and what runs there, asked of the device itself; the base of the cache key.
+        """Return who the phone is and what runs there, as the phone itself says; the base of the cache key.
 
-        Raises PhoneError when it cannot be reached, ToolError when the runner cannot be started.
+        Raises:
+            PhoneError: It cannot be reached.
+            ToolError: The runner cannot be started.
         """
         ...
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """Time the serialized ONNX `model`; the record returned is always an accepted one.
+        """Time the serialized ONNX `model`; return an accepted record.
 
-        Raises CandidateError when the model is at fault, PhoneError when the phone is, ToolError when this
-        program is.
+        Raises:
+            CandidateError: The model is at fault.
+            PhoneError: The phone is at fault.
+            ToolError: This program is at fault.
         """
         ...
 
     def close(self) -> None:
-        """Release the device and whatever was started for it; closing twice is allowed."""
+        """Release the phone and everything that was started for it; closing twice is allowed."""
         ...

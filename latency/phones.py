@@ -15,14 +15,23 @@ from latency.phone import Phone
 
 
 def create_phones(name: str, quiet: Quiet = nullcontext, leases: PhoneLeases | None = None) -> list[Phone]:
-    """Return the phones of that name, which are equal; the caller closes them. Nothing is connected yet.
+    """Return the phones of a name, which are equal; the caller closes them.
 
-    `host` is this machine (see `HostPhone`), `host:0` is it with its core 0; any other name is that of a profile, whose
-    units become one phone each. Raises PhoneError: `phone_unknown`, `profile_invalid`.
+    Nothing is connected yet.
+
+    Args:
+        name: `host` for this machine, `host:0` for its core 0, or the name of a profile, whose units become one phone
+            each.
+        quiet: Makes the context in which a window is timed on this machine; see `HostPhone`.
+        leases: The leases between processes; those of this user if None. Closing them ends all waiting for a turn.
+
+    Raises:
+        PhoneUnknownError: No phone has that name.
+        ProfileError: The profile cannot be used.
     """
     if name == "host" or name.startswith("host:"):
         return [HostPhone(name, _host_core(name), quiet, leases)]
-    # Imported here: it brings the adb library, which nobody needs who measures on the host.
+    # Imported here: it loads the adb library, which measuring on the host does not need.
     from latency.android.phone import AdbPhone
     from latency.android.profile import read_profile
 
@@ -33,7 +42,11 @@ def create_phones(name: str, quiet: Quiet = nullcontext, leases: PhoneLeases | N
 def phone_settings(name: str, changes: Mapping[str, int | float]) -> MeasurementSettings:
     """Return the measurement protocol of the phone of that name, with changes.
 
-    Raises PhoneError as `create_phones` does, ValueError and TypeError for changes that cannot be made.
+    Raises:
+        PhoneUnknownError: No phone has that name.
+        ProfileError: The profile cannot be used.
+        ValueError: A change is out of its range.
+        TypeError: A change names no field.
     """
     if name == "host" or name.startswith("host:"):
         values: dict[str, Any] = dict(changes)  # The dataclass checks which of them are whole numbers.

@@ -1,6 +1,6 @@
 """The sessions of one measurement: time windows until enough are accepted, and make the record.
 
-What every phone has in common. A phone gives `attempt`, which loads the model where that is due and times one window.
+All phones share this. A phone gives `attempt`, which loads the model when a new session begins and times one window.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_BACKOFF_S = 1.0
 _LOG = logging.getLogger(__name__)
 
 Attempt = Callable[[bool], Session]
-"""Times one window; the argument says that a new session is due, for which the model is loaded anew."""
+"""Times one window; the argument tells whether a new session begins, for which the model is loaded again."""
 
 
 def measure_sessions(
@@ -42,10 +42,22 @@ def measure_sessions(
     conditions: PhoneConditions | None = None,
     scale: float = 1.0,
 ) -> LatencyRecord:
-    """Return the accepted record. Raises PhoneError (`phone_unstable`) with the other one; `advice` ends its message.
+    """Time windows until enough sessions are accepted, and return the record.
 
-    A rejected window is tried again after a pause that doubles, or after `cooldown_s` where the core is so slow that it
-    must be hot.
+    A rejected window is tried again after a pause that doubles. If the core is so slow that it must be hot, the pause
+    is `cooldown_s`.
+
+    Args:
+        attempt: Times one window.
+        model: The ONNX bytes.
+        identity: The phone.
+        settings: The measurement protocol.
+        advice: The end of the error's message.
+        conditions: How the phone was when the measurement began.
+        scale: What its times are multiplied by to be those of the first unit of its profile.
+
+    Raises:
+        PhoneUnstableError: Too many windows were rejected, or the sessions differ too much. It carries the record.
     """
     sessions: list[Session] = []
     rejected: list[RejectedWindow] = []
@@ -97,8 +109,14 @@ def best_reference(
 ) -> float:
     """Return the best time in ms that the reference network shows on a phone at rest.
 
-    `time_reference` gives its times in ms, and how busy other work kept the phone at each. Raises PhoneError
-    (`phone_unstable`) where the phone is never at rest; `name` begins and `advice` ends its message.
+    Args:
+        time_reference: Returns times of the network in ms, and for each how busy other work kept the phone.
+        settings: The measurement protocol.
+        name: The begin of the error's message.
+        advice: The end of the error's message.
+
+    Raises:
+        PhoneUnstableError: The phone is never at rest.
     """
     for attempt in range(settings.max_attempts):
         times_ms, others_busy = time_reference()
@@ -106,7 +124,7 @@ def best_reference(
             time_ms for time_ms, busy in zip(times_ms, others_busy, strict=True) if busy <= settings.others_busy_limit
         ]
         if calm_ms:
-            # Not the minimum, which is luck; a core may be slow for most of the time, hardly for nine tenths.
+            # Not the minimum, which is luck. A core may be slow most of the time, but hardly nine tenths of it.
             return percentile(calm_ms, 10)
         back_off(attempt, settings)
     raise PhoneUnstableError(
@@ -115,9 +133,9 @@ def best_reference(
 
 
 def better_reference(best_ms: float | None, before_ms: float, after_ms: float, settings: MeasurementSettings) -> float:
-    """Return the best that the reference network has shown, given its times around one more window.
+    """Return the best time of the reference network, given its times around one more window.
 
-    A little faster is luck; only times that are clearly better, before and after, move the best.
+    A little faster is luck. Only times that are clearly better, before and after, replace the best.
     """
     reference_ms = max(before_ms, after_ms)
     if best_ms is None or reference_ms < best_ms * (1 - settings.drift_limit):
@@ -128,7 +146,7 @@ def better_reference(best_ms: float | None, before_ms: float, after_ms: float, s
 def back_off(failures_before: int, settings: MeasurementSettings) -> None:
     """Wait after a rejected window: twice as long each time, up to a second.
 
-    Spread at random, so that two programs that measure on one core do not keep meeting.
+    The wait is random within bounds, so that two programs that measure on one core do not meet again and again.
     """
     delay_s = min(settings.backoff_s * 2.0 ** min(failures_before, 100), MAX_BACKOFF_S)
     time.sleep(delay_s * random.uniform(0.5, 1.5))

@@ -1,10 +1,10 @@
-"""Phones over adb: over TCP, over USB, or through an adb server of this host; no Android SDK needed.
+"""Phones over adb: over TCP, over USB, or through an adb server of this host. No Android SDK is needed.
 
     with connect(Address.parse("tcp:192.168.1.7")) as phone:
         print(phone.shell(["uname", "-m"], timeout_s=5).stdout)
 
-A connection carries streams (`connection`); `direct` makes it over `tcp` or `usb`, `server` through an adb
-server. `shell` and `sync` are the two services that run in a stream, `device` puts them together.
+A connection (`connection`) carries streams. `direct` makes one over TCP or USB, `server` through an adb server. `shell`
+and `sync` are the two services that run in a stream. `device` combines them.
 """
 
 from latency.adb.address import Address

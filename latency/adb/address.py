@@ -1,4 +1,4 @@
-"""Where a phone is found, as text: `tcp:192.168.1.7:5555`, `usb:SERIAL` or `server:SERIAL`."""
+"""The address of a phone as text: `tcp:192.168.1.7:5555`, `usb:SERIAL` or `server:SERIAL`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _FORMS = "tcp:HOST, tcp:HOST:PORT, usb:SERIAL or server:SERIAL"
 class Address:
     """One way to one phone.
 
-    `target` is HOST:PORT for tcp (an IPv6 address in brackets), else the serial number that `adb devices` shows.
+    Attributes:
+        via: How the phone is reached.
+        target: HOST:PORT for tcp, an IPv6 address in brackets; else the serial number that `adb devices` shows.
     """
 
     via: Via
@@ -25,7 +27,11 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address that `text` names; a missing TCP port is 5555. Raises ValueError."""
+        """Return the address that `text` names; a missing TCP port is 5555.
+
+        Raises:
+            ValueError: The text is not an address.
+        """
         via, colon, target = text.partition(":")
         if not colon or via not in get_args(Via):
             raise ValueError(f"the phone's address {text!r} must have one of the forms {_FORMS}")
@@ -38,7 +44,11 @@ class Address:
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """Host and port of a TCP address. Raises ValueError for the others."""
+        """Return host and port of a TCP address.
+
+        Raises:
+            ValueError: It is another kind of address.
+        """
         if self.via != "tcp":
             raise ValueError(f"{self} has no port; only tcp addresses do")
         return _host_and_port(self.target, str(self))

@@ -1,4 +1,4 @@
-"""From an address to a connected phone."""
+"""Connect to the phone at an address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GREETING = "features=shell_v2"
 
 
 def ask_to_accept() -> None:
-    """Say, in the log, that the phone shows a prompt."""
+    """Log that the phone shows a prompt."""
     logging.getLogger(__name__).warning("unlock the phone and accept this computer's key; 'always allow' is best")
 
 
@@ -31,13 +31,20 @@ def connect(
     timeout_s: float = 10.0,
     authorize_timeout_s: float = 60.0,
 ) -> AdbDevice:
-    """Connect to a phone, with `keys` (those of `load_keys` if None).
+    """Connect to a phone.
 
-    When the phone knows none of them, `on_prompt` is called to tell the user, and then the phone shows its prompt;
-    there are `authorize_timeout_s` seconds to accept it.
+    A phone that knows none of the keys shows a prompt to its user.
 
-    Raises PhoneError (`phone_gone`, `timeout`, `phone_unauthorized`, `phone_offline`, `phone_busy`,
-    `phone_no_permission`) and ToolError (`adb_protocol`, `adb_keys`, `usb_unavailable`).
+    Args:
+        address: Where the phone is.
+        keys: The keys to offer; those of `load_keys` if None.
+        on_prompt: Called before the phone shows its prompt, to tell the user.
+        timeout_s: Time for each step of the greeting.
+        authorize_timeout_s: Time for the user to accept the prompt.
+
+    Raises:
+        PhoneError: `phone_gone`, `timeout`, `phone_unauthorized`, `phone_offline`, `phone_busy`, `phone_no_permission`.
+        ToolError: `adb_protocol`, `adb_keys`, `usb_unavailable`.
     """
     connection: Connection
     if address.via == "server":

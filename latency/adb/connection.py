@@ -1,4 +1,4 @@
-"""What every way to a phone provides: a connection that opens streams to the services of adbd."""
+"""The interface of every way to a phone: a connection that opens streams to the services of adbd."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from latency.errors import PhoneError, PhoneTimeoutError
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment by which an operation has to be done, and what the operation is, for the error."""
+    """The time by which an operation must be done.
+
+    Attributes:
+        operation: What is done, for the error.
+        timeout_s: The time that the operation was given.
+        at: The deadline, in seconds of time.monotonic().
+    """
 
     operation: str
     timeout_s: float
     at: float
-    """In seconds of time.monotonic()."""
 
     @classmethod
     def after(cls, timeout_s: float, operation: str) -> Deadline:
-        """`timeout_s` seconds from now."""
+        """Return the deadline `timeout_s` seconds from now."""
         return cls(operation, timeout_s, time.monotonic() + timeout_s)
 
     def remaining_s(self) -> float:
-        """Seconds left, more than 0. Raises PhoneError (`timeout`) when there are none."""
+        """Return the seconds left, more than 0.
+
+        Raises:
+            PhoneTimeoutError: There are none.
+        """
         left_s = self.at - time.monotonic()
         if left_s <= 0:
             raise self.missed()
         return left_s
 
     def missed(self) -> PhoneError:
-        """The error for an operation that was not done in time."""
+        """Return the error for an operation that was not done in time."""
         return PhoneTimeoutError(f"{self.operation}: not done within {self.timeout_s:g} s")
 
 
@@ -42,32 +51,34 @@ class Stream(Protocol):
     """
 
     def read(self, deadline: Deadline) -> bytes:
-        """The next bytes, as many as there are; b"" after the service has closed the stream."""
+        """Return the next bytes, as many as have arrived; b"" after the service has closed the stream."""
         ...
 
     def write(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of `data`. What the service no longer takes is dropped: `read` says how it ended."""
+        """Send all of `data`; what the service no longer takes is dropped, and `read` tells how it ended."""
         ...
 
     def has_input(self, deadline: Deadline) -> bool:
-        """Whether `read` would return without waiting for the phone."""
+        """Return whether `read` would return without waiting for the phone."""
         ...
 
     def close(self, deadline: Deadline) -> None:
-        """Give the stream up."""
+        """Close the stream."""
         ...
 
 
 class Connection(Protocol):
-    """A phone that is connected and has let us in. It serves one stream at a time."""
+    """A phone that is connected and has accepted this host. It serves one stream at a time."""
 
     def open(self, service: str, deadline: Deadline) -> Stream:
-        """Start a service of adbd, as "shell,v2,raw:uname".
+        """Start a service of adbd, such as "shell,v2,raw:uname".
 
-        Raises PhoneError as a stream does, ToolError (`adb_protocol`) when the phone does not have the service.
+        Raises:
+            PhoneError: As a stream does.
+            ToolError: `adb_protocol`: the phone does not have the service.
         """
         ...
 
     def close(self) -> None:
-        """Hang up; closing twice is allowed. Raises nothing."""
+        """Close the connection; closing twice is allowed. Raise nothing."""
         ...

@@ -20,12 +20,16 @@ _PREPARE_PUSH = 'mkdir -p -- "$1" && rm -f -- "$2" && stat -f -c "%a %S" -- "$1"
 
 
 class AdbDevice:
-    """A phone that is connected and has let us in; `serial` names it, here and in every error.
+    """A phone that is connected and has accepted this host; a context manager.
 
-    One call at a time. Every call ends within its `timeout_s`, and raises PhoneError or ToolError; ValueError or
-    OSError only for an argument that cannot be sent (a NUL character, a local file that cannot be read).
-    After any error the device is closed, since what the phone still sends could be taken for the answer to the
-    next question: connect again. A context manager.
+    One call at a time. Every call ends within its `timeout_s` and raises PhoneError or ToolError. ValueError and OSError
+    are raised only for an argument that cannot be sent (a NUL character, a local file that cannot be read).
+
+    After any error the device is closed: what the phone still sends could be taken for the answer to the next question.
+    Connect again.
+
+    Attributes:
+        serial: The phone's address, in errors too.
     """
 
     def __init__(self, connection: Connection, serial: str) -> None:
@@ -35,25 +39,34 @@ class AdbDevice:
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed, by `close` or by an error."""
+        """Whether it was closed, by `close` or by an error."""
         return self._closed_because is not None
 
     def shell(self, argv: Sequence[str], timeout_s: float) -> ShellResult:
-        """Run a command, every argument arriving as it is; a status other than 0 is a result, not an error.
+        """Run a command; every argument arrives unchanged.
 
         A script is constant text and takes its values as arguments: ["sh", "-c", SCRIPT, "mnas", value, ...].
-        On the phone, the command is killed soon after `timeout_s`; a script should `exec` what runs long, since
-        its children are not.
+
+        Args:
+            argv: The command and its arguments.
+            timeout_s: Time for the command. The phone kills it soon after. It does not kill the command's children: a
+                script should `exec` what runs long.
+
+        Returns:
+            The result; a status other than 0 is no error.
         """
         line = command_line(argv, timeout_s)
         with self._operation(f"run {argv[0]}", timeout_s) as deadline:
             return run_command(self._connection, line, deadline)
 
     def push(self, data: bytes | Path, remote_path: str, *, executable: bool = False, timeout_s: float = 120.0) -> None:
-        """Write a file of the phone, making the folders it needs: all of it, or nothing.
+        """Write a file of the phone, all of it or nothing; make the folders that it needs.
 
-        The data go to `remote_path` + ".part" first, so only one push of a path may be under way. Raises
-        PhoneError: `phone_full` (before anything is sent, if the phone says so in time) or `phone_file` too.
+        The data go to `remote_path` + ".part" first, so only one push of a path may run at a time.
+
+        Raises:
+            PhoneError: `phone_full`, before anything is sent if the phone tells its free space in time. `phone_file`.
+                The kinds of every call.
         """
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         part_path = remote_path + ".part"
@@ -74,7 +87,11 @@ class AdbDevice:
                 raise PhoneError("phone_file", f"{deadline.operation}: {moved.stderr.strip()}")
 
     def pull(self, remote_path: str, timeout_s: float = 120.0) -> bytes:
-        """Read a file of the phone. Raises PhoneError: `phone_file` when it cannot be read."""
+        """Return the content of a file of the phone.
+
+        Raises:
+            PhoneError: `phone_file`: it cannot be read. The kinds of every call.
+        """
         with self._operation(f"pull {remote_path}", timeout_s) as deadline:
             try:
                 return sync.receive(self._connection, remote_path, deadline)
@@ -82,7 +99,7 @@ class AdbDevice:
                 raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
 
     def close(self) -> None:
-        """Hang up; closing twice is allowed."""
+        """Close the connection; closing twice is allowed."""
         self._close("close() was called")
 
     def __enter__(self) -> AdbDevice:
@@ -99,7 +116,7 @@ class AdbDevice:
             raise PhoneGoneError(f"{self.serial}: this connection is closed ({self._closed_because}); connect again")
         try:
             yield Deadline.after(timeout_s, f"{self.serial}: {what}")
-        except BaseException as error:  # Also Ctrl-C: the answer that nobody waits for is still to come.
+        except BaseException as error:  # Also Ctrl-C: the answer is still to come.
             self._close(str(error) or type(error).__name__)
             raise
 
@@ -112,7 +129,7 @@ class AdbDevice:
         return run_command(self._connection, command_line(argv, deadline.remaining_s()), deadline)
 
     def _prepare_push(self, folder: str, part_path: str, deadline: Deadline) -> int:
-        """Make the folder; returns the free space there, in bytes."""
+        """Make the folder; return the free space there, in bytes."""
         result = self._run(["sh", "-c", _PREPARE_PUSH, "mnas", folder, part_path], deadline)
         try:
             blocks, block_bytes = result.stdout.split()

@@ -1,8 +1,8 @@
-"""adb's own packet protocol, for phones that no adb server stands in front of.
+"""adb's own packet protocol, for phones that are reached without an adb server.
 
-adb-shell does the greeting and the authorisation; its streams are not used: they take a refused service for
-silence, lose the error that adbd reports in the middle of a push, and know neither exit status nor standard
-error. The protocol is Android's `packages/modules/adb/protocol.txt`.
+adb-shell does the greeting and the authorisation. Its streams are not used: they take a refused service for silence,
+lose the error that adbd reports in the middle of a push, and have neither exit status nor standard error. The protocol
+is Android's `packages/modules/adb/protocol.txt`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _MAX_PAYLOAD = 1 << 20  # Of any adb version.
 
 
 class DirectConnection:
-    """Streams over a transport of adb-shell (its `bulk_read` and `bulk_write`) that is past the greeting.
+    """Streams over a transport of adb-shell (its `bulk_read` and `bulk_write`) after the greeting.
 
-    `name` is the phone's, for errors; `max_payload` is what the phone takes in one packet, in bytes.
+    Args:
+        transport: The transport.
+        name: The phone's name, for errors.
+        max_payload: What the phone takes in one packet, in bytes.
     """
 
     def __init__(self, transport: Any, name: str, max_payload: int) -> None:
@@ -59,11 +62,18 @@ class DirectConnection:
         checksum = int(np.frombuffer(payload, np.uint8).sum(dtype=np.uint32))
         header = _HEADER.pack(code, local_id, remote_id, len(payload), checksum, code ^ 0xFFFFFFFF)
         self._write(header, deadline)
-        if payload:  # A transfer of its own: over USB, adbd expects that.
+        if payload:  # As a transfer of its own, which adbd expects over USB.
             self._write(payload, deadline)
 
     def receive(self, deadline: Deadline) -> tuple[bytes, int, int, bytes]:
-        """Receive one packet: command, the phone's stream id, ours, payload. Raises ToolError (`adb_protocol`)."""
+        """Receive one packet.
+
+        Returns:
+            The command, the phone's stream id, our stream id, the payload.
+
+        Raises:
+            ToolError: `adb_protocol`: it is not a whole packet of adb.
+        """
         code, remote_id, local_id, size, checksum, inverted_code = _HEADER.unpack(self._read(_HEADER.size, deadline))
         if code not in _COMMANDS or inverted_code != code ^ 0xFFFFFFFF or size > _MAX_PAYLOAD:
             raise ToolError("adb_protocol", f"{self._name}: what adbd sent is not an adb packet; connect again")
@@ -97,7 +107,7 @@ class DirectStream:
         self._closed_by_phone = False
 
     def wait_until_open(self, deadline: Deadline) -> bool:
-        """Whether the phone opened the stream (or refused to)."""
+        """Wait for the phone's answer; return whether it opened the stream."""
         while self._remote_id is None and not self._closed_by_phone:
             self._receive(deadline)
         return self._remote_id is not None
@@ -149,7 +159,7 @@ class DirectStream:
 
 @contextmanager
 def _naming(deadline: Deadline) -> Iterator[None]:
-    """Transports know neither the operation nor its whole time; the errors raised here do."""
+    """Name the operation and its whole time in errors; transports know neither."""
     try:
         yield
     except PhoneTimeoutError as error:

@@ -1,4 +1,4 @@
-"""What phones there are, and what to do about those that cannot be used."""
+"""Find the attached phones, and say what to do about those that cannot be used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ _STATES: dict[str, AttachedState] = {
 
 @dataclass(frozen=True)
 class Attached:
-    """A phone that was found; `remedy` says what is wrong and what helps, and is empty when it is ready."""
+    """A phone that was found.
+
+    Attributes:
+        address: How it is reached.
+        state: Whether it can be used, or why not.
+        model: Its model, None if unknown.
+        remedy: What is wrong and what helps; empty when it is ready.
+    """
 
     address: Address
     state: AttachedState
@@ -37,9 +44,18 @@ class Attached:
 def discover(
     tcp: Sequence[Address] = (), *, keys: Sequence[Any] | None = None, timeout_s: float = 2.0
 ) -> list[Attached]:
-    """The phones of this host's adb server, those on USB that it does not have, and the TCP addresses given.
+    """Return the phones that are attached.
 
-    Each is connected to and asked for its model; none is made to show a prompt. Raises ToolError (`adb_keys`).
+    These are the phones of this host's adb server, those on USB that the server does not have, and those at the given
+    TCP addresses. Each is connected to and asked for its model; none is made to show a prompt.
+
+    Args:
+        tcp: TCP addresses to look at.
+        keys: The keys to offer; those of `load_keys` if None.
+        timeout_s: Time for each phone.
+
+    Raises:
+        ToolError: `adb_keys`.
     """
     known = {device.serial: device.model for device in server_devices(timeout_s)}
     on_usb = {device.serial: device.model for device in usb_devices() if device.serial not in known}

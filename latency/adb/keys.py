@@ -1,6 +1,6 @@
-"""The RSA keys by which phones know this host, kept where and as adb keeps them.
+"""The RSA keys by which phones know this host, kept where adb keeps them and in its form.
 
-A phone that has accepted this user's adb needs no second prompt, and the other way round.
+A phone that has accepted this user's adb shows no second prompt, and the other way round.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from latency.errors import ToolError
 
 
 def load_keys(path: Path | None = None) -> list[Any]:
-    """The signers (adb-shell's) to offer to a phone, in the order in which to try them.
+    """Return the signers (adb-shell's) to offer to a phone, in the order in which to try them.
 
-    That of `path`, or else those named by ADB_VENDOR_KEYS (key files or folders of them, separated by colons)
-    after that of ~/.android/adbkey, which is made if it is not there. Raises ToolError (`adb_keys`).
+    Args:
+        path: The key to use alone. If None: ~/.android/adbkey, which is made if it does not exist, then the keys that
+            ADB_VENDOR_KEYS names (key files or folders of them, separated by colons).
+
+    Raises:
+        ToolError: `adb_keys`.
     """
     if path is not None:
         return [_load(path)]
@@ -28,12 +32,16 @@ def load_keys(path: Path | None = None) -> list[Any]:
 
 
 def make_key(path: Path) -> None:
-    """Make a key pair, `path` and `path`.pub; a pair that appears meanwhile stays. Raises ToolError (`adb_keys`)."""
+    """Make a key pair, `path` and `path`.pub; keep a pair that another process makes meanwhile.
+
+    Raises:
+        ToolError: `adb_keys`.
+    """
     from adb_shell.auth.keygen import keygen
 
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The folder is readable by its owner only, so neither is the key, from its first byte on.
+        # Only its owner can read the folder, so only its owner can read the key, from its first byte on.
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             made = Path(folder) / "adbkey"
             keygen(str(made))
@@ -59,7 +67,7 @@ def _load(path: Path) -> Any:
     from adb_shell.auth.sign_cryptography import CryptographySigner
 
     try:
-        if not _public(path).exists():  # adb itself can do without.
+        if not _public(path).exists():  # adb itself does not need it.
             _derive_public(path)
         return CryptographySigner(str(path))
     except (OSError, ValueError, TypeError) as error:

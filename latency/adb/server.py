@@ -1,8 +1,8 @@
 """Phones through an adb server that runs on this host and owns them (`adb start-server`, Android Studio).
 
-The server is only ever talked to: none is started and none is ended. (adbutils starts one when none answers,
-which then takes every phone on USB from its other users.) The protocol is Android's `SERVICES.TXT`: a request
-is its length in 4 hexadecimal digits and its text, the answer is OKAY or FAIL.
+mnas talks to the server; it starts none and ends none. (adbutils starts one when none answers, which then takes every
+phone on USB from its other users.) The protocol is Android's `SERVICES.TXT`: a request is its length in 4 hexadecimal
+digits and its text; the answer is OKAY or FAIL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from latency.errors import LatencyError, PhoneError, PhoneGoneError, ToolError
 
 @dataclass(frozen=True)
 class ServerDevice:
-    """A line of `adb devices -l`; `state` is the server's word: device, offline, unauthorized, no permissions..."""
+    """A line of `adb devices -l`.
+
+    Attributes:
+        serial: Serial number, the server's name for the phone.
+        state: The server's word: device, offline, unauthorized, no permissions...
+        model: Model, None if the server does not know it.
+    """
 
     serial: str
     state: str
@@ -26,7 +32,11 @@ class ServerDevice:
 
 
 def server_port() -> int:
-    """Where the adb server of this host listens: ANDROID_ADB_SERVER_PORT, else 5037. Raises ToolError."""
+    """Return the port of this host's adb server: ANDROID_ADB_SERVER_PORT, else 5037.
+
+    Raises:
+        ToolError: `adb_protocol`: the variable is not a port.
+    """
     text = os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise ToolError(
@@ -36,7 +46,12 @@ def server_port() -> int:
 
 
 def server_devices(timeout_s: float = 2.0) -> list[ServerDevice]:
-    """What the adb server knows; empty when no server runs. Raises PhoneError (`timeout`), ToolError."""
+    """Return the devices of the adb server; none if no server runs.
+
+    Raises:
+        PhoneError: `timeout`.
+        ToolError: `adb_protocol`.
+    """
     deadline = Deadline.after(timeout_s, "ask the adb server for its devices")
     try:
         stream = _connect(deadline)
@@ -79,10 +94,11 @@ class ServerConnection:
 
 
 def connect_to_server(serial: str, timeout_s: float) -> ServerConnection:
-    """The phone `serial` of this host's adb server, if the server can reach it.
+    """Return a connection to the phone `serial` of this host's adb server.
 
-    Raises PhoneError: `phone_gone` (also when no server runs), `phone_offline`, `phone_unauthorized`,
-    `phone_no_permission`, `timeout`.
+    Raises:
+        PhoneError: `phone_gone` (also when no server runs), `phone_offline`, `phone_unauthorized`,
+            `phone_no_permission`, `timeout`.
     """
     connection = ServerConnection(serial)
     # Not the list of devices but an answer of the phone itself: a frozen one stays on the list.
@@ -113,7 +129,11 @@ class SocketStream:
             raise PhoneGoneError(f"{deadline.operation}: {error.strerror}; connect again") from error
 
     def read_exactly(self, size: int, deadline: Deadline) -> bytes:
-        """So many bytes. Raises PhoneError as `read` does, and when they do not come."""
+        """Return exactly `size` bytes.
+
+        Raises:
+            PhoneError: As `read` does, and when the server hangs up first.
+        """
         received = bytearray()
         while len(received) < size:
             self.socket.settimeout(deadline.remaining_s())
@@ -142,7 +162,7 @@ class SocketStream:
 
     def has_input(self, deadline: Deadline) -> bool:
         """See Stream."""
-        arrived = select.poll()  # Unlike select(), it takes any descriptor of a process with many.
+        arrived = select.poll()  # Unlike select(), it takes descriptors above 1023.
         arrived.register(self.socket, select.POLLIN)
         return bool(arrived.poll(0))
 
@@ -186,7 +206,7 @@ def _counted_text(stream: SocketStream, name: str, deadline: Deadline) -> str:
 
 
 def _refusal(name: str, reason: str) -> LatencyError:
-    """The error for what an adb server says about a phone that it cannot use."""
+    """Return the error for what an adb server says about a phone that it cannot use."""
     first_line = reason.partition("\n")[0]
     if "unauthorized" in reason or "authorizing" in reason:
         remedy = "unlock the phone and accept the prompt"

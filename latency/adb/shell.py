@@ -1,7 +1,7 @@
 """A command on the phone: adb's shell protocol, version 2 (Android 7 and newer).
 
-Standard output, standard error and exit status come apart, and nothing is translated on the way. Packets are an
-id (1 byte), a length (4 bytes, little-endian) and so many bytes.
+Standard output, standard error and exit status arrive separately and unchanged. A packet is an id (1 byte), a length
+(4 bytes, little-endian) and that many bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PACKET = struct.Struct("<BI")
 _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
 
 MAX_COMMAND_BYTES = 60_000
-"""An adb server takes no longer one."""
+"""The longest command that an adb server takes."""
 MAX_OUTPUT_BYTES = 1 << 26
 
 
@@ -33,9 +33,10 @@ class ShellResult:
 
 
 def command_line(argv: Sequence[str], timeout_s: float) -> str:
-    """One line for the phone's shell: every argument quoted, the run time bounded on the phone too.
+    """Return one line for the phone's shell: every argument quoted, the run time limited on the phone too.
 
-    Raises ValueError for an argument that no command line can hold.
+    Raises:
+        ValueError: No command line can hold an argument.
     """
     if not argv:
         raise ValueError("a command needs at least its name")
@@ -49,10 +50,11 @@ def command_line(argv: Sequence[str], timeout_s: float) -> str:
 
 
 def run_command(connection: Connection, line: str, deadline: Deadline) -> ShellResult:
-    """Run a command line; its standard input is empty.
+    """Run a command line with an empty standard input.
 
-    Raises PhoneError and ToolError as a stream does, and ToolError (`adb_protocol`) when it prints more than
-    64 MiB.
+    Raises:
+        PhoneError: As a stream does.
+        ToolError: `adb_protocol`: as a stream does, and when the command prints more than 64 MiB.
     """
     stream = connection.open(f"shell,v2,raw:{line}", deadline)
     stream.write(_PACKET.pack(_CLOSE_STDIN, 0), deadline)

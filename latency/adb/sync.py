@@ -1,6 +1,6 @@
 """Files to and from the phone: adb's sync protocol (Android's `packages/modules/adb/SYNC.TXT`).
 
-Packets are an id (4 letters), a number (4 bytes, little-endian) and, mostly, so many bytes.
+A packet is an id (4 letters), a number (4 bytes, little-endian) and, in most cases, that many bytes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ _CHUNK_BYTES = 1 << 16  # The most that adbd takes.
 
 
 class FileError(Exception):
-    """adbd could not read or write the file; the message is its own."""
+    """adbd cannot read or write the file; the message is adbd's."""
 
 
 def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, deadline: Deadline) -> None:
-    """Write a file of the phone, with these permission bits. Raises FileError, and LatencyError as a stream does."""
+    """Write a file of the phone with these permission bits.
+
+    Raises:
+        FileError: adbd cannot write it.
+        LatencyError: As a stream does.
+    """
     stream = connection.open("sync:", deadline)
     target = f"{remote_path},{0o100000 | mode}".encode()
     stream.write(_PACKET.pack(b"SEND", len(target)) + target, deadline)
     while chunk := source.read(_CHUNK_BYTES):
         stream.write(_PACKET.pack(b"DATA", len(chunk)) + chunk, deadline)
-        if stream.has_input(deadline):  # Before the end it can only be a complaint; adbd throws away the rest.
+        if stream.has_input(deadline):  # Before the end it can only be an error; adbd drops the rest.
             break
     else:
         stream.write(_PACKET.pack(b"DONE", int(time.time())), deadline)
@@ -39,7 +44,12 @@ def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, 
 
 
 def receive(connection: Connection, remote_path: str, deadline: Deadline) -> bytes:
-    """Read a file of the phone. Raises FileError, and LatencyError as a stream does."""
+    """Return the content of a file of the phone.
+
+    Raises:
+        FileError: adbd cannot read it.
+        LatencyError: As a stream does.
+    """
     stream = connection.open("sync:", deadline)
     target = remote_path.encode()
     stream.write(_PACKET.pack(b"RECV", len(target)) + target, deadline)
@@ -63,7 +73,7 @@ def _failure(kind: bytes, reason: bytes) -> Exception:
 
 
 class _Reader:
-    """Reads packets from a stream that hands out pieces of any size."""
+    """Reads packets from a stream that gives pieces of any size."""
 
     def __init__(self, stream: Stream, deadline: Deadline) -> None:
         self._stream = stream
@@ -71,12 +81,12 @@ class _Reader:
         self._received = bytearray()
 
     def packet(self) -> tuple[bytes, int]:
-        """Id and number of the next packet."""
+        """Return id and number of the next packet."""
         kind, size = _PACKET.unpack(self.read(_PACKET.size))
         return kind, size
 
     def read(self, size: int) -> bytes:
-        """Exactly `size` bytes."""
+        """Return exactly `size` bytes."""
         while len(self._received) < size:
             piece = self._stream.read(self._deadline)
             if not piece:

@@ -1,7 +1,7 @@
 """adb over TCP: a transport for adb-shell.
 
-adb-shell's own leaves Nagle's algorithm on (55 ms for a command that takes 2), takes a partly sent packet for a
-sent one, and waits for the time-out when the phone has hung up.
+adb-shell's own transport leaves Nagle's algorithm on (55 ms for a command that takes 2), takes a partly sent packet for
+a sent one, and waits for the time-out when the phone has hung up.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from latency.errors import PhoneError, PhoneGoneError, PhoneTimeoutError
 
 
 class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
-    """One TCP connection; every method raises PhoneError, `phone_gone` or `timeout`.
+    """One TCP connection; every method raises PhoneError (`phone_gone`, `timeout`).
 
-    Its messages do not name the phone: whoever uses it does.
+    The messages do not name the phone; the caller adds its name.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -26,7 +26,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         self._socket: socket.socket | None = None
 
     def connect(self, transport_timeout_s: float) -> None:
-        """Connect within so many seconds."""
+        """Connect within that many seconds."""
         try:
             self._socket = socket.create_connection((self._host, self._port), timeout=transport_timeout_s)
         except TimeoutError as error:
@@ -41,7 +41,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float) -> bytes:
-        """At least one byte, at most `numbytes`."""
+        """Return at least one byte and at most `numbytes`."""
         connected = self._connected(transport_timeout_s)
         try:
             data = connected.recv(numbytes)
@@ -54,7 +54,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return data
 
     def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
-        """Send all of `data`; returns its length."""
+        """Send all of `data`; return its length."""
         try:
             self._connected(transport_timeout_s).sendall(data)
         except TimeoutError as error:
@@ -64,7 +64,7 @@ class TcpTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return len(data)
 
     def close(self) -> None:
-        """Hang up; closing twice is allowed."""
+        """Close the connection; closing twice is allowed."""
         if self._socket is not None:
             with contextlib.suppress(OSError):  # The phone may have hung up first.
                 self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,6 @@
-"""adb over USB: what is attached, read from sysfs without touching it, and a transport for adb-shell.
+"""adb over USB: the attached phones, read from sysfs without touching them, and a transport for adb-shell.
 
-Talking needs libusb (Debian's libusb-1.0-0) and PyPI's libusb1; listing does not.
+Talking to a phone needs libusb (Debian's libusb-1.0-0) and PyPI's libusb1; listing phones does not.
 """
 
 from __future__ import annotations
@@ -22,19 +22,25 @@ _ADB_INTERFACE = ("ff", "42", "01")  # Class, subclass, protocol.
 
 @dataclass(frozen=True)
 class UsbDevice:
-    """A device with an adb interface; `port_path` is the bus and the ports that lead to it."""
+    """A USB device with an adb interface.
+
+    Attributes:
+        serial: Serial number.
+        model: Product name, None if it has none.
+        port_path: The bus and the ports that lead to it.
+        claimed: Whether a program, as a rule an adb server, has the interface.
+        accessible: Whether this user may open it.
+    """
 
     serial: str
     model: str | None
     port_path: tuple[int, ...]
     claimed: bool
-    """Whether some program, an adb server as a rule, has the interface."""
     accessible: bool
-    """Whether this user may open it."""
 
 
 def usb_devices(sysfs: Path = SYSFS, device_files: Path = DEVICE_FILES) -> list[UsbDevice]:
-    """The phones attached to this host with USB debugging on, by serial number."""
+    """Return the phones that are attached to this host with USB debugging on."""
     found = []
     for interface in sorted(sysfs.glob("*:*")):
         kind = tuple(
@@ -61,9 +67,10 @@ def usb_devices(sysfs: Path = SYSFS, device_files: Path = DEVICE_FILES) -> list[
 
 
 def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
-    """The attached phone of this serial number, if it can be used.
+    """Return the attached phone of this serial number.
 
-    Raises PhoneError: `phone_gone`, `phone_busy`, `phone_no_permission`.
+    Raises:
+        PhoneError: `phone_gone`, `phone_busy`, `phone_no_permission`.
     """
     for device in devices:
         if device.serial != serial:
@@ -83,7 +90,7 @@ def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
 class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
     """adb-shell's USB transport with our errors; every method raises PhoneError or ToolError.
 
-    Its messages do not name the phone: whoever uses it does.
+    The messages do not name the phone; the caller adds its name.
     """
 
     def __init__(self, serial: str) -> None:
@@ -111,7 +118,7 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         self._transport = transport
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float) -> bytes:
-        """At most `numbytes` bytes."""
+        """Return at most `numbytes` bytes."""
         from adb_shell.exceptions import UsbReadFailedError
 
         try:
@@ -120,7 +127,7 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
             raise self._error(error.usb_error) from error
 
     def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
-        """Send all of `data`; returns its length."""
+        """Send all of `data`; return its length."""
         from adb_shell.exceptions import UsbWriteFailedError
 
         sent = 0
@@ -143,7 +150,7 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return self._transport
 
     def _error(self, error: object) -> LatencyError:
-        """The error for one of libusb's, which are told apart by name: libusb is not always there."""
+        """Return the error for one of libusb's; they are told apart by name, since libusb may be missing."""
         name = type(error).__name__
         if name == "USBErrorBusy":
             return _busy(self._serial)

@@ -18,7 +18,7 @@ from latency.measurement.reference_network import calibration_models
 
 
 def check_phone(profile: PhoneProfile, unit: PhoneUnit, on_step: OnStep = lambda text: None) -> Iterator[Check]:
-    """Yield the answers as they come, and no more after one that makes the next ones impossible.
+    """Yield the answers one by one; stop after one that makes the next ones impossible.
 
     Args:
         profile: The model of phone.
@@ -37,7 +37,7 @@ def check_phone(profile: PhoneProfile, unit: PhoneUnit, on_step: OnStep = lambda
         try:
             yield from _checks_of_device(device, profile, unit, settings, on_step)
         except LatencyError as error:
-            yield Check("questions", False, str(error), "connect the phone anew and check again")
+            yield Check("questions", False, str(error), "connect the phone again and repeat the check")
             return
     on_step("timing a network")
     yield from _measurement(profile, unit, settings)
@@ -52,7 +52,7 @@ def _checks_of_device(
         "device",
         facts.serial in (None, unit.serial),
         facts.serial or unit.serial,
-        f"the profile's device is {unit.serial}; connect that one, or add this one: mnas phones add",
+        f"the profile's unit is {unit.serial}; connect that one, or add this one: mnas phones add",
     )
     yield from static_checks(facts, profile.folder, profile.core)
     yield from condition_checks(conditions(device), settings)
@@ -60,7 +60,7 @@ def _checks_of_device(
     runner = install_runner(device, profile, lambda name: on_step(f"pushing {name}"))
     yield Check("runtime", True, f"{runner.engine} {runner.engine_version}, hashes right")
     if isinstance(runner, PhoneRunner):
-        on_step("finding the best of the reference network")
+        on_step("finding the best time of the reference network")
         now_ms = runner.best_of_reference(settings)
         drift = now_ms / unit.reference_ms - 1
         yield Check(

@@ -1,4 +1,4 @@
-"""What a phone says of itself: architecture, cores, Android version, free space, and how warm it is."""
+"""What a phone says about itself: architecture, cores, Android version, free space, temperature."""
 
 from __future__ import annotations
 
@@ -48,14 +48,19 @@ _ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a", "arm64": "arm64-v8a"}
 
 @dataclass(frozen=True)
 class PhoneFacts:
-    """A phone's own account of itself.
+    """What a phone says about itself.
 
-    serial: None where the device has none (adbd on Linux).
-    android: version, None where there is no Android.
-    fingerprint: Android's build fingerprint, or processor and kernel.
-    max_khz: highest frequency of each core that the adb shell may use, None where unreadable.
-    free_mb: free space in the runtime's folder, None where unreadable.
-    missing_tools: programs that the measurement needs and that the phone's shell does not have.
+    Attributes:
+        serial: Serial number; None if the phone has none (adbd on Linux).
+        model: Manufacturer and model, or the processor.
+        abi: The ABI of its programs.
+        android: Version; None if there is no Android.
+        fingerprint: Android's build fingerprint, or processor and kernel.
+        boot_id: The kernel's random id of this boot; None if unreadable.
+        max_khz: Highest frequency of each core that the adb shell may use; None if unreadable.
+        folder_writable: Whether the shell can write to the runtime's folder.
+        free_mb: Free space in the runtime's folder; None if unreadable.
+        missing_tools: Programs that the measurement needs and that the phone's shell does not have.
     """
 
     serial: str | None
@@ -81,7 +86,7 @@ class PhoneFacts:
 
     @property
     def is_this_machine(self) -> bool:
-        """Whether the device runs on the kernel that this program runs on."""
+        """Whether the phone runs on the kernel that this program runs on."""
         try:
             return self.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
@@ -89,7 +94,15 @@ class PhoneFacts:
 
 
 def inspect(device: AdbDevice, folder: str) -> PhoneFacts:
-    """Ask a phone. Raises PhoneError: the transport's kinds, and `phone_unsupported` for answers that make no sense."""
+    """Ask a phone for its facts.
+
+    Args:
+        device: The connected phone.
+        folder: The folder for the runtime; it is made if it does not exist.
+
+    Raises:
+        PhoneError: The kinds of the transport; `phone_unsupported`: the answers make no sense.
+    """
     answer = device.shell(["sh", "-c", _QUESTIONS, "mnas", folder], timeout_s=QUESTION_TIMEOUT_S)
     facts = parse_facts(answer.stdout)
     if facts is None:
@@ -102,7 +115,7 @@ def inspect(device: AdbDevice, folder: str) -> PhoneFacts:
 
 
 def parse_facts(text: str) -> PhoneFacts | None:
-    """Return the facts that the questions' output tells, None where it is not that output."""
+    """Return the facts in the output of the questions; None if it is not that output."""
     lines = [line.strip().partition("=") for line in text.splitlines() if "=" in line]
     values = {key: value.strip() for key, _, value in lines}
     known_khz = dict(_core_frequency(value) for key, _, value in lines if key == "max_khz")
@@ -127,7 +140,11 @@ def parse_facts(text: str) -> PhoneFacts | None:
 
 
 def conditions(device: AdbDevice) -> PhoneConditions:
-    """Ask how warm and how charged the phone is; unknown stays None. Raises the transport's PhoneError."""
+    """Ask how warm and how charged the phone is; None for what it does not tell.
+
+    Raises:
+        PhoneError: The kinds of the transport.
+    """
     return parse_conditions(device.shell(["sh", "-c", _CONDITIONS], timeout_s=QUESTION_TIMEOUT_S).stdout)
 
 

@@ -15,7 +15,7 @@ HASH_TIMEOUT_S = 60.0
 REFERENCE_NAME = "reference.onnx"
 
 _PREPARE = 'mkdir -p "$1" && chmod 700 "$1"'
-# A file that is not there gives no line; that is an answer too.
+# A missing file gives no line, which is an answer too.
 _HASHES = 'cd "$1" && shift && sha256sum "$@" 2>/dev/null; exit 0'
 # Only what mnas has put there: the folder may hold other things of the user's.
 _REMOVE = 'cd "$1" && rm -rf runtime-* model-*.onnx model-*.part lease lease.lock && rmdir "$1" 2>/dev/null; exit 0'
@@ -28,10 +28,21 @@ def install(
     files: Sequence[BundleFile],
     on_push: Callable[[str], None] = lambda name: None,
 ) -> str:
-    """Make the files be on the phone, each with its right hash; return the folder, which is named after `digest`.
+    """Put the files on the phone, each with its right hash; push only what is missing or different.
 
-    Only what is missing or different is pushed. Raises PhoneError: the transport's kinds, `phone_unsupported` where
-    the folder cannot be used, `push_failed` where a file does not arrive as it was sent.
+    Args:
+        device: The connected phone.
+        folder: Where on the phone the runtimes are.
+        digest: Hash over all files.
+        files: The files.
+        on_push: Called with the name of each file before it is pushed.
+
+    Returns:
+        The folder of the files, which is named after `digest`.
+
+    Raises:
+        PhoneError: The kinds of the transport. `phone_unsupported`: the folder cannot be used. `push_failed`: a file
+            does not arrive as it was sent.
     """
     target = str(PurePosixPath(folder) / f"runtime-{digest[:16]}")
     made = device.shell(["sh", "-c", _PREPARE, "mnas", target], timeout_s=HASH_TIMEOUT_S)
@@ -59,7 +70,11 @@ def install(
 
 
 def uninstall(device: AdbDevice, folder: str) -> None:
-    """Remove everything that mnas has put on the phone. Raises the transport's PhoneError."""
+    """Remove everything that mnas has put on the phone.
+
+    Raises:
+        PhoneError: The kinds of the transport.
+    """
     device.shell(["sh", "-c", _REMOVE, "mnas", folder], timeout_s=HASH_TIMEOUT_S)
 
 

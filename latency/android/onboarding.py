@@ -1,6 +1,7 @@
-"""Adding a phone: everything that turns a cable into a profile, step by step.
+"""Add a phone: all steps from a cable to a profile.
 
-Each step says what it does before it does it, so that whoever waits knows for what; each failure says what to do.
+Each step says what it does before it does it, so that a waiting user knows what is going on. Each failure says what to
+do.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from latency.measurement.reference_network import CALIBRATION_SIZES, calibration
 CALIBRATION_SESSIONS = 5
 UNSTEADY_TRIES = 4
 COOLDOWN_S = 20.0
-# Devices of one model may differ in speed, by the lottery of silicon, but then by the same factor on every network.
+# Units of one model may differ in speed, by chance of manufacture, but then by the same factor on every network.
 SCALE_SPREAD_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
 class AddedPhone:
-    """A phone that was added: its profile, the device, and how far its sessions on one network lay apart."""
+    """A phone that was added.
+
+    Attributes:
+        profile: Its profile, as it was written.
+        unit: The unit that was added or renewed.
+        repeatability: Largest difference between sessions of one network, as a share of its latency.
+    """
 
     profile: PhoneProfile
     unit: PhoneUnit
     repeatability: float
-    """Largest difference between sessions of one network, as a share of its latency."""
 
 
 def add_phone(
@@ -50,11 +56,22 @@ def add_phone(
     measurement: Mapping[str, int | float] | None = None,
     on_step: OnStep = lambda text: None,
 ) -> AddedPhone:
-    """Add a phone under `name`, or one more device to the phone of that name.
+    """Add a phone under `name`, or one more unit to the phone of that name.
 
-    `measurement` changes fields of its measurement protocol. Writes the profile at the very end: a failure before
-    leaves no half of one. Raises PhoneError whose message says what to do, ToolError (`runtime_unavailable`) when the
-    runtime cannot be had.
+    The profile is written at the very end: a failure before leaves no half of one.
+
+    Args:
+        name: What to call the phone.
+        address: How it is reached.
+        folder: Where on the phone the runtime goes; as in the profile, or the default, if None.
+        core: The core to time on; the fastest if None.
+        aar: The Android package of ONNX Runtime to take its library from; the default runtime if None.
+        measurement: Changes to its measurement protocol.
+        on_step: Called with what is done next.
+
+    Raises:
+        PhoneError: The message says what to do.
+        ToolError: `runtime_unavailable`: the runtime cannot be had.
     """
     known = read_profile(name) if profile_path(name).exists() else None
     on_step(f"connecting to {address}; if the phone asks, accept this computer's key")
@@ -72,7 +89,7 @@ def add_phone(
         runner = install_runner(device, profile, lambda file: on_step(f"pushing {file}"))
         unit = profile.units[-1]
         if isinstance(runner, PhoneRunner):
-            on_step("finding the best of the reference network")
+            on_step("finding the best time of the reference network")
             best_ms = runner.best_of_reference(profile.settings({}))
             unit = msgspec.structs.replace(unit, reference_ms=best_ms)
     finally:
@@ -89,21 +106,26 @@ def add_phone(
 
 
 def scale_to(first: PhoneUnit, calibration_ms: Sequence[float]) -> float:
-    """Return what a device's latencies are multiplied by to be those of the first device of its model.
+    """Return what a unit's latencies are multiplied by to be those of the first unit of its model.
 
-    Raises PhoneError (`phone_differs`) where the devices do not differ by one factor: they are not one model.
+    Args:
+        first: The first unit.
+        calibration_ms: The latencies of the calibration networks on the other unit, in ms.
+
+    Raises:
+        PhoneError: `phone_differs`: one factor does not explain the difference, so they are not one model.
     """
     if len(first.calibration_ms) != len(calibration_ms):
         raise PhoneError(
             "phone_differs",
-            f"device {first.serial} was calibrated by another version of mnas; add it again, then this one",
+            f"unit {first.serial} was calibrated by another version of mnas; add it again, then this one",
         )
     ratios = [theirs / ours for theirs, ours in zip(first.calibration_ms, calibration_ms, strict=True)]
     if (spread := max(ratios) / min(ratios) - 1) > SCALE_SPREAD_LIMIT:
         shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         raise PhoneError(
             "phone_differs",
-            f"this device is not of one model with {first.serial}: their latencies have the ratios {shown}, which "
+            f"this phone is not of one model with {first.serial}: their latencies have the ratios {shown}, which "
             f"differ by {spread:.0%} (allowed {SCALE_SPREAD_LIMIT:.0%}); add it under a name of its own",
         )
     return median(ratios)
@@ -119,7 +141,7 @@ def _profile(
     core: int | None,
     aar: str | None,
 ) -> PhoneProfile:
-    """Return the profile to be, the new device last, its times not yet known (1 ms)."""
+    """Return the profile to write, the new unit last, its times not yet known (1 ms)."""
     serial = facts.serial or address.target
     unit = PhoneUnit(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
     others = () if known is None else tuple(each for each in known.units if each.serial != serial)
@@ -139,7 +161,7 @@ def _profile(
     if others and (facts.model, facts.abi) != (known.model, known.abi):
         raise PhoneError(
             "phone_differs",
-            f"phone {name!r} is a {known.model} ({known.abi}), this device is a {facts.model} ({facts.abi}); add it "
+            f"phone {name!r} is a {known.model} ({known.abi}), this one is a {facts.model} ({facts.abi}); add it "
             "under a name of its own",
         )
     asked = {"folder": folder, "core": known.core if core is None else core, "aar": aar or known.aar}
@@ -147,7 +169,7 @@ def _profile(
     if others and changed:
         raise PhoneError(
             "phone_differs",
-            f"phone {name!r} has further devices, for which `{changed[0]}` holds too; change it in "
+            f"phone {name!r} has further units, for which `{changed[0]}` holds too; change it in "
             f"{profile_path(name)} and add each of them again",
         )
     return msgspec.structs.replace(known, **asked, units=(*others, unit))
@@ -173,7 +195,7 @@ def _calibrate(profile: PhoneProfile, unit: PhoneUnit) -> tuple[tuple[float, ...
 
 
 def _measure_patiently(phone: AdbPhone, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-    """Measure; an unsteady phone gets some more tries, since it has just been plugged in and pushed to."""
+    """Measure, with some more tries for an unsteady phone: it has just been plugged in and pushed to."""
     for _ in range(UNSTEADY_TRIES - 1):
         try:
             return phone.measure(model, settings)

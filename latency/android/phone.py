@@ -1,4 +1,4 @@
-"""An Android phone as a `Phone`: connect, install, lease, gate, push, time, judge."""
+"""An Android phone as a `Phone`: lease, connect, install, wait until cool, push, time, judge."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SessionRunner(Protocol):
 
     @property
     def runtime(self) -> str:
-        """A hash of what is installed."""
+        """Hash of what is installed."""
         ...
 
     def model_file(self, model: bytes, timeout_s: float) -> bytes:
@@ -64,7 +64,7 @@ class SessionRunner(Protocol):
     def session(
         self, model_path: str, settings: MeasurementSettings, reference_best_ms: float | None
     ) -> tuple[Session, float | None]:
-        """Time one window; return it with the best of the reference network so far."""
+        """Time one window; return it with the best time of the reference network so far, in ms."""
         ...
 
 
@@ -250,10 +250,13 @@ class AdbPhone:
     def _push(
         self, runner: SessionRunner, model: bytes, model_path: str, settings: MeasurementSettings
     ) -> float | None:
-        """Push the model, and return the checksum of the host's output for it.
+        """Push the model, and return the checksum of this host's output for it.
 
-        The host runs it meanwhile, not while it is timed: the phone may be this machine. Raises CandidateError where
-        the host's engine does not take or run the model, and the transport's PhoneError.
+        The host runs the model during the push, not while it is timed: the phone may be this machine.
+
+        Raises:
+            CandidateError: The host's engine does not take or run the model.
+            PhoneError: The kinds of the transport.
         """
         expected = self._host_thread.submit(self._host.checksum, model, settings)
         try:

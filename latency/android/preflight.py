@@ -1,4 +1,4 @@
-"""Is this phone fit to measure? One line per question, with the remedy where the answer is no."""
+"""Whether a phone is fit to measure: one answer per question, with the remedy for a no."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Check:
-    """One question and its answer; `remedy` says what to do when it is not passed."""
+    """One question and its answer.
+
+    Attributes:
+        name: What is checked.
+        passed: The answer.
+        detail: What was found.
+        remedy: What to do if it is not passed.
+    """
 
     name: str
     passed: bool
@@ -29,7 +36,13 @@ class Check:
 
 
 def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Check]:
-    """Return what must hold before anything is installed; `core` is None while none is chosen."""
+    """Return what must hold before anything is installed.
+
+    Args:
+        facts: What the phone says about itself.
+        folder: The folder for the runtime.
+        core: The core to time on; None if none is chosen yet.
+    """
     frequencies = sorted({khz for khz in facts.max_khz.values() if khz is not None})
     speeds = f", up to {frequencies[-1] / 1e6:.2f} GHz" if frequencies else ", frequencies unreadable"
     return [
@@ -67,7 +80,7 @@ def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Chec
 
 
 def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> list[Check]:
-    """Return what must hold for a measurement to begin; what cannot be read passes, and says so."""
+    """Return what must hold when a measurement begins; what cannot be read passes and says so."""
     hot = too_hot(state, settings)
     percent = state.battery_percent
     low = percent is not None and percent < LOW_BATTERY_PERCENT and not state.charging

@@ -1,7 +1,7 @@
 """Phone profiles: what a host knows of a model of phone, one YAML file each, written by `mnas phones add`.
 
-A profile describes a model of phone, of which there may be several units (`devices` in the file).
-Adding an unknown model needs no code: everything that differs between phones is in its profile.
+A profile describes a model of phone, of which there may be several units (`devices` in the file). An unknown model
+needs no code: everything that differs between phones is in its profile.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ Milliseconds = Annotated[float, Meta(gt=0)]
 class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One physical phone of a profile.
 
-    serial: its own serial number.
-    address: how it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
-    reference_ms: the best time of the reference network on its core, to which every window is compared.
-    calibration_ms: latencies of the calibration networks, in order, when it was added.
-    scale: what its latencies are multiplied by to be those of the first device of the profile.
+    Attributes:
+        serial: Its own serial number.
+        address: How it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
+        reference_ms: Best time of the reference network on its core; every window is compared with it.
+        calibration_ms: Latencies of the calibration networks, in order, when it was added.
+        scale: What its latencies are multiplied by to be those of the first unit of the profile.
     """
 
     serial: str
@@ -44,17 +45,19 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A benchmark program of the user's own, in place of the runner that comes with mnas.
+    """A benchmark program of the user's own, instead of the runner that comes with mnas.
 
-    program: the binary on this host, built for the phone.
-    command: its argument list on the phone; `{program}`, `{model}`, `{core}`, `{threads}` and `{runs}` are filled in.
-    pattern: a regular expression; its group `time` is matched in the output once for each time.
-    unit: what the matched times are in.
-    convert: an argument list that runs on this host first and turns `{onnx}` into the file `{out}`, for programs that
-        take another format; empty where they take ONNX.
+    Such a program shows neither CPU times nor outputs. Contention and wrong results go unnoticed; the record shows it
+    by what it lacks.
 
-    Such a program shows neither CPU times nor outputs: contention and wrong results go unnoticed, and the record says
-    so by what it lacks.
+    Attributes:
+        program: The binary on this host, built for the phone.
+        command: Its argument list on the phone; `{program}`, `{model}`, `{core}`, `{threads}` and `{runs}` are filled
+            in.
+        pattern: A regular expression; its group `time` is matched in the output once for each time.
+        unit: The unit of the matched times.
+        convert: An argument list that runs on this host first and turns `{onnx}` into the file `{out}`, for programs
+            that take another format; empty if they take ONNX.
     """
 
     program: str
@@ -64,7 +67,7 @@ class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     convert: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the command or the pattern cannot work."""
+        """Raise ValueError if the command or the pattern cannot work."""
         if "{model}" not in " ".join(self.command):
             raise ValueError("`command` does not name `{model}`; without it the program cannot time the network")
         try:
@@ -85,14 +88,19 @@ class PhoneProfile(
 ):
     """A model of phone.
 
-    units: the phones of this model, at least one; `devices` in the file.
-
-    android: its version; absent where there is no Android (adbd on Linux).
-    core: the core that is timed, the fastest one unless chosen.
-    folder: where on the phone the runtime lives; the adb shell must be allowed to run programs there.
-    shares_this_machine: the "phone" runs on this very machine, so that work here disturbs it.
-    aar: the Android package of ONNX Runtime to take its library from; absent for the default runtime.
-    measurement: fields of the measurement protocol to change (see `latency/measurement/protocol.py`).
+    Attributes:
+        name: What the user calls it; the name of the file.
+        model: Manufacturer and model.
+        abi: The ABI of its programs.
+        core: The core that is timed, the fastest one unless chosen.
+        units: The phones of this model, at least one; `devices` in the file.
+        android: Version of Android; None if there is no Android (adbd on Linux).
+        threads: Threads of the engine.
+        folder: Where the runtime is on the phone; the adb shell must be allowed to run programs there.
+        shares_this_machine: Whether the "phone" runs on this very machine, so that work here disturbs it.
+        aar: The Android package of ONNX Runtime to take its library from; None for the default runtime.
+        measurement: Changes to the measurement protocol (see `latency/measurement/protocol.py`).
+        benchmark: A benchmark program of the user's own; None for the runner that comes with mnas.
     """
 
     name: str
@@ -118,13 +126,22 @@ class PhoneProfile(
             raise ValueError(f"`measurement`: {error}") from error
 
     def settings(self, changes: Mapping[str, Any]) -> MeasurementSettings:
-        """Return the measurement protocol of this phone, with changes. Raises ValueError, TypeError."""
+        """Return the measurement protocol of this phone, with changes.
+
+        Raises:
+            ValueError: A value is out of its range.
+            TypeError: A change names no field.
+        """
         values: dict[str, Any] = {**self.measurement, **changes}
         return MeasurementSettings(**values)
 
 
 def profile_path(name: str) -> Path:
-    """Return the file of a profile. Raises PhoneError (`phone_unknown`) for a name that no phone can have."""
+    """Return the file of a profile.
+
+    Raises:
+        PhoneUnknownError: No phone can have that name.
+    """
     if not _NAME.fullmatch(name) or name == "host":
         raise PhoneUnknownError(
             f"{name!r} cannot be the name of a phone: up to 64 letters, digits, dots, dashes and underlines, and not "
@@ -139,7 +156,12 @@ def profile_names() -> list[str]:
 
 
 def read_profile(name: str) -> PhoneProfile:
-    """Return the profile of that name. Raises PhoneError: `phone_unknown`, or `profile_invalid`."""
+    """Return the profile of that name.
+
+    Raises:
+        PhoneUnknownError: No phone has that name.
+        ProfileError: The file cannot be used.
+    """
     path = profile_path(name)
     if not path.exists():
         known = ", ".join(["host (this machine)", *profile_names()])
@@ -147,14 +169,14 @@ def read_profile(name: str) -> PhoneProfile:
     try:
         profile = read(path, PhoneProfile)
     except DocumentError as error:
-        raise ProfileError(f"{error}; mend it, or add the phone again") from error
+        raise ProfileError(f"{error}; fix it, or add the phone again") from error
     if profile.name != name:
         raise ProfileError(f"{path}: its name is {profile.name!r}; it must be that of the file")
     return profile
 
 
 def write_profile(profile: PhoneProfile) -> Path:
-    """Write a profile in place of an older one, whole or not at all; return its file."""
+    """Write a profile, whole or not at all, and return its file; an older one is replaced."""
     path = profile_path(profile.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")

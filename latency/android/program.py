@@ -23,27 +23,39 @@ _SIGNALLED = 128
 
 
 def program_file(program: BenchmarkProgram) -> BundleFile:
-    """Return the program as a file to install. Raises ToolError (`runtime_unavailable`) when it cannot be read."""
+    """Return the program as a file to install.
+
+    Raises:
+        ToolError: `runtime_unavailable`: it cannot be read.
+    """
     path = Path(program.program).expanduser()
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ToolError(
             "runtime_unavailable",
-            f"benchmark program {path}: {error.strerror}; mend `benchmark.program` in the phone's profile",
+            f"benchmark program {path}: {error.strerror}; fix `benchmark.program` in the phone's profile",
         ) from error
     return BundleFile(name=path.name, path=path, sha256=sha256, executable=True)
 
 
 @dataclass(frozen=True)
 class ProgramRunner:
-    """The installed program of one connected phone."""
+    """The installed program of one connected phone.
+
+    Attributes:
+        device: The connected phone.
+        program: How the program is called and read.
+        file: The program.
+        folder: Where the program is on the phone.
+        core: The core to name in its command.
+        threads: The number of threads to name in its command.
+    """
 
     device: AdbDevice
     program: BenchmarkProgram
     file: BundleFile
     folder: str
-    """Where the program is on the phone."""
     core: int
     threads: int = 1
 
@@ -54,20 +66,21 @@ class ProgramRunner:
 
     @property
     def engine_version(self) -> str:
-        """Nobody knows it; the hash of the program tells versions apart."""
+        """Hash of the program, which tells versions apart; its real version is unknown."""
         return self.file.sha256[:12]
 
     @property
     def runtime(self) -> str:
-        """Hash of all that decides its numbers: the program, and how it is called, read and fed."""
+        """Hash of everything that decides its numbers: the program, and how it is called, read and fed."""
         parts = (self.file.sha256, self.program.command, self.program.pattern, self.program.unit, self.program.convert)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def model_file(self, model: bytes, timeout_s: float) -> bytes:
         """Return what is pushed for `model`: the model, or what `convert` makes of it.
 
-        Raises CandidateError (`model_rejected`, stage `convert`) when the conversion fails, ToolError (`convert`) when
-        it cannot be started or does not end.
+        Raises:
+            CandidateError: `model_rejected`, stage `convert`: the conversion fails.
+            ToolError: `convert`: the conversion cannot be started or does not end.
         """
         if not self.program.convert:
             return model
@@ -88,8 +101,10 @@ class ProgramRunner:
     ) -> tuple[Session, float | None]:
         """Run the program once; the times that its pattern matches are the window's.
 
-        Raises CandidateError (`model_rejected`) where the program refuses the model with an exit status, PhoneError
-        (`runner_died`) where it is killed or crashes, ToolError (`runner_protocol`) where its output has no times.
+        Raises:
+            CandidateError: `model_rejected`: the program refuses the model with an exit status.
+            PhoneError: `runner_died`: it is killed or crashes.
+            ToolError: `runner_protocol`: its output has no times.
         """
         names = {
             "program": str(PurePosixPath(self.folder) / self.file.name),

@@ -18,13 +18,13 @@ from latency.measurement.window import TimedWindow
 from latency.runtime import RuntimeBundle
 from latency.sessions import best_reference, better_reference
 
-# The stages of the runner in which the model is at fault; everything else is the phone's or ours.
+# Stages of the runner in which the model is at fault; a failure in any other is the phone's or ours.
 _CANDIDATE_STAGES = ("load", "inputs", "run")
 # Statuses of a process that a signal ended, as shells give them.
 _KILLED, _SIGNALLED = 137, 128
 
-# The command has to run where the runtime is: `.` is in the library path. A runner whose connection was cut goes on on
-# the phone and would disturb the next one, so it is ended first. $1: folder; the rest: the command.
+# The command must run in the folder of the runtime: `.` is in the library path. A runner whose connection was cut keeps
+# running on the phone and would disturb the next one, so it is ended first. $1: folder; the rest: the command.
 _IN_FOLDER = """
 cd "$1" || exit 1
 shift
@@ -38,12 +38,19 @@ exec "$@"
 
 @dataclass(frozen=True)
 class PhoneRunner:
-    """The installed runner of one connected phone."""
+    """The installed runner of one connected phone.
+
+    Attributes:
+        device: The connected phone.
+        bundle: The runtime.
+        folder: Where the bundle is on the phone.
+        core: The core to time on.
+        threads: Threads of the engine.
+    """
 
     device: AdbDevice
     bundle: RuntimeBundle
     folder: str
-    """Where the bundle is on the phone."""
     core: int
     threads: int = 1
 
@@ -70,13 +77,15 @@ class PhoneRunner:
     def best_of_reference(self, settings: MeasurementSettings) -> float:
         """Return the best time in ms of the reference network on a phone at rest, timed for `calibration_s`.
 
-        Raises PhoneError (`phone_unstable`) where other work keeps the phone busy, and as `session` does.
+        Raises:
+            PhoneUnstableError: Other work keeps the phone busy.
+            LatencyError: As `session` does.
         """
         arguments = [*self._common(settings), "--calibrate-s", f"{settings.calibration_s:g}"]
 
         def time_reference() -> tuple[list[float], list[float]]:
             answer = self._run(arguments, settings.window_timeout_s)
-            # Where the phone hides how busy it is, nothing speaks against a time.
+            # If the phone hides how busy it is, no time is doubted.
             return _numbers(answer, "reference_ms"), [busy or 0.0 for busy in answer["others_busy"]]
 
         advice = "close its apps, switch the screen off, try again"
@@ -85,12 +94,21 @@ class PhoneRunner:
     def session(
         self, model_path: str, settings: MeasurementSettings, reference_best_ms: float | None
     ) -> tuple[Session, float | None]:
-        """Load the model that lies at `model_path` on the phone and time one window.
+        """Load the model on the phone and time one window.
 
-        Returns the session, accepted or not, and the best of the reference network so far. The window's
-        `others_busy` is None where the phone hides it. Raises CandidateError (`model_rejected`) where the engine does
-        not take or run the model, PhoneError (`runner_died`, `timeout`, `core_unavailable` and the transport's kinds),
-        ToolError (`runner_protocol`) for an answer that is not the runner's.
+        Args:
+            model_path: Where the model is on the phone.
+            settings: The measurement protocol.
+            reference_best_ms: The best time of the reference network so far, None if unknown.
+
+        Returns:
+            The session, accepted or not, and the best time of the reference network so far. The window's `others_busy`
+            is None if the phone hides it.
+
+        Raises:
+            CandidateError: `model_rejected`: the engine does not take or run the model.
+            PhoneError: `runner_died`, `timeout`, `core_unavailable`, and the kinds of the transport.
+            ToolError: `runner_protocol`: the answer is not the runner's.
         """
         arguments = [
             *self._common(settings),
@@ -144,7 +162,7 @@ class PhoneRunner:
         return answer
 
     def _silent(self, result: ShellResult, timeout_s: float) -> PhoneError | ToolError:
-        """The runner ended without its line."""
+        """Return the error for a runner that ended without its line."""
         words = (result.stderr or result.stdout).strip()[-500:]
         if result.status == _KILLED:
             return PhoneError(
@@ -180,14 +198,14 @@ class PhoneRunner:
 
 
 def same_output(checksum: float | None, expected: float | None, settings: MeasurementSettings) -> bool:
-    """Whether a phone's output checksum is that of the host. None (not finite) equals None only."""
+    """Return whether a phone's output checksum is that of the host. None (not finite) equals None only."""
     if checksum is None or expected is None:
         return checksum is expected
     return math.isclose(checksum, expected, rel_tol=settings.checksum_tolerance, abs_tol=1e-9)
 
 
 def _last_json_line(text: str) -> dict[str, Any] | None:
-    """Return the last line that is a JSON object of the runner's schema, None where there is none."""
+    """Return the last line that is a JSON object of the runner's schema; None if there is none."""
     for line in reversed(text.splitlines()):
         try:
             answer = json.loads(line)

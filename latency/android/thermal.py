@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None:
-    """Why a phone is too hot to start a measurement; None when it is not, or when nothing can be read."""
+    """Return why a phone is too hot to start a measurement; None if it is not, or if nothing can be read."""
     if state.thermal_status is not None and state.thermal_status > settings.thermal_status_limit:
         return f"thermal status {state.thermal_status} is above {settings.thermal_status_limit}"
     temperature_c = state.battery_temperature_c
@@ -30,9 +30,15 @@ def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None
 def wait_until_cool(
     device: AdbDevice, settings: MeasurementSettings, on_wait: Callable[[], None] = lambda: None
 ) -> PhoneConditions:
-    """Return the phone's conditions once it is cool enough; `on_wait` is called between two looks.
+    """Wait until the phone is cool enough, and return its conditions.
 
-    Raises PhoneError: `phone_hot` after `thermal_timeout_s`, and the transport's kinds.
+    Args:
+        device: The connected phone.
+        settings: The measurement protocol.
+        on_wait: Called after each pause.
+
+    Raises:
+        PhoneError: `phone_hot`: it is still hot after `thermal_timeout_s`. The kinds of the transport.
     """
     deadline = time.monotonic() + settings.thermal_timeout_s
     said = False

@@ -1,9 +1,9 @@
-"""One phone, one measurement at a time: leases between all processes of a machine that share phones.
+"""One measurement at a time on a phone: leases between all processes of a machine that share phones.
 
-Every phone has a small file, named by its serial, that holds a line of claims: whoever is first in it has the phone,
-and the others wait their turn. A claim ends when it is given back, when its process is gone (killed, too), or when it
-has not been renewed in time (stopped). A process that lost its claim so finds out when it is done, and what it measured
-does not count. The file is locked (flock) only for the instant in which it is read and written.
+Every phone has a small file, named by its serial, with a queue of claims. The first claim has the phone; the others
+wait for their turn. A claim ends when it is given back, when its process is gone (also if it was killed), or when it
+was not renewed in time (its process is stopped). A process that lost its claim that way learns it at the end of its
+measurement, which then does not count. The file is locked (flock) only while it is read and written.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Claim:
-    """One process's place in the line for a phone."""
+    """One process's place in the queue for a phone."""
 
     token: str
     pid: int
     started: int
-    """Start of the process in clock ticks: with it, a process id cannot change hands unnoticed."""
+    """Start of the process in clock ticks: tells it from a later process with the same id."""
     place: str
-    """Where that process id means something."""
+    """Boot and process namespace in which that process id is valid."""
     command: str
     expires_at_s: float
     """Seconds since the epoch."""
@@ -50,14 +50,14 @@ class _Claim:
     def alive(self) -> bool:
         if self.expires_at_s < time.time():
             return False
-        # From another container or boot nothing can be said of the process; its claim will expire.
+        # From another container or boot the process cannot be seen; its claim will expire.
         return self.place != _place() or process_runs(self.pid, self.started)
 
 
 def process_runs(pid: int, started: int) -> bool:
-    """Whether the process with that id, started at that clock tick, is still there."""
+    """Return whether the process with that id, started at that clock tick, still exists."""
     fields = process_stat(f"/proc/{pid}/stat")
-    # A process that is dead, and whose parent has not asked how it ended, is still listed.
+    # A dead process is still listed until its parent has asked how it ended.
     return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == started
 
 
@@ -67,10 +67,16 @@ def _place() -> str:
 
 
 class PhoneLeases:
-    """The leases of one folder, which all processes that share phones must use; safe to share between threads.
+    """The leases of one folder; all processes that share phones must use the same one. Safe to share between threads.
 
-    A claim not renewed for `expiry_s` (its process is stopped) is lost; one waits up to `wait_s` for one's turn. The
-    folder is made. Raises ToolError (`lease_unusable`) where it cannot be, ValueError for times that are not positive.
+    Args:
+        folder: The folder; it is made.
+        expiry_s: A claim that is not renewed for so long is lost: its process is stopped.
+        wait_s: How long to wait for a turn.
+
+    Raises:
+        ToolError: `lease_unusable`: the folder cannot be made.
+        ValueError: A time is not positive.
     """
 
     def __init__(self, folder: Path, expiry_s: float = 30.0, wait_s: float = 60.0) -> None:
@@ -87,11 +93,13 @@ class PhoneLeases:
 
     @contextmanager
     def hold(self, serial: str) -> Iterator[None]:
-        """Have the phone of that serial for the block alone.
+        """Hold the phone of that serial alone for the length of the block.
 
-        Raises PhoneError: `phone_busy` when it is not our turn in time, with who has the phone; `lease_lost` after the
-        block when another process got the phone before it ended, so that nothing measured in it counts. Raises
-        ToolError (`lease_unusable`) when the phone's file cannot be read or written.
+        Raises:
+            PhoneError: `phone_busy`: the turn does not come in time; the message names the process that has the phone.
+                `lease_lost`: after the block, if another process got the phone before it ended; nothing measured in it
+                    counts.
+            ToolError: `lease_unusable`: the phone's file cannot be read or written.
         """
         token = self._wait_for_turn(serial)
         ended = threading.Event()
@@ -100,7 +108,7 @@ class PhoneLeases:
         try:
             yield
         except BaseException:
-            # What happened in the block is the news; a claim that cannot be given back goes with the process.
+            # The error of the block matters more; a claim that cannot be given back ends with the process.
             with suppress(ToolError):
                 self._leave(serial, token)
             raise
@@ -108,7 +116,7 @@ class PhoneLeases:
             if not self._leave(serial, token):
                 raise PhoneError(
                     "lease_lost",
-                    f"phone {serial}: this process stood still for longer than {self._expiry_s:g} s, and another one "
+                    f"phone {serial}: this process was stopped for longer than {self._expiry_s:g} s, and another one "
                     "has taken the phone meanwhile; what was measured does not count",
                 )
         finally:
@@ -116,7 +124,7 @@ class PhoneLeases:
             renewer.join()
 
     def close(self) -> None:
-        """Let nobody wait any longer; leases that are held stay so until their blocks end."""
+        """End all waiting; leases that are held stay until their blocks end."""
         self._closed.set()
 
     def _wait_for_turn(self, serial: str) -> str:
@@ -160,7 +168,7 @@ class PhoneLeases:
                 _extend(line, token, self._expiry_s)
 
     def _leave(self, serial: str, token: str) -> bool:
-        """Give the place in the line back; return whether it was still the first."""
+        """Give the place in the queue back; return whether it was still the first."""
         with self._line(serial, token) as line:
             had_turn = bool(line) and line[0].token == token
             line[:] = [claim for claim in line if claim.token != token]
@@ -168,7 +176,7 @@ class PhoneLeases:
 
     @contextmanager
     def _line(self, serial: str, token: str) -> Iterator[list[_Claim]]:
-        """Lend the line of living claims, our own whatever its age; what the block makes of it is written back."""
+        """Give the queue of living claims, with our own of any age, and write back what the block makes of it."""
         path = self._folder / f"{quote(serial, safe='')}.json"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -180,7 +188,7 @@ class PhoneLeases:
             line = [claim for claim in before if claim.token == token or claim.alive()]
             yield line
             if line != before:
-                # One write, read back up to the line's end: a kill leaves the old line or the new one.
+                # One write, read back up to the line's end: a kill leaves the old queue or the new one.
                 os.pwrite(file, json.dumps([asdict(claim) for claim in line]).encode() + b"\n", 0)
         except OSError as error:
             raise _unusable(path, error.strerror) from error
@@ -188,7 +196,7 @@ class PhoneLeases:
             os.close(file)
 
     def _lock(self, file: int, path: Path) -> None:
-        # Held for an instant, unless its holder is stopped right then; so this wait needs a bound, too.
+        # Held for an instant, unless its holder is stopped at that moment; so this wait needs a limit too.
         deadline_s = time.monotonic() + self._wait_s
         while True:
             try:
@@ -201,7 +209,7 @@ class PhoneLeases:
 
 
 def _extend(line: list[_Claim], token: str, expiry_s: float) -> None:
-    """Renew our claim where two thirds of its time or less are left."""
+    """Renew our claim if two thirds of its time or less are left."""
     now_s = time.time()
     for place, claim in enumerate(line):
         if claim.token == token and claim.expires_at_s - now_s <= expiry_s * 2 / 3 + _POLL_S:
@@ -213,7 +221,7 @@ def _parse(text: bytes) -> list[_Claim]:
     try:
         return [_Claim(**claim) for claim in json.loads(first_line)]
     except (ValueError, TypeError):
-        return []  # A new file, or one that is not ours to understand: nobody can hold a lease by it.
+        return []  # A new file, or one that is not ours: nobody can hold a lease by it.
 
 
 def _unusable(path: Path, reason: str | None) -> ToolError:
@@ -223,5 +231,8 @@ def _unusable(path: Path, reason: str | None) -> ToolError:
 
 
 def user_leases() -> PhoneLeases:
-    """The leases that all runs of this user share, in `~/.local/state/mnas/leases` (`XDG_STATE_HOME` moves it)."""
+    """Return the leases that all runs of this user share.
+
+    They are in `~/.local/state/mnas/leases`; `XDG_STATE_HOME` moves it.
+    """
     return PhoneLeases(state_folder() / "leases")

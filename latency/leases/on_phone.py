@@ -1,8 +1,8 @@
 """A lease on the phone itself, for phones that several programs or several hosts can reach.
 
-The file `lease` in the phone's folder names its owner and the phone's uptime at which it ends; whoever measures holds
-it and renews it. Uptime is the phone's own clock, which nobody sets. The check and the writing happen under the phone's
-`flock`, so that of two who come at once one gets it.
+The file `lease` in the phone's folder names its owner and the phone's uptime at which it ends. A process holds the
+lease while it measures, and renews it. Uptime is the phone's own clock, which nobody sets. Check and write happen under
+the phone's `flock`: of two processes that come at once, one gets the lease.
 """
 
 from __future__ import annotations
@@ -56,11 +56,23 @@ def own_name() -> str:
 
 @contextmanager
 def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Renew]:
-    """Hold the phone for the length of the block; wait up to `wait_s` for another owner.
+    """Hold the phone for the length of the block.
 
-    The block gets a function that starts the lease's `duration_s` anew. Both raise PhoneError: `phone_busy` when
-    another owner has the phone, and the transport's kinds. A lease outlives a process that is killed; one of this host
-    whose process is gone is taken over at once, any other when it ends.
+    A lease outlives a process that is killed. One of this host whose process is gone is taken over at once, any other
+    when it ends.
+
+    Args:
+        device: The connected phone.
+        folder: The folder of the lease on the phone.
+        duration_s: How long the lease lasts unless it is renewed.
+        wait_s: How long to wait for another owner.
+
+    Yields:
+        What renews the lease; it raises PhoneError as this does.
+
+    Raises:
+        PhoneError: `phone_busy`: another owner has the phone. `phone_unsupported`: the lease cannot be written. The
+            kinds of the transport.
     """
     owner = own_name()
     started = time.monotonic()
@@ -114,7 +126,7 @@ def _busy(device: AdbDevice, holder: str, left_s: str) -> PhoneError:
 
 
 def _is_dead(owner: str) -> bool:
-    """Whether the owner was a process of this host that is gone."""
+    """Return whether the owner was a process of this host that is gone."""
     host, _, process = owner.partition("/")
     pid, _, start = process.partition("/")
     return host == platform.node() and pid.isdigit() and start.isdigit() and not process_runs(int(pid), int(start))
