@@ -1,4 +1,6 @@
-"""Files fetched from package registries: pinned by name, version and SHA-256, kept in the user's cache.
+"""Files fetched from package registries.
+
+They are pinned by name, version and SHA-256, and kept in the user's cache.
 
 Registries are reached only through the clients that the user has set up, so mirrors and proxies are respected: pip for
 wheels, apt for Debian packages. apt fetches one named file of the pool; it installs nothing and needs no rights. A file
@@ -155,7 +157,8 @@ def _verify(path: Path, sha256: str) -> None:
     found = file_sha256(path)
     if found != sha256:
         raise _unavailable(
-            f"{path} has SHA-256 {found}, not the pinned {sha256}; it is damaged or another file; remove it and try again"
+            f"{path} has SHA-256 {found}, not the pinned {sha256}: it is damaged or another file; remove it and try "
+            "again"
         )
 
 
@@ -177,7 +180,10 @@ def _fetch_from_pool(pin: DebianPackage, folder: Path) -> None:
 
 
 def _debian_sites() -> list[str]:
-    """Return the archives that this machine's apt names, in its order; apt need not have read any of them before."""
+    """Return the archives that this machine's apt names, in its order.
+
+    Apt need not have read any of them before.
+    """
     listed = _run(["apt-get", "--print-uris", "update"], "list apt's sources")
     # Lines like "'http://site/debian/dists/bookworm/InRelease' name 0".
     return list(dict.fromkeys(re.findall(r"^'(\S+?)/dists/", listed, re.MULTILINE)))

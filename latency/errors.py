@@ -84,7 +84,10 @@ class ProfileError(PhoneError, InputError):
 
 
 class PhoneGoneError(PhoneError):
-    """Nothing answers at the phone's address, or the connection is lost. Kind: `phone_gone`."""
+    """Nothing answers at the phone's address, or the connection is lost.
+
+    Kind: `phone_gone`.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__("phone_gone", message)

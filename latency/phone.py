@@ -24,7 +24,9 @@ class Phone(Protocol):
         ...
 
     def identify(self) -> PhoneIdentity:
-        """Return who the phone is and what runs there, as the phone itself says; the base of the cache key.
+        """Return who the phone is and what runs there, as the phone itself says.
+
+        The base of the cache key.
 
         Raises:
             PhoneError: It cannot be reached.
@@ -43,5 +45,8 @@ class Phone(Protocol):
         ...
 
     def close(self) -> None:
-        """Release the phone and everything that was started for it; closing twice is allowed."""
+        """Release the phone and everything that was started for it.
+
+        Closing twice is allowed.
+        """
         ...

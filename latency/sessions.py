@@ -1,4 +1,6 @@
-"""The sessions of one measurement: time windows until enough are accepted, and make the record.
+"""The sessions of one measurement.
+
+Time windows until enough are accepted, and make the record.
 
 All phones share this. A phone gives `attempt`, which loads the model when a new session begins and times one window.
 """
@@ -133,7 +135,7 @@ def best_reference(
 
 
 def better_reference(best_ms: float | None, before_ms: float, after_ms: float, settings: MeasurementSettings) -> float:
-    """Return the best time of the reference network, given its times around one more window.
+    """Return the best time of the reference network after one more window.
 
     A little faster is luck. Only times that are clearly better, before and after, replace the best.
     """

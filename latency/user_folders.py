@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the folder of this user's caches: `mnas` under XDG_CACHE_HOME, `~/.cache` by default."""
+    """Return the folder of this user's caches.
+
+    It is `mnas` under XDG_CACHE_HOME, `~/.cache` by default.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnas"
 
 
@@ -22,5 +25,8 @@ def profile_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Return the folder of this user's leases: `mnas` under XDG_STATE_HOME, `~/.local/state` by default."""
+    """Return the folder of this user's leases.
+
+    It is `mnas` under XDG_STATE_HOME, `~/.local/state` by default.
+    """
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mnas"

@@ -1,4 +1,6 @@
-"""Phones over adb: over TCP, over USB, or through an adb server of this host. No Android SDK is needed.
+"""Phones over adb: over TCP, over USB, or through an adb server of this host.
+
+No Android SDK is needed.
 
     with connect(Address.parse("tcp:192.168.1.7")) as phone:
         print(phone.shell(["uname", "-m"], timeout_s=5).stdout)

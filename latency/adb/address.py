@@ -1,4 +1,7 @@
-"""The address of a phone as text: `tcp:192.168.1.7:5555`, `usb:SERIAL` or `server:SERIAL`."""
+"""The address of a phone as text.
+
+`tcp:192.168.1.7:5555`, `usb:SERIAL` or `server:SERIAL`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The interface of every way to a phone: a connection that opens streams to the services of adbd."""
+"""The interface of every way to a phone.
+
+A connection opens streams to the services of adbd.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,17 @@ class Stream(Protocol):
     """
 
     def read(self, deadline: Deadline) -> bytes:
-        """Return the next bytes, as many as have arrived; b"" after the service has closed the stream."""
+        """Return the next bytes, as many as have arrived.
+
+        B"" after the service has closed the stream.
+        """
         ...
 
     def write(self, data: bytes, deadline: Deadline) -> None:
-        """Send all of `data`; what the service no longer takes is dropped, and `read` tells how it ended."""
+        """Send all of `data`.
+
+        What the service no longer takes is dropped, and `read` tells how it ended.
+        """
         ...
 
     def has_input(self, deadline: Deadline) -> bool:
@@ -68,7 +77,10 @@ class Stream(Protocol):
 
 
 class Connection(Protocol):
-    """A phone that is connected and has accepted this host. It serves one stream at a time."""
+    """A phone that is connected and has accepted this host.
+
+    It serves one stream at a time.
+    """
 
     def open(self, service: str, deadline: Deadline) -> Stream:
         """Start a service of adbd, such as "shell,v2,raw:uname".

@@ -22,8 +22,8 @@ _PREPARE_PUSH = 'mkdir -p -- "$1" && rm -f -- "$2" && stat -f -c "%a %S" -- "$1"
 class AdbDevice:
     """A phone that is connected and has accepted this host; a context manager.
 
-    One call at a time. Every call ends within its `timeout_s` and raises PhoneError or ToolError. ValueError and OSError
-    are raised only for an argument that cannot be sent (a NUL character, a local file that cannot be read).
+    One call at a time. Every call ends within its `timeout_s` and raises PhoneError or ToolError. ValueError and
+    OSError are raised only for an argument that cannot be sent (a NUL character, a local file that cannot be read).
 
     After any error the device is closed: what the phone still sends could be taken for the answer to the next question.
     Connect again.

@@ -25,7 +25,9 @@ _MAX_PAYLOAD = 1 << 20  # Of any adb version.
 
 
 class DirectConnection:
-    """Streams over a transport of adb-shell (its `bulk_read` and `bulk_write`) after the greeting.
+    """Streams over a transport of adb-shell, after the greeting.
+
+    It uses the transport's `bulk_read` and `bulk_write`.
 
     Args:
         transport: The transport.

@@ -1,4 +1,6 @@
-"""The RSA keys by which phones know this host, kept where adb keeps them and in its form.
+"""The RSA keys by which phones know this host.
+
+They are kept where adb keeps them, and in its form.
 
 A phone that has accepted this user's adb shows no second prompt, and the other way round.
 """
@@ -14,7 +16,7 @@ from latency.errors import ToolError
 
 
 def load_keys(path: Path | None = None) -> list[Any]:
-    """Return the signers (adb-shell's) to offer to a phone, in the order in which to try them.
+    """Return the signers (adb-shell's) to offer to a phone, in order.
 
     Args:
         path: The key to use alone. If None: ~/.android/adbkey, which is made if it does not exist, then the keys that
@@ -32,7 +34,9 @@ def load_keys(path: Path | None = None) -> list[Any]:
 
 
 def make_key(path: Path) -> None:
-    """Make a key pair, `path` and `path`.pub; keep a pair that another process makes meanwhile.
+    """Make a key pair, `path` and `path`.pub.
+
+    Keep a pair that another process makes meanwhile.
 
     Raises:
         ToolError: `adb_keys`.

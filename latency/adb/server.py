@@ -1,4 +1,6 @@
-"""Phones through an adb server that runs on this host and owns them (`adb start-server`, Android Studio).
+"""Phones through an adb server that runs on this host and owns them.
+
+`adb start-server` and Android Studio start such a server.
 
 mnas talks to the server; it starts none and ends none. (adbutils starts one when none answers, which then takes every
 phone on USB from its other users.) The protocol is Android's `SERVICES.TXT`: a request is its length in 4 hexadecimal

@@ -25,7 +25,10 @@ MAX_OUTPUT_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class ShellResult:
-    """What a command printed, decoded as UTF-8 (other bytes escaped), and its exit status."""
+    """What a command printed, and its exit status.
+
+    The text is decoded as UTF-8, other bytes escaped.
+    """
 
     stdout: str
     stderr: str
@@ -33,7 +36,9 @@ class ShellResult:
 
 
 def command_line(argv: Sequence[str], timeout_s: float) -> str:
-    """Return one line for the phone's shell: every argument quoted, the run time limited on the phone too.
+    """Return one line for the phone's shell.
+
+    Every argument is quoted, and the run time is limited on the phone too.
 
     Raises:
         ValueError: No command line can hold an argument.

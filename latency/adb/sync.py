@@ -1,4 +1,6 @@
-"""Files to and from the phone: adb's sync protocol (Android's `packages/modules/adb/SYNC.TXT`).
+"""Files to and from the phone: adb's sync protocol.
+
+It is described in Android's `packages/modules/adb/SYNC.TXT`.
 
 A packet is an id (4 letters), a number (4 bytes, little-endian) and, in most cases, that many bytes.
 """

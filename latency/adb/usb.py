@@ -1,4 +1,6 @@
-"""adb over USB: the attached phones, read from sysfs without touching them, and a transport for adb-shell.
+"""adb over USB: the attached phones, and a transport for adb-shell.
+
+The list of phones is read from sysfs, without touching them.
 
 Talking to a phone needs libusb (Debian's libusb-1.0-0) and PyPI's libusb1; listing phones does not.
 """
@@ -88,7 +90,9 @@ def find_usb_device(serial: str, devices: list[UsbDevice]) -> UsbDevice:
 
 
 class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no types.
-    """adb-shell's USB transport with our errors; every method raises PhoneError or ToolError.
+    """adb-shell's USB transport with our errors.
+
+    Every method raises PhoneError or ToolError.
 
     The messages do not name the phone; the caller adds its name.
     """
@@ -150,7 +154,10 @@ class UsbTransport(BaseTransport):  # type: ignore[misc]  # adb-shell has no typ
         return self._transport
 
     def _error(self, error: object) -> LatencyError:
-        """Return the error for one of libusb's; they are told apart by name, since libusb may be missing."""
+        """Return the error for one of libusb's.
+
+        They are told apart by name, since libusb may be missing.
+        """
         name = type(error).__name__
         if name == "USBErrorBusy":
             return _busy(self._serial)

@@ -1,4 +1,7 @@
-"""`mnas phones check`: from the cable to the first accepted measurement, one answer at a time."""
+"""`mnas phones check`, one answer at a time.
+
+The questions go from the cable to the first accepted measurement.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from latency.measurement.reference_network import calibration_models
 
 
 def check_phone(profile: PhoneProfile, unit: PhoneUnit, on_step: OnStep = lambda text: None) -> Iterator[Check]:
-    """Yield the answers one by one; stop after one that makes the next ones impossible.
+    """Yield the answers one by one.
+
+    Stop after one that makes the next ones impossible.
 
     Args:
         profile: The model of phone.

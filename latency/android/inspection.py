@@ -1,4 +1,7 @@
-"""What a phone says about itself: architecture, cores, Android version, free space, temperature."""
+"""What a phone says about itself.
+
+Architecture, cores, Android version, free space, temperature.
+"""
 
 from __future__ import annotations
 
@@ -149,9 +152,9 @@ def conditions(device: AdbDevice) -> PhoneConditions:
 
 
 def parse_conditions(text: str) -> PhoneConditions:
-    """Return what `dumpsys thermalservice` and `dumpsys battery` say.
+    r"""Return what `dumpsys thermalservice` and `dumpsys battery` say.
 
-    >>> parse_conditions("Thermal Status: 1\\n  level: 80\\n  temperature: 312\\n  USB powered: true")
+    >>> parse_conditions("Thermal Status: 1\n  level: 80\n  temperature: 312\n  USB powered: true")
     PhoneConditions(thermal_status=1, battery_temperature_c=31.2, battery_percent=80, charging=True)
     """
     thermal = re.search(r"Thermal Status: *(\d+)", text)

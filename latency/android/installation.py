@@ -1,4 +1,7 @@
-"""The runtime on the phone: pushed once, verified by hash, kept in a folder named after its contents."""
+"""The runtime on the phone.
+
+It is pushed once, verified by hash, and kept in a folder named after its contents.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def install(
     files: Sequence[BundleFile],
     on_push: Callable[[str], None] = lambda name: None,
 ) -> str:
-    """Put the files on the phone, each with its right hash; push only what is missing or different.
+    """Put the files on the phone, each with its right hash.
+
+    Push only what is missing or different.
 
     Args:
         device: The connected phone.

@@ -106,7 +106,7 @@ def add_phone(
 
 
 def scale_to(first: PhoneUnit, calibration_ms: Sequence[float]) -> float:
-    """Return what a unit's latencies are multiplied by to be those of the first unit of its model.
+    """Return the factor from a unit's latencies to those of the first unit.
 
     Args:
         first: The first unit.
@@ -183,7 +183,11 @@ def _with_measurement(profile: PhoneProfile, changes: Mapping[str, int | float])
 
 
 def _calibrate(profile: PhoneProfile, unit: PhoneUnit) -> tuple[tuple[float, ...], float]:
-    """Return the latencies of the calibration networks in ms, and the largest spread between sessions."""
+    """Time the calibration networks.
+
+    Returns:
+        Their latencies in ms, and the largest spread between sessions.
+    """
     settings = profile.settings({"sessions": CALIBRATION_SESSIONS})
     phone = AdbPhone(profile, unit)
     try:
@@ -195,7 +199,10 @@ def _calibrate(profile: PhoneProfile, unit: PhoneUnit) -> tuple[tuple[float, ...
 
 
 def _measure_patiently(phone: AdbPhone, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-    """Measure, with some more tries for an unsteady phone: it has just been plugged in and pushed to."""
+    """Measure, with some more tries for an unsteady phone.
+
+    It has just been plugged in and pushed to.
+    """
     for _ in range(UNSTEADY_TRIES - 1):
         try:
             return phone.measure(model, settings)

@@ -1,4 +1,7 @@
-"""An Android phone as a `Phone`: lease, connect, install, wait until cool, push, time, judge."""
+"""An Android phone as a `Phone`.
+
+Its steps: lease, connect, install, wait until cool, push, time, judge.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ INSTALL_LEASE_S = 600.0
 
 
 class SessionRunner(Protocol):
-    """What times a model on a connected phone: `PhoneRunner`, or a program of the user's."""
+    """What times a model on a connected phone.
+
+    `PhoneRunner`, or a program of the user's (`ProgramRunner`).
+    """
 
     @property
     def device(self) -> AdbDevice:
@@ -64,12 +70,16 @@ class SessionRunner(Protocol):
     def session(
         self, model_path: str, settings: MeasurementSettings, reference_best_ms: float | None
     ) -> tuple[Session, float | None]:
-        """Time one window; return it with the best time of the reference network so far, in ms."""
+        """Time one window.
+
+        Returns:
+            The window's session, and the best time of the reference network so far, in ms.
+        """
         ...
 
 
 def install_runner(device: AdbDevice, profile: PhoneProfile, on_push: Callable[[str], None]) -> SessionRunner:
-    """Install what a profile needs on a connected phone, and return what times models there.
+    """Install what a profile needs on a connected phone; return its runner.
 
     Args:
         device: The connected phone.
@@ -150,7 +160,10 @@ class AdbPhone:
 
     @contextmanager
     def _held(self, lease_s: float) -> Iterator[tuple[SessionRunner, Callable[[], None]]]:
-        """Hold the phone alone, with everything installed; the block gets the runner and what renews the lease."""
+        """Hold the phone alone, with everything installed.
+
+        The block gets the runner and what renews the lease.
+        """
         with hold_adb_phone(
             self._leases,
             self._unit.serial,

@@ -1,4 +1,7 @@
-"""Whether a phone is fit to measure: one answer per question, with the remedy for a no."""
+"""Whether a phone is fit to measure.
+
+One answer per question, with the remedy for a no.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,10 @@ def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Chec
 
 
 def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> list[Check]:
-    """Return what must hold when a measurement begins; what cannot be read passes and says so."""
+    """Return what must hold when a measurement begins.
+
+    What cannot be read passes and says so.
+    """
     hot = too_hot(state, settings)
     percent = state.battery_percent
     low = percent is not None and percent < LOW_BATTERY_PERCENT and not state.charging

@@ -1,4 +1,6 @@
-"""Phone profiles: what a host knows of a model of phone, one YAML file each, written by `mnas phones add`.
+"""Phone profiles: what a host knows of a model of phone.
+
+Each is one YAML file, written by `mnas phones add`.
 
 A profile describes a model of phone, of which there may be several units (`devices` in the file). An unknown model
 needs no code: everything that differs between phones is in its profile.
@@ -45,7 +47,7 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A benchmark program of the user's own, instead of the runner that comes with mnas.
+    """A benchmark program of the user's own, instead of mnas's runner.
 
     Such a program shows neither CPU times nor outputs. Contention and wrong results go unnoticed; the record shows it
     by what it lacks.
@@ -117,7 +119,7 @@ class PhoneProfile(
     benchmark: BenchmarkProgram | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a folder that is not absolute or settings that are out of range."""
+        """Raise ValueError for a relative folder or settings out of range."""
         if not self.folder.startswith("/"):
             raise ValueError(f"`folder` is {self.folder!r}; it must start with /")
         try:
@@ -176,7 +178,10 @@ def read_profile(name: str) -> PhoneProfile:
 
 
 def write_profile(profile: PhoneProfile) -> Path:
-    """Write a profile, whole or not at all, and return its file; an older one is replaced."""
+    """Write a profile, whole or not at all, and return its file.
+
+    An older one is replaced.
+    """
     path = profile_path(profile.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")

@@ -1,4 +1,7 @@
-"""A user's own benchmark program on the phone: TFLite's `benchmark_model`, `onnxruntime_perf_test`, and the like."""
+"""A user's own benchmark program on the phone.
+
+TFLite's `benchmark_model`, `onnxruntime_perf_test`, and the like.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ class ProgramRunner:
 
     @property
     def runtime(self) -> str:
-        """Hash of everything that decides its numbers: the program, and how it is called, read and fed."""
+        """Hash of everything that decides its numbers.
+
+        The program, and how it is called, read and fed.
+        """
         parts = (self.file.sha256, self.program.command, self.program.pattern, self.program.unit, self.program.convert)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

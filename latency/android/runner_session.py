@@ -1,4 +1,7 @@
-"""One run of the on-phone runner: its command line, and its answer as a session or an error."""
+"""One run of the on-phone runner.
+
+Its command line, and its answer as a session or an error.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,9 @@ class PhoneRunner:
         return model
 
     def best_of_reference(self, settings: MeasurementSettings) -> float:
-        """Return the best time in ms of the reference network on a phone at rest, timed for `calibration_s`.
+        """Return the best time of the reference network on a phone at rest, in ms.
+
+        It is timed for `calibration_s`.
 
         Raises:
             PhoneUnstableError: Other work keeps the phone busy.
@@ -198,14 +203,21 @@ class PhoneRunner:
 
 
 def same_output(checksum: float | None, expected: float | None, settings: MeasurementSettings) -> bool:
-    """Return whether a phone's output checksum is that of the host. None (not finite) equals None only."""
+    """Return whether a phone's output checksum is that of the host.
+
+    None (not finite) equals None only.
+    """
     if checksum is None or expected is None:
         return checksum is expected
     return math.isclose(checksum, expected, rel_tol=settings.checksum_tolerance, abs_tol=1e-9)
 
 
 def _last_json_line(text: str) -> dict[str, Any] | None:
-    """Return the last line that is a JSON object of the runner's schema; None if there is none."""
+    """Return the last line that is a JSON object of the runner's schema.
+
+    Returns:
+        None if there is none.
+    """
     for line in reversed(text.splitlines()):
         try:
             answer = json.loads(line)

@@ -18,7 +18,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def too_hot(state: PhoneConditions, settings: MeasurementSettings) -> str | None:
-    """Return why a phone is too hot to start a measurement; None if it is not, or if nothing can be read."""
+    """Return why a phone is too hot to start a measurement.
+
+    Returns:
+        None if it is not, or if nothing can be read.
+    """
     if state.thermal_status is not None and state.thermal_status > settings.thermal_status_limit:
         return f"thermal status {state.thermal_status} is above {settings.thermal_status_limit}"
     temperature_c = state.battery_temperature_c

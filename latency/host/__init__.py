@@ -1,1 +1,4 @@
-"""This machine as a phone: a runner process on one core, and quiet windows for its measurements."""
+"""This machine as a phone.
+
+A runner process on one core, and quiet windows for its measurements.
+"""

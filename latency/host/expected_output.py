@@ -1,4 +1,7 @@
-"""What this host computes for a model: the checksum that a phone's output must have."""
+"""What this host computes for a model.
+
+A phone's output must have the same checksum.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,23 @@ from latency.measurement.protocol import MeasurementSettings
 
 
 class ExpectedOutput:
-    """Runs models once, in a process of its own, which a model may crash; `close` ends it. One thread at a time."""
+    """Runs models once, in a process of its own, which a model may crash.
+
+    `close` ends it. For one thread at a time.
+    """
 
     def __init__(self) -> None:
         self._runner: RunnerProcess | None = None
 
     def checksum(self, model: bytes, settings: MeasurementSettings) -> float | None:
-        """Return the checksum of the model's output for the protocol's inputs; None where it is not finite.
+        """Return the checksum of the model's output for the protocol's inputs.
 
-        Raises CandidateError where this host's engine does not take or run the model, PhoneError (`runner_died`,
-        `timeout`) and ToolError as `RunnerProcess` does.
+        None if it is not finite.
+
+        Raises:
+            CandidateError: This host's engine does not take or run the model.
+            PhoneError: `runner_died`, `timeout`.
+            ToolError: As `RunnerProcess` does.
         """
         if self._runner is not None and not self._runner.alive:
             self._runner.kill()

@@ -1,4 +1,7 @@
-"""A helper process that is spoken to line by line over pipes, with a time limit on every answer."""
+"""A helper process that reads and writes single lines over pipes.
+
+Every answer has a time limit.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,20 @@ from collections.abc import Mapping, Sequence
 
 
 class ProcessEndedError(Exception):
-    """The helper process is gone; the message has its exit status and the end of what it wrote to stderr."""
+    """The helper process is gone.
+
+    The message has its exit status and the end of what it wrote to stderr.
+    """
 
 
 class LineProcess:
     """Starts `command` and exchanges single lines with it.
 
-    It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It must end by itself
-    when its standard input ends, which also happens when this process is killed. Raises OSError when it
-    cannot start.
+    It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It must end by itself when its
+    standard input ends, which also happens when this process is killed.
+
+    Raises:
+        OSError: It cannot start.
     """
 
     def __init__(
@@ -61,23 +69,35 @@ class LineProcess:
     def ask(self, line: str, timeout_s: float) -> str:
         """Send one short line and wait for one line back.
 
-        Raises ProcessEndedError when the process is gone, TimeoutError when no answer comes in time; after
-        either, the only thing left to do is `kill`.
+        After an error, the only thing left to do is `kill`.
+
+        Raises:
+            ProcessEndedError: The process is gone.
+            TimeoutError: No answer comes in time.
         """
         self.send(line)
         return self.receive(timeout_s)
 
     def send(self, line: str) -> None:
-        """Send one line; it must be shorter than a pipe's buffer (64 KiB). Raises ProcessEndedError."""
+        """Send one line, shorter than a pipe's buffer (64 KiB).
+
+        Raises:
+            ProcessEndedError: The process is gone.
+        """
         try:
             self._to_process.write(line.encode() + b"\n")
         except OSError as error:
-            raise ProcessEndedError(self._obituary()) from error
+            raise ProcessEndedError(self._ending()) from error
 
     def receive(self, timeout_s: float) -> str:
-        """Wait for one line. Raises ProcessEndedError or TimeoutError."""
+        """Wait for one line.
+
+        Raises:
+            ProcessEndedError: The process is gone.
+            TimeoutError: No line comes in time.
+        """
         deadline = time.monotonic() + timeout_s
-        readable = select.poll()  # Unlike select(), it takes any descriptor of a process with many.
+        readable = select.poll()  # Unlike select(), it takes descriptors above 1023.
         readable.register(self._from_process, select.POLLIN)
         while b"\n" not in self._received:
             remaining_s = deadline - time.monotonic()
@@ -85,13 +105,16 @@ class LineProcess:
                 raise TimeoutError(f"no answer within {timeout_s:g} s")
             chunk = os.read(self._from_process.fileno(), 1 << 16)
             if not chunk:
-                raise ProcessEndedError(self._obituary())
+                raise ProcessEndedError(self._ending())
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
         return line.decode()
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the process by ending its input; kill it when it does not go in time. May be repeated."""
+        """End the process by ending its input; kill it if it does not end in time.
+
+        May be repeated.
+        """
         self._to_process.close()
         try:
             self._process.wait(timeout_s)
@@ -102,11 +125,11 @@ class LineProcess:
         self._stderr.close()
 
     def kill(self) -> None:
-        """End the process at once, also when it is frozen."""
+        """End the process at once, also if it is frozen."""
         self._process.kill()
         self.close()
 
-    def _obituary(self) -> str:
+    def _ending(self) -> str:
         try:
             status = self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:

@@ -1,17 +1,19 @@
-"""The guard behind `ProcessPauser`: stops processes for a moment and always lets them go on.
+"""The guard behind `ProcessPauser`.
 
-A process of its own, so that nothing stays frozen when its owner is killed. It uses the standard library only
-and is started with `python -I -S` (about 20 ms). One line each way:
+It stops processes for a moment and always lets them go on.
+
+A process of its own, so that nothing stays frozen when its owner is killed. It uses the standard library only and is
+started with `python -I -S` (about 20 ms). One line each way:
 
     stop LIMIT_S PID:START PID:START ...   ->  stopped COUNT   or   failed REASON (after letting all go on)
     resume                                 ->  resumed PAUSED_S EXPIRED(0 or 1)
 
-When the limit passes before `resume`, everything goes on, and `resume` reports it. The same on SIGTERM and
-when standard input ends, which it does when the owner dies.
+If the limit passes before `resume`, everything goes on, and `resume` reports it. The same happens on SIGTERM and when
+standard input ends, which it does when the owner dies.
 
-A process is known by its id and its start time (in clock ticks since boot, field 22 of /proc/PID/stat), and
-it is signalled through a pidfd opened before that check: a process that got a dead one's id is never touched.
-One that is already stopped stays so: only what was stopped here is continued here.
+A process is known by its id and its start time (in clock ticks since boot, field 22 of /proc/PID/stat). It is signalled
+through a pidfd opened before that check, so a later process with the same id is never touched. A process that is
+already stopped stays stopped: the guard continues only what it has stopped.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ GONE_OR_STOPPED = frozenset("TtZXx")
 
 
 def process_stat(path: str) -> list[str] | None:
-    """The fields of a stat file in /proc from the state (field 3) on; None when the process is gone."""
+    """Return the fields of a stat file in /proc from the state (field 3) on.
+
+    Returns:
+        None if the process is gone.
+    """
     try:
         with open(path) as stat:
             return stat.read().rpartition(")")[2].split()
@@ -37,13 +43,13 @@ def process_stat(path: str) -> list[str] | None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when it is gone."""
+    """Return when the process started, in clock ticks since boot; None if it is gone."""
     fields = process_stat(f"/proc/{pid}/stat")
     return None if fields is None else int(fields[19])
 
 
 def all_threads_stopped(pid: int) -> bool:
-    """Whether no thread of the process can run any more."""
+    """Return whether no thread of the process can run any more."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError):
@@ -115,7 +121,7 @@ class Guard:
         if pid in self._pidfds or fields is None or int(fields[19]) != start or fields[0] in GONE_OR_STOPPED:
             os.close(pidfd)
             return
-        self._pidfds[pid] = pidfd  # Noted first: what is noted is always continued.
+        self._pidfds[pid] = pidfd  # Recorded first: what is recorded is always continued.
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
 

@@ -1,4 +1,7 @@
-"""This machine as a phone: ONNX Runtime, one thread on one core, in a process of its own."""
+"""This machine as a phone.
+
+ONNX Runtime runs on one thread and one core, in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,26 @@ REFERENCE_TIMEOUT_S = 60.0
 
 
 class HostPhone:
-    """Times models on one core of this machine; safe to share between threads, which then take turns.
+    """Times models on one core of this machine.
 
-    `core` defaults to the last one this process may use (the first ones get most interrupts). `quiet` makes
-    the context in which a window is timed, entered when the model is loaded and warm: whoever has work on
-    this machine passes one that holds the work back (`ProcessPauser.window`), so that it stands still for the
-    timed runs only. Windows are rejected in which anything else is busy, on whichever core, or in which the core
-    is slower than at its best, whatever the cause: a reference network is timed beside every candidate.
-    Raises PhoneError (`phone_unknown`) for a core this process may not use.
+    Safe to share between threads, which take turns.
+
+    Windows are rejected in which anything else is busy, on any core, or in which the core is slower than at its best,
+    from any cause: a reference network is timed next to every candidate.
+
+    Processes of this user take turns on the machine, on all its cores: what is timed on one core disturbs another.
+
+    Args:
+        name: What the user calls the phone.
+        core: The core to time on. The default is the last one that this process may use; the first ones get most
+            interrupts.
+        quiet: Makes the context in which a window is timed, entered when the model is loaded and warm. A caller with
+            work of its own on this machine passes one that pauses that work (`ProcessPauser.window`), for the timed
+            runs only.
+        leases: The leases between processes; those of this user if None.
+
+    Raises:
+        PhoneUnknownError: This process may not use that core.
     """
 
     def __init__(
@@ -53,16 +68,24 @@ class HostPhone:
 
     @property
     def runner_pid(self) -> int | None:
-        """Process id of the runner; None while there is none."""
+        """Process id of the runner; None if there is none."""
         return None if self._runner is None else self._runner.pid
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`; the serial is the host's name, the fingerprint its processor and kernel."""
+        """See `Phone`; the serial is the host's name, the fingerprint its processor and kernel.
+
+        Nothing is timed, so no lease is needed.
+        """
         with self._lock:
             return self._identity(self._running_runner())
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`; PhoneError (`phone_unstable`) carries the record with every rejected window."""
+        """See `Phone`.
+
+        Raises:
+            PhoneUnstableError: No window was steady; it carries the record with every rejected window.
+            PhoneError: `phone_busy`, `lease_lost`, `timeout`, `runner_died`.
+        """
         with self._lock, self._leases.hold(_serial()):
             runner = self._running_runner()
             try:
@@ -88,7 +111,7 @@ class HostPhone:
         return self._runner
 
     def _calibrate(self, runner: RunnerProcess, settings: MeasurementSettings) -> float:
-        """Return the best that the reference network shows on the core while nothing else is busy."""
+        """Return the best time of the reference network on an idle machine, in ms."""
         request = {"op": "time_reference", "seconds": settings.calibration_s, "runs": settings.reference_runs}
 
         def time_reference() -> tuple[list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""Quiet windows: hold other processes back while something is timed."""
+"""Quiet windows: pause other processes while something is timed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ ANSWER_TIMEOUT_S = EFFECT_TIMEOUT_S + 5.0
 
 
 class ProcessPauser:
-    """Stops processes (SIGSTOP) for the length of a `with` block and lets them go on (SIGCONT) after it.
+    """Stops processes for the length of a `with` block.
 
-    The signals come from a small guard process, which also lets everything go on when this process is killed
-    and when a window lasts longer than `limit_s`. Only if this process and its guard are both killed inside
-    one window do the stopped processes stay stopped. One window at a time; threads take turns.
-    Raises ValueError for a limit that is not positive.
+    They are stopped by SIGSTOP and continued by SIGCONT.
+
+    The signals come from a small guard process, which also lets everything go on when this process is killed and when a
+    window lasts longer than `limit_s`. Only if this process and its guard are both killed inside one window do the
+    stopped processes stay stopped. One window at a time; threads take turns.
+
+    Raises:
+        ValueError: The limit is not positive.
     """
 
     def __init__(self, limit_s: float = 10.0) -> None:
@@ -36,24 +40,33 @@ class ProcessPauser:
 
     @property
     def guard_pid(self) -> int | None:
-        """Process id of the guard; None while there is none."""
+        """Process id of the guard; None if there is none."""
         return None if self._guard is None else self._guard.pid
 
     @property
     def paused_s(self) -> float:
-        """Length of all windows so far: what measuring has cost the paused work."""
+        """Length of all windows so far, in seconds.
+
+        It is what measuring has cost the paused work.
+        """
         return self._paused_s
 
     @contextmanager
     def window(self, pids: Callable[[], Iterable[int]]) -> Iterator[None]:
-        """Stop the processes that `pids()` names now; when the block begins, all their threads have stopped.
+        """Stop the processes that `pids()` names now.
 
-        A process that is gone is passed over; so is one that was stopped before. `pids` must name processes
-        that live now: from that call on, a process id cannot change hands unnoticed.
+        All their threads have stopped when the block begins.
 
-        Raises ToolError: `pause_failed` when something cannot be stopped or the guard is lost,
-        `pause_expired` after the block when it outlasted `limit_s`, since what was timed in it was not quiet.
-        Raises ValueError when asked to stop this process.
+        A process that is gone is skipped; so is one that was stopped before.
+
+        Args:
+            pids: Returns the ids of processes that live now. A process that gets such an id after that call is never
+                touched.
+
+        Raises:
+            ToolError: `pause_failed`: something cannot be stopped, or the guard is lost. `pause_expired`: the block
+                lasted longer than `limit_s`, so what was timed in it was not quiet; raised after the block.
+            ValueError: This process is among them.
         """
         with self._lock:
             starts = {pid: start for pid in pids() if (start := start_ticks(pid)) is not None}
@@ -78,7 +91,7 @@ class ProcessPauser:
         if expired == "1":
             raise ToolError(
                 "pause_expired",
-                f"quiet window: it outlasted its limit of {self._limit_s:g} s, and the paused processes went "
+                f"quiet window: it lasted longer than its limit of {self._limit_s:g} s, and the paused processes went "
                 "on; raise limit_s or lower the measurement's window_budget_ms",
             )
 
@@ -94,7 +107,7 @@ class ProcessPauser:
         try:
             return self._guard.ask(line, ANSWER_TIMEOUT_S)
         except (ProcessEndedError, TimeoutError) as error:
-            raise ToolError("pause_failed", f"quiet window: the guard is lost: {error}") from error
+            raise ToolError("pause_failed", f"quiet window: the guard is lost: {error}; try again") from error
 
     def _end_guard(self) -> None:
         if self._guard is not None:
@@ -103,3 +116,4 @@ class ProcessPauser:
 
 
 Quiet = Callable[[], AbstractContextManager[None]]
+"""Makes a context in which other work on this machine is paused."""

@@ -1,4 +1,6 @@
-"""The process that times models on this machine; `HostPhone` starts it as `python -m latency.host.runner`.
+"""The process that times models on this machine.
+
+`HostPhone` starts it as `python -m latency.host.runner`.
 
 It pins itself to one core, then answers JSON requests, one line each way:
 
@@ -7,16 +9,16 @@ It pins itself to one core, then answers JSON requests, one line each way:
     {"op": "load_reference", "size": bytes}
         read the reference network from the shared file; it stays loaded
     {"op": "time_reference", "seconds": s, "runs": n}
-        time the reference again and again, for so long
+        time the reference network again and again, for so long
     {"op": "time", "rewarm_runs": n, "rewarm_min_ms": ms, "runs": n, "min_runs": n, "budget_ms": ms,
      "reference_runs": n}
-        run untimed, then timed, the reference before and after
+        run untimed, then timed, with the reference network before and after
     {"op": "release"}
         drop the session and its memory
 
-An answer has `ok`; when that is false it has the `stage` that failed and the `error`. The process ends when
-its standard input does, even in the middle of a run. It imports nothing heavy but NumPy and ONNX Runtime, and
-times the engine as it is deployed: one thread, sequential execution, all graph optimisations.
+An answer has `ok`; if that is false it has the `stage` that failed and the `error`. The process ends when its standard
+input does, even in the middle of a run. Its only heavy imports are NumPy and ONNX Runtime. It times the engine as it is
+deployed: one thread, sequential execution, all graph optimisations.
 """
 
 from __future__ import annotations
@@ -48,10 +50,15 @@ class StageError(Exception):
 
 
 def fixed_input(shape: list[int], position: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The protocol's input: float32 in [-1, 1), a multiplicative (Knuth) hash of the element's index.
+    """Return the protocol's input: float32 in [-1, 1).
 
-    Plain 32-bit arithmetic, so that a runner in another language makes the same numbers; `position` is the
-    input's place in the model's list of inputs.
+    Each element is a multiplicative (Knuth) hash of its index.
+
+    It takes plain 32-bit arithmetic, so that a runner in another language makes the same numbers.
+
+    Args:
+        shape: Shape of the input.
+        position: The input's place in the model's list of inputs.
     """
     index = np.arange(math.prod(shape), dtype=np.uint32) + np.uint32(position + 1)
     hashed = index * np.uint32(2654435761)
@@ -59,7 +66,11 @@ def fixed_input(shape: list[int], position: int) -> np.ndarray[Any, np.dtype[np.
 
 
 class LoadedModel:
-    """A session with its inputs. Raises StageError."""
+    """A session with its inputs.
+
+    Raises:
+        StageError: The engine does not take the model, or its inputs cannot be made up.
+    """
 
     def __init__(self, model: bytes) -> None:
         options = ort.SessionOptions()
@@ -91,7 +102,11 @@ class LoadedModel:
             self._binding.bind_output(output.name, "cpu")
 
     def first_run(self) -> tuple[float, float | None]:
-        """The first inference: its time in ms, and the sum of the absolute outputs (None if not finite)."""
+        """Run the first inference.
+
+        Returns:
+            Its time in ms, and the sum of the absolute outputs (None if not finite).
+        """
         started_ns = time.perf_counter_ns()
         try:
             outputs = self._session.run(None, self._feed)
@@ -105,7 +120,7 @@ class LoadedModel:
         return first_run_ms, checksum if math.isfinite(checksum) else None
 
     def run_untimed(self, min_runs: int, min_ms: float) -> int:
-        """Run until both minima are reached; returns the number of runs."""
+        """Run until both minima are reached; return the number of runs."""
         deadline_ns = time.perf_counter_ns() + int(min_ms * 1e6)
         runs = 0
         while runs < min_runs or time.perf_counter_ns() < deadline_ns:
@@ -116,7 +131,9 @@ class LoadedModel:
     def run_timed(self, runs: int, min_runs: int, budget_ms: float, machine: Machine) -> dict[str, Any]:
         """Time up to `runs` runs; after `budget_ms`, no more than `min_runs`.
 
-        Returns `wall_ms` and `cpu_ms` of each run, and `others_busy` of the machine just before it.
+        Returns:
+            `wall_ms` and `cpu_ms` of each run, and `others_busy`: how busy the machine was just before the runs, on
+            average.
         """
         run, binding = self._session.run_with_iobinding, self._binding
         wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
@@ -139,7 +156,7 @@ class LoadedModel:
 
 
 class Machine:
-    """How busy the whole machine is, this process aside."""
+    """How busy the whole machine is, without this process."""
 
     def __init__(self) -> None:
         self._cores = os.cpu_count() or 1
@@ -149,9 +166,11 @@ class Machine:
             self._loadavg = None
 
     def others_busy(self) -> float | None:
-        """The other threads that run or could run now, as a share of the cores; None where it cannot be read.
+        """Return the other threads that run or could run now, as a share of the cores.
 
-        Takes some microseconds. The caller itself is running and is left out.
+        None if unreadable.
+
+        It takes some microseconds. The calling thread runs too and is not counted.
         """
         if self._loadavg is None:
             return None
@@ -161,7 +180,7 @@ class Machine:
 
 
 class Runner:
-    """Answers the requests; holds at most one model."""
+    """Answers the requests; holds at most one model and the reference network."""
 
     def __init__(self, core: int, model_fd: int) -> None:
         self._frequency_folder = Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
@@ -171,7 +190,7 @@ class Runner:
         self._reference: LoadedModel | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request."""
+        """Return the answer to one request."""
         operation = request.pop("op")
         try:
             if operation == "load":
@@ -268,7 +287,10 @@ class Runner:
 
 
 def _read(fd: int, size: int) -> bytes:
-    """The first `size` bytes of the shared file; its offset belongs to the writer."""
+    """Return the first `size` bytes of the shared file.
+
+    Its offset belongs to the writer.
+    """
     pieces = []
     offset = 0
     while offset < size:
@@ -281,17 +303,23 @@ def _read(fd: int, size: int) -> bytes:
 
 
 def _forward_requests(requests: queue.SimpleQueue[str]) -> None:
-    """Pass the lines of standard input on; end the process when they end, whatever it is doing."""
+    """Pass the lines of standard input on.
+
+    End the process when they end, whatever it is doing.
+    """
     for line in sys.stdin:
         requests.put(line)
     os._exit(0)
 
 
 def main() -> None:
-    """Serve until standard input ends. Arguments: core, file descriptor of the shared model file."""
+    """Serve until standard input ends.
+
+    The arguments are the core and the descriptor of the shared model file.
+    """
     core, model_fd = int(sys.argv[1]), int(sys.argv[2])
     os.sched_setaffinity(0, {core})
-    # Whatever a library prints must not mix with the answers: they get a descriptor of their own.
+    # What a library prints must not mix with the answers, so these get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()

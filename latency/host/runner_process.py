@@ -1,4 +1,7 @@
-"""The timing runner of the host, seen from outside: started, asked, and replaced when it fails."""
+"""The timing runner of the host, seen from outside.
+
+It is started, asked, and replaced when it fails.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,11 @@ START_TIMEOUT_S = 60.0
 class RunnerProcess:
     """One `latency.host.runner` process, pinned to `core`.
 
-    The model's bytes go through a file in memory that has no name and that both processes hold open: nothing
-    is left behind, however either of them ends. Raises ToolError (`runner_start`).
+    The model's bytes go through a file in memory that has no name and that both processes hold open: nothing is left
+    behind however either of them ends.
+
+    Raises:
+        ToolError: `runner_start`.
     """
 
     def __init__(self, core: int) -> None:
@@ -50,7 +56,7 @@ class RunnerProcess:
         return self._process.alive
 
     def load(self, model: bytes, warmup_runs: int, warmup_min_ms: float, timeout_s: float) -> dict[str, Any]:
-        """Load the model and warm it up. Raises as `ask` does."""
+        """Load the model and warm it up; raise as `ask` does."""
         self._hand_over(model)
         request = {
             "op": "load",
@@ -61,7 +67,10 @@ class RunnerProcess:
         return self.ask(request, timeout_s)
 
     def load_reference(self, model: bytes, timeout_s: float) -> None:
-        """Load the reference network, which stays loaded beside the models. Raises as `ask` does."""
+        """Load the reference network, which stays loaded next to the models.
+
+        Raise as `ask` does.
+        """
         self._hand_over(model)
         self.ask({"op": "load_reference", "size": len(model)}, timeout_s)
 
@@ -72,10 +81,12 @@ class RunnerProcess:
         self._model_file.flush()
 
     def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The runner's answer to one request.
+        """Return the runner's answer to one request.
 
-        Raises CandidateError when the model fails; the runner goes on. Raises PhoneError (`timeout`,
-        `runner_died`) or ToolError (`runner_protocol`) when the runner does, and ends it.
+        Raises:
+            CandidateError: The model fails; the runner goes on.
+            PhoneError: `timeout`, `runner_died`: the runner fails, and is ended.
+            ToolError: `runner_protocol`: its answer makes no sense, and it is ended.
         """
         try:
             answer = self._exchange(request, timeout_s)

@@ -1,1 +1,4 @@
-"""Leases: one measurement at a time on a phone, between processes of a user and between hosts."""
+"""Leases: one measurement at a time on a phone.
+
+Between processes of a user, and between hosts.
+"""

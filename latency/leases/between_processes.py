@@ -1,4 +1,6 @@
-"""One measurement at a time on a phone: leases between all processes of a machine that share phones.
+"""Leases between all processes of a machine that share phones.
+
+They allow one measurement at a time on a phone.
 
 Every phone has a small file, named by its serial, with a queue of claims. The first claim has the phone; the others
 wait for their turn. A claim ends when it is given back, when its process is gone (also if it was killed), or when it
@@ -55,7 +57,7 @@ class _Claim:
 
 
 def process_runs(pid: int, started: int) -> bool:
-    """Return whether the process with that id, started at that clock tick, still exists."""
+    """Return whether the process of that id and start (clock ticks) exists."""
     fields = process_stat(f"/proc/{pid}/stat")
     # A dead process is still listed until its parent has asked how it ended.
     return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == started
@@ -67,7 +69,9 @@ def _place() -> str:
 
 
 class PhoneLeases:
-    """The leases of one folder; all processes that share phones must use the same one. Safe to share between threads.
+    """The leases of one folder; all processes that share phones must use the same one.
+
+    Safe to share between threads.
 
     Args:
         folder: The folder; it is made.
@@ -176,7 +180,10 @@ class PhoneLeases:
 
     @contextmanager
     def _line(self, serial: str, token: str) -> Iterator[list[_Claim]]:
-        """Give the queue of living claims, with our own of any age, and write back what the block makes of it."""
+        """Give the queue of living claims, and write back what the block makes of it.
+
+        Our own claim is in it at any age.
+        """
         path = self._folder / f"{quote(serial, safe='')}.json"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -1,4 +1,6 @@
-"""A lease on the phone itself, for phones that several programs or several hosts can reach.
+"""A lease on the phone itself.
+
+It is for phones that several programs or several hosts can reach.
 
 The file `lease` in the phone's folder names its owner and the phone's uptime at which it ends. A process holds the
 lease while it measures, and renews it. Uptime is the phone's own clock, which nobody sets. Check and write happen under
@@ -50,7 +52,7 @@ _RETURN = 'cd "$1" && [ -f lease ] && read -r owner until < lease && [ "$owner" 
 
 
 def own_name() -> str:
-    """Return the name that this process takes leases under: host, process and its start."""
+    """Return the owner's name of this process: host, process and its start."""
     return f"{platform.node()}/{os.getpid()}/{start_ticks(os.getpid())}"
 
 

@@ -1,4 +1,6 @@
-"""A phone on this machine: Debian's real adb daemon, on one loopback port that no other machine reaches.
+"""A phone on this machine: Debian's real adb daemon.
+
+It listens on one loopback port that no other machine reaches.
 
 It stands in for a phone when none is at hand. What it times is this machine's processor.
 """

@@ -1,4 +1,7 @@
-"""One adb daemon with its own loopback port, network and folder. It ends with the process that started it."""
+"""One adb daemon with its own loopback port, network and folder.
+
+It ends with the process that started it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Run adbd in a network of its own, with one loopback port that leads to it; `Adbd` starts this by `unshare --net`.
+"""Run adbd in a network of its own, with one loopback port that leads to it.
+
+`Adbd` starts this by `unshare --net`.
 
 adbd listens on every interface and gives a shell to every caller. Here its network holds nothing but a loopback. This
 program carries bytes between adbd and a socket that was opened outside, on the host's loopback, and inherited. It
@@ -58,7 +60,10 @@ def wait_until_adbd_listens() -> None:
 
 
 def carry(source: socket.socket, target: socket.socket) -> None:
-    """Copy bytes until one side is done, then close both: adb knows no half-closed connections."""
+    """Copy bytes until one side is done, then close both.
+
+    adb knows no half-closed connections.
+    """
     try:
         while data := source.recv(1 << 18):
             target.sendall(data)

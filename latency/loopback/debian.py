@@ -1,4 +1,7 @@
-"""Debian's adb daemon, unpacked into a folder and run from there; nothing is installed."""
+"""Debian's adb daemon, unpacked into a folder and run from there.
+
+Nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ _PINS = Path(__file__).with_name("adbd_packages.yaml")
 
 
 def unpack_adbd(root: Path) -> None:
-    """Unpack the daemon and its libraries into `root`; the packages are fetched once and cached.
+    """Unpack the daemon and its libraries into `root`.
+
+    The packages are fetched once and cached.
 
     Raises:
         ToolError: `runtime_unavailable`: a package cannot be had, on a machine without apt for example.

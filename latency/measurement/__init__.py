@@ -1,1 +1,4 @@
-"""What a measurement is: its protocol, the windows that are accepted, the reference network and the record."""
+"""What a measurement is.
+
+Its protocol, the windows that are accepted, the reference network and the record.
+"""

@@ -1,4 +1,7 @@
-"""The measurement protocol: how long to warm up, how often to time, and what makes a timing unacceptable."""
+"""The measurement protocol.
+
+How long to warm up, how often to time, and what makes a timing unacceptable.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,27 @@ from dataclasses import asdict, dataclass
 class MeasurementSettings:
     """How one model is timed; checked when made, immutable, part of the cache key.
 
-    The defaults take about 0.4 s plus 50 runs per model. Raises ValueError for a value out of its range.
+    The defaults take about 0.4 s plus 50 runs per model.
+
+    Raises:
+        ValueError: A value is out of its range.
     """
 
     warmup_runs: int = 10
     """Untimed runs after the first one, at least."""
     warmup_min_ms: float = 300.0
-    """Warm-up goes on until this much time has passed, too: clocks settle by time, not by count."""
+    """Warm-up goes on until this much time has passed too: clocks settle by time, not by count."""
     rewarm_runs: int = 3
-    """Untimed runs at the start of each window, at least: whatever ran before has emptied the caches."""
+    """Untimed runs at the start of each window, at least: what ran before has emptied the caches."""
     rewarm_min_ms: float = 10.0
-    """The re-warm runs go on until this much time has passed, too."""
+    """The re-warm runs go on until this much time has passed too."""
     runs: int = 50
     """Timed runs in a window."""
     sessions: int = 1
-    """How often the model is loaded anew and timed; the latency is the median over the sessions. Sessions differ more
-    from one another (where the memory lies, what the core was doing) than the runs of one do."""
+    """How often the model is loaded again and timed; the latency is the median over the sessions. Sessions differ more
+    from one another (place of the memory, state of the core) than the runs of one do."""
     min_runs: int = 10
-    """A slow model gets fewer runs than `runs` when the window's budget ends, but never fewer than this."""
+    """A slow model gets fewer runs than `runs` if the window's budget ends, but never fewer than this."""
     window_budget_ms: float = 5000.0
     """No further timed run starts after this much time in a window (unless `min_runs` is not reached)."""
     contention_limit: float = 1.03
@@ -37,24 +43,24 @@ class MeasurementSettings:
     relative_mad_limit: float = 0.03
     """Largest accepted median absolute deviation of the wall times, as a share of their median."""
     switches_per_s_limit: float = 10.0
-    """Largest accepted rate of involuntary context switches, besides a single one, which any window may have.
+    """Largest accepted rate of involuntary context switches, after a single one, which any window may have.
     A core shared in slices of 3 ms shows some 200 per second. Short runs fit between two slices: their wall
-    and CPU times agree, yet the other process empties the caches and they take up to 20 % longer."""
+    and CPU times agree, but the other process empties the caches and they take up to 20 % longer."""
     others_busy_limit: float = 0.1
     """Largest accepted share of the machine's cores that other work kept busy. Cores share caches, memory and, as
-    hyper-threads, execution units: a busy neighbour has made runs 1.2 to 1.6 times slower with nothing to see in
-    their CPU times."""
+    hyper-threads, execution units: a busy neighbour has made runs 1.2 to 1.6 times slower without a sign in their
+    CPU times."""
     reference_runs: int = 20
     """Timed runs of the reference network before and after the candidate's."""
     drift_limit: float = 0.03
-    """Largest accepted slowdown of the reference network, relative to the best it has shown on the core."""
+    """Largest accepted slowdown of the reference network, relative to its best time on the core."""
     calibration_s: float = 2.0
-    """How long the reference network is timed when a phone is used first, to know its best."""
+    """How long the reference network is timed when a phone is used first, to know its best time."""
     session_spread_limit: float = 0.05
     """Largest accepted difference between the slowest and the fastest session, as a share of the latency."""
     checksum_tolerance: float = 1e-4
     """Largest accepted relative difference between the phone's output and the host's: a phone that computes something
-    else has not run this model. Engines add up in different orders, which makes about 1e-6."""
+    else has not run this model. Engines add in different orders, which makes a difference of about 1e-6."""
     cooldown_drift: float = 0.10
     """A core so much slower than at its best is hot or throttled, not disturbed: the next window waits `cooldown_s`."""
     cooldown_s: float = 0.0
@@ -104,7 +110,10 @@ class MeasurementSettings:
 
     @property
     def digest(self) -> str:
-        """A short hash of all values: measurements made under different settings are kept apart by it."""
+        """Short hash of all values.
+
+        It keeps measurements made under different settings apart.
+        """
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 

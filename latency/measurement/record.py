@@ -18,13 +18,19 @@ _DERIVED = ("schema", "latency_ms", "summary")
 
 
 def model_sha256(model: bytes) -> str:
-    """Hash of the ONNX bytes: the name under which a model's measurements are kept."""
+    """Return the hash of the ONNX bytes.
+
+    A model's measurements are kept under it.
+    """
     return hashlib.sha256(model).hexdigest()
 
 
 @dataclass(frozen=True)
 class PhoneIdentity:
-    """All that makes two latencies comparable besides the protocol: same device, same engine, same core."""
+    """Everything but the protocol that makes two latencies comparable.
+
+    Same phone, same engine, same core.
+    """
 
     name: str
     """What the user calls the phone."""
@@ -37,7 +43,7 @@ class PhoneIdentity:
     engine: str
     engine_version: str
     runtime: str
-    """What of the engine is installed: a hash of the files on the phone, or the host's package."""
+    """What is installed of the engine: a hash of the files on the phone, or the host's package."""
     core: int
     """The core that the timed thread is pinned to."""
     threads: int = 1
@@ -68,14 +74,17 @@ class LoadReport:
     """Time they took."""
     output_checksum: float | None
     """Sum of the absolute outputs for the protocol's fixed inputs, the same on every correct engine to about
-    1e-5 relative; None where it is not a finite number."""
+    1e-5 relative; None if it is not a finite number."""
     governor: str | None
-    """The core's frequency governor; None where it cannot be read."""
+    """The core's frequency governor; None if it cannot be read."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """One loading of the model and the window that was accepted in it; `loaded` is None where nothing tells."""
+    """One loading of the model and the window that was accepted in it.
+
+    `loaded` is None if nothing tells it.
+    """
 
     loaded: LoadReport | None
     window: TimedWindow
@@ -93,9 +102,9 @@ class RejectedWindow:
 class LatencyRecord:
     """One measurement of one model on one phone, with every raw run.
 
-    A phone returns only records that are `accepted`; one that is not travels inside the `PhoneError` that says why,
-    and has no latency. Nothing is removed from the runs: the median stands outliers, and a reader of the record sees
-    them. The properties that end in `_ms` are as timed on the device, but for `latency_ms`, which is scaled.
+    A phone returns only records that are `accepted`. Another record travels inside the `PhoneUnstableError` that says
+    why it was not accepted. Nothing is removed from the runs: the median is not moved by outliers, and a reader of the
+    record sees them. The properties that end in `_ms` are as timed on the phone, except `latency_ms`, which is scaled.
     """
 
     model_sha256: str
@@ -111,7 +120,7 @@ class LatencyRecord:
     """UTC, ISO 8601."""
     conditions: PhoneConditions = PhoneConditions()
     scale: float = 1.0
-    """What this device's times are multiplied by to be those of the first device of its model."""
+    """What this unit's times are multiplied by to be those of the first unit of its model."""
 
     @property
     def latency_ms(self) -> float:
@@ -131,7 +140,7 @@ class LatencyRecord:
 
     @property
     def cpu_ms(self) -> tuple[float, ...] | None:
-        """Raw CPU times of all sessions; None where the phone's program does not tell them."""
+        """Raw CPU times of all sessions; None if the phone's program does not tell them."""
         times = [session.window.cpu_ms for session in self.sessions]
         return None if None in times else tuple(time_ms for part in times for time_ms in part or ())
 
@@ -162,7 +171,7 @@ class LatencyRecord:
 
     @property
     def output_checksum(self) -> float | None:
-        """That of the first session; None where there is none."""
+        """Output checksum of the first session; None if there is none."""
         return next((session.loaded.output_checksum for session in self.sessions if session.loaded), None)
 
     @property

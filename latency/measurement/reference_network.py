@@ -1,8 +1,10 @@
-"""The reference network: what the core does to it, it does to the candidates.
+"""The reference network.
 
-A core can be slower than it was without a sign in its CPU times or context switches: a lower clock, a neighbour on the
-other hyper-thread (which may belong to another virtual machine), a full memory bus. So every window times a fixed small
-network too, before and after the candidate, and compares it with the best that it has shown on this core.
+What slows the core down slows it down as it does the candidates.
+
+A core can be slower than before without a sign in its CPU times or context switches: by a lower clock, a neighbour on
+the other hyper-thread (which may belong to another virtual machine), or a full memory bus. So every window times a
+fixed small network too, before and after the candidate, and compares it with its best time on this core.
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS, SIZE = 32, 28
 
-# Wide and flat, as the network's own, narrow and large: calibration compares devices on all three.
+# Wide with small images, the reference network's own, narrow with large ones: calibration compares units on all three.
 CALIBRATION_SIZES = ((160, 14), (CHANNELS, SIZE), (16, 112))
 
 
 def calibration_models() -> list[bytes]:
-    """Return the networks on which devices of one model are compared when they are added."""
+    """Return the networks on which units of one model are compared."""
     return [reference_model(channels, size) for channels, size in CALIBRATION_SIZES]
 
 
 def reference_model(channels: int = CHANNELS, size: int = SIZE) -> bytes:
-    """Return the reference network: three convolutions as in mobile networks, about 0.1 ms on a desktop's core."""
+    """Return the reference network.
+
+    Three convolutions as in mobile networks, about 0.1 ms on a desktop's core.
+    """
     generator = np.random.default_rng(0)
     shapes = {"expand": (4 * channels, channels, 1, 1), "depthwise": (4 * channels, 1, 3, 3)}
     shapes["project"] = (channels, 4 * channels, 1, 1)

@@ -1,4 +1,7 @@
-"""One timed window: its raw runs, the statistics drawn from them, and the rule that accepts or rejects it."""
+"""One timed window.
+
+Its raw runs, the statistics drawn from them, and the rule that accepts or rejects it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,19 @@ from latency.measurement.protocol import MeasurementSettings
 
 
 def median_absolute_deviation(values: Sequence[float]) -> float:
-    """Median distance of the values from their median: a spread that one outlier cannot move."""
+    """Return the median distance of the values from their median.
+
+    One outlier cannot move it.
+    """
     middle = median(values)
     return median(abs(value - middle) for value in values)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value below which `percent` (0 to 100) of the values lie, interpolated linearly as NumPy does."""
+    """Return the value below which `percent` (0 to 100) of the values lie.
+
+    It is interpolated linearly, as NumPy does.
+    """
     ordered = sorted(values)
     position = (len(ordered) - 1) * percent / 100
     below = int(position)
@@ -26,7 +35,11 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 @dataclass(frozen=True)
 class TimedWindow:
-    """All timed runs of one window, in order. Raises ValueError for none or for impossible times."""
+    """All timed runs of one window, in order.
+
+    Raises:
+        ValueError: There are no runs, or impossible times.
+    """
 
     wall_ms: tuple[float, ...]
     """Elapsed time of each run."""
@@ -35,19 +48,19 @@ class TimedWindow:
     involuntary_switches: int
     """How often the scheduler took the core away during the runs."""
     frequency_khz_before: int | None = None
-    """The core's clock just before the runs; None where it cannot be read (most virtual machines)."""
+    """The core's clock just before the runs; None if it cannot be read (most virtual machines)."""
     frequency_khz_after: int | None = None
     """The core's clock just after the runs."""
     others_busy: float | None = None
-    """Mean share of the machine's cores that other threads wanted during the runs; None where unreadable."""
+    """Mean share of the machine's cores that other threads wanted during the runs; None if unreadable."""
     reference_before_ms: float | None = None
     """Median time of the reference network just before the runs (see `latency.measurement.reference_network`)."""
     reference_after_ms: float | None = None
     """The same just after them."""
     reference_best_ms: float | None = None
-    """The best that the reference network had shown on this core by then."""
+    """The best time of the reference network on this core by then."""
     temperature_c_before: float | None = None
-    """The hottest readable sensor of the processor just before the runs; None where none can be read."""
+    """The hottest readable sensor of the processor just before the runs; None if none can be read."""
     temperature_c_after: float | None = None
     """The same just after them."""
 
@@ -59,7 +72,7 @@ class TimedWindow:
                 "it needs at least one run, with both times for each"
             )
         if not all(0 < time_ms < float("inf") for time_ms in (*self.wall_ms, *cpu_ms)):
-            raise ValueError("a window has a time that is not above 0 and finite; no run takes no time")
+            raise ValueError("a window has a time that is not above 0 and finite; every run takes some time")
 
     @property
     def latency_ms(self) -> float:
@@ -93,21 +106,31 @@ class TimedWindow:
 
     @property
     def contention(self) -> float | None:
-        """Median wall time / CPU time of a run: 1 on a core of one's own, more on a shared one."""
+        """Median wall time / CPU time of a run.
+
+        1 on a core of its own, more on a shared one. None if the CPU times are not known.
+        """
         if self.cpu_ms is None:
             return None
         return median(wall / cpu for wall, cpu in zip(self.wall_ms, self.cpu_ms, strict=True))
 
     @property
     def drift(self) -> float | None:
-        """How much slower than at its best the reference network was, before or after; 0.05 means 5%."""
+        """How much slower than at its best the reference network was, before or after.
+
+        0.05 means 5%.
+        """
         if self.reference_before_ms is None or self.reference_after_ms is None or self.reference_best_ms is None:
             return None
         return max(self.reference_before_ms, self.reference_after_ms) / self.reference_best_ms - 1
 
 
 def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
-    """Why the protocol does not accept the window, with the number and its limit; None when it does."""
+    """Return why the protocol does not accept the window.
+
+    Returns:
+        The reason with the number and its limit; None if the window is accepted.
+    """
     if window.contention is not None and window.contention > settings.contention_limit:
         return f"contention {window.contention:.3f} is above {settings.contention_limit:g} (wall/CPU time)"
     seconds = sum(window.wall_ms) / 1000

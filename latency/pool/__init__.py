@@ -1,1 +1,4 @@
-"""Many phones, many models: the service, who measures what, health, the cache, phones of other hosts."""
+"""Many phones, many models.
+
+The service, which phone measures what, health, the cache, and phones of other hosts.
+"""

@@ -1,4 +1,6 @@
-"""Which phone takes which model, and what is said of a model that failed on all of them.
+"""Which phone takes which model.
+
+Also what is said of a model that failed on all of them.
 
 Nothing here waits or locks: `LatencyService` does, around it.
 """
@@ -17,7 +19,15 @@ from latency.pool.health import PhoneHealth, PhoneState, RetryPolicy
 
 
 class PhoneWorker:
-    """A phone at work: its health, who it is, and whether it answers; `number` tells it from its equals."""
+    """The part of the pool that drives one phone.
+
+    Attributes:
+        phone: The phone.
+        health: Its failures.
+        identity: Who it is; None until it has said so.
+        busy: Whether it measures or is asked who it is.
+        identified: Whether it has identified itself since its last failure.
+    """
 
     def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
         self.phone = phone
@@ -25,7 +35,6 @@ class PhoneWorker:
         self.identity: PhoneIdentity | None = None
         self.busy = False
         self.identified = False
-        """Whether it has identified itself since its last failure."""
         self._number = number
 
     @property
@@ -36,7 +45,7 @@ class PhoneWorker:
         return f"{self.phone.name} (serial {self.identity.serial}, core {self.identity.core})"
 
     def state(self, now_s: float) -> PhoneState:
-        """What it does at this monotonic time."""
+        """Return what the phone does at this monotonic time."""
         if self.busy:
             return "busy"
         if self.health.quarantined:
@@ -46,7 +55,7 @@ class PhoneWorker:
 
 @dataclass(eq=False)
 class Job:
-    """A model that waits for its latency, and what has come of it so far."""
+    """A model that waits for its latency, and its failures so far."""
 
     model: bytes
     future: Future[LatencyRecord] = field(default_factory=Future)
@@ -54,15 +63,15 @@ class Job:
     failures: list[tuple[PhoneWorker, LatencyError]] = field(default_factory=list)
 
     def failures_on(self, worker: PhoneWorker) -> int:
-        """How often this phone has failed it."""
+        """Return how often this phone has failed it."""
         return sum(each is worker for each, _ in self.failures)
 
     def start(self) -> bool:
-        """Whether to go on with it: nobody has cancelled it."""
+        """Return whether to go on with it; not if it was cancelled."""
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
     def give_up(self) -> None:
-        """Fail with what has been seen, or cancel where nothing was tried."""
+        """Fail with what has been seen, or cancel if nothing was tried."""
         if self.failures:
             self.future.set_exception(_summary(self.failures))
         elif self.future.cancel():
@@ -70,15 +79,19 @@ class Job:
 
 
 def next_job(queue: Iterable[Job], worker: PhoneWorker, workers: Sequence[PhoneWorker], now_s: float) -> Job | None:
-    """The first job in the queue that this phone should take; None where all are better left to other phones."""
+    """Return the first job in the queue that this phone should take.
+
+    Returns:
+        None if all are better left to other phones.
+    """
     return next((job for job in queue if not _better_off(job, worker, workers, now_s)), None)
 
 
 def _better_off(job: Job, worker: PhoneWorker, workers: Sequence[PhoneWorker], now_s: float) -> bool:
-    """Whether the job should be left to another phone that can be counted on.
+    """Return whether the job should be left to another phone that can be relied on.
 
-    A phone that has failed it less often is worth waiting for; between equals, one that is idle now and has failed
-    less of late.
+    A phone that has failed it less often is worth waiting for. Between equals, one that is idle now and has failed less
+    lately takes it.
     """
 
     def rank(each: PhoneWorker) -> tuple[int, int]:
@@ -93,7 +106,10 @@ def _better_off(job: Job, worker: PhoneWorker, workers: Sequence[PhoneWorker], n
 
 
 def _summary(failures: Sequence[tuple[PhoneWorker, LatencyError]]) -> LatencyError:
-    """The error of a measurement that failed on every phone: the last one where only one phone was asked."""
+    """Return the error of a measurement that failed on every phone.
+
+    If only one phone was asked, it is the last error itself.
+    """
     _, last = failures[-1]
     if len({id(worker) for worker, _ in failures}) == 1:
         return last

@@ -1,4 +1,7 @@
-"""Latencies measured before, in one SQLite file that any number of processes share."""
+"""Latencies measured before, in one SQLite file.
+
+Any number of processes may share it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.user_folders import cache_folder
 
-# A look-up takes a millisecond; a file that stays locked for longer is in somebody's hands.
+# A look-up takes a millisecond; a file that stays locked for longer is held by another program.
 BUSY_TIMEOUT_S = 5.0
 
 # Part of every key. It changes when an older record must not be found any more.
@@ -28,17 +31,26 @@ _TABLE = "CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, record TEXT 
 
 
 class LatencyCache:
-    """Accepted records by model, phone (device, what runs there, core) and settings, whatever the phone is called.
+    """Accepted records by model, phone and settings.
 
-    Each call opens the file anew, so that threads and processes need no arrangement; it and its folder are made when
-    they are missing. Raises ToolError (`cache_unusable`) when the file cannot be read or written as a cache.
+    A phone is its unit, what runs there, and the core; its name does not matter.
+
+    Each call opens the file again, so threads and processes need no arrangement. The file and its folder are made if
+    they do not exist.
+
+    Raises:
+        ToolError: `cache_unusable`: the file cannot be read or written as a cache.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def get(self, model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> LatencyRecord | None:
-        """The record of such a measurement, under the phone's name of today; None when there is none yet."""
+        """Return the record of such a measurement, under the phone's name of today.
+
+        Returns:
+            None if there is none.
+        """
         with self._connection() as connection:
             row = connection.execute(
                 "SELECT record FROM latency WHERE key = ?", (_key(model_hash, phone, settings),)
@@ -46,7 +58,11 @@ class LatencyCache:
             return None if row is None else replace(LatencyRecord.from_dict(json.loads(row[0])), phone=phone)
 
     def put(self, record: LatencyRecord) -> None:
-        """Keep an accepted record, in place of an older one. Raises ValueError when it is not accepted."""
+        """Keep an accepted record; an older one is replaced.
+
+        Raises:
+            ValueError: The record is not accepted.
+        """
         if not record.accepted:
             raise ValueError(f"record of model {record.model_sha256[:12]} is not accepted: {record.reason}")
         key = _key(record.model_sha256, record.phone, record.settings)
@@ -75,7 +91,10 @@ def _key(model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -
 
 
 class TolerantCache:
-    """A cache, or none, whose failure is no reason to stop: it is said once in the log, then all is measured anew."""
+    """A cache, or none, that does not stop the work when it fails.
+
+    The failure is logged once; then every latency is measured.
+    """
 
     def __init__(self, cache: LatencyCache | None) -> None:
         self._cache = cache
@@ -83,7 +102,11 @@ class TolerantCache:
     def get(
         self, model_hash: str, phones: Iterable[PhoneIdentity], settings: MeasurementSettings
     ) -> LatencyRecord | None:
-        """The record of such a measurement on any of these phones; None when there is none."""
+        """Return the record of such a measurement on any of these phones.
+
+        Returns:
+            None if there is none.
+        """
         cache = self._cache
         try:
             found = (cache.get(model_hash, phone, settings) for phone in phones) if cache else ()
@@ -103,13 +126,15 @@ class TolerantCache:
     def _go_without(self, error: ToolError) -> None:
         if self._cache is not None:
             self._cache = None
-            _LOG.warning("%s. Until then latencies are measured anew", error)
+            _LOG.warning("%s. Until then every latency is measured", error)
 
 
 def user_cache() -> LatencyCache | None:
-    """The cache that all runs of this user share: `~/.cache/mnas/latency.sqlite3`.
+    """Return the cache that all runs of this user share.
 
-    `XDG_CACHE_HOME` moves it with all other caches; `MNAS_LATENCY_CACHE` names another file, or is `off`: None.
+    It is `~/.cache/mnas/latency.sqlite3`.
+
+    `XDG_CACHE_HOME` moves it with all other caches. `MNAS_LATENCY_CACHE` names another file, or is `off`: None.
     """
     chosen = os.environ.get("MNAS_LATENCY_CACHE")
     if chosen == "off":

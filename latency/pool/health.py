@@ -1,4 +1,4 @@
-"""How a phone's failures turn into rest: back-off first, quarantine when they do not end.
+"""How long a phone rests after failures: back-off first, quarantine if they go on.
 
 A broken phone that is asked again and again without rest has taken whole racks of phones down with it.
 """
@@ -13,9 +13,12 @@ from latency.errors import LatencyError
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a failed measurement is tried again, and how long a phone rests after failures in a row.
+    """How often to try a measurement again, and how long a failed phone rests.
 
-    The defaults suit a search over several phones. Raises ValueError for a value out of its range.
+    The defaults suit a search over several phones.
+
+    Raises:
+        ValueError: A value is out of its range.
     """
 
     retries: int = 4
@@ -41,7 +44,7 @@ class RetryPolicy:
             raise ValueError(f"{self}: quarantine_after must be at least 1")
 
     def rest_s(self, failures: int) -> float:
-        """Rest of a phone after so many failures in a row (at least 1)."""
+        """Return the rest after so many failures in a row (at least 1), in s."""
         beyond = failures - self.quarantine_after
         if beyond < 0:
             return _doubled(self.first_delay_s, failures - 1, self.max_delay_s)
@@ -57,7 +60,7 @@ PhoneState = Literal["idle", "busy", "resting", "quarantined"]
 
 @dataclass(frozen=True)
 class PhoneStatus:
-    """Where one phone of a service stands, to be shown."""
+    """The state of one phone of a service, to be shown."""
 
     label: str
     """The phone's name, and its serial and core once they are known."""
@@ -71,7 +74,7 @@ class PhoneStatus:
 
 
 class PhoneHealth:
-    """The failures of one phone; not safe to share between threads, and reads no clock of its own."""
+    """The failures of one phone; not safe to share between threads. It reads no clock."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
@@ -79,23 +82,26 @@ class PhoneHealth:
         self.failures = 0
         self.failures_in_row = 0
         self.rests_until = 0.0
-        """Monotonic time before which the phone is left alone."""
+        """Monotonic time before which the phone gets no work."""
         self.quarantined_since: float | None = None
         """Monotonic time of the failure that brought it into quarantine; None outside."""
         self.last_error: LatencyError | None = None
 
     @property
     def quarantined(self) -> bool:
-        """Whether it is in quarantine: it may try again after its rest, but nobody counts on it."""
+        """Whether it is in quarantine.
+
+        It may try again after its rest, but no work waits for it.
+        """
         return self.quarantined_since is not None
 
-    def worked(self) -> None:
-        """The phone has done what it was asked: all is forgiven."""
+    def record_success(self) -> None:
+        """Record a success: end the quarantine and reset the count of failures."""
         self.failures_in_row = 0
         self.quarantined_since = None
 
-    def failed(self, error: LatencyError, now_s: float) -> None:
-        """The phone has failed, at this monotonic time."""
+    def record_failure(self, error: LatencyError, now_s: float) -> None:
+        """Record a failure at this monotonic time."""
         self.failures += 1
         self.failures_in_row += 1
         self.last_error = error

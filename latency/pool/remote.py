@@ -1,6 +1,8 @@
-"""Phones on other hosts of a Ray cluster: an actor on each host opens its phones and measures for the search.
+"""Phones on other hosts of a Ray cluster.
 
-A host joins with the phones that it has as Ray resources, and must have the same versions of Python, Ray and mnas:
+An actor on each host opens its phones and measures for the search.
+
+A host joins with its phones as Ray resources, and must have the same versions of Python, Ray and mnas:
 
     ray start --address=HEAD:6379 --resources='{"phone:pixel6": 1}'
 
@@ -25,7 +27,7 @@ MakePhones = Callable[[str], list[Phone]]
 
 OPEN_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 10.0
-# What a measurement may wait before it begins: for leases, for a push of the runtime.
+# How long a measurement may wait before it begins: for leases, for a push of the runtime.
 WAITING_TIMEOUT_S = 1800.0
 # Calls that one host serves at a time; each of its phones has one at most.
 CALLS_AT_A_TIME = 32
@@ -34,11 +36,19 @@ CALLS_AT_A_TIME = 32
 def phones_in_cluster(
     name: str, make_phones: MakePhones = create_phones, skip_nodes: Collection[str] = ()
 ) -> list[Phone]:
-    """The phones of that name on all hosts of the Ray cluster that this process has joined, by host.
+    """Return the phones of that name on all hosts of the Ray cluster, by host.
 
-    A host offers them by the resource `phone:NAME`; nodes with an id in `skip_nodes` are left out. `make_phones` (which
-    must be picklable) opens them there. Raises PhoneError (`phone_host_gone`) where a host does not answer, and what
-    opening the phones raises.
+    It is the cluster that this process has joined.
+
+    A host offers them by the resource `phone:NAME`.
+
+    Args:
+        name: The name of the phones.
+        make_phones: Opens the phones on their host; must be picklable.
+        skip_nodes: Ids of Ray nodes to leave out.
+
+    Raises:
+        PhoneError: `phone_host_gone`: a host does not answer. What opening the phones raises.
     """
     addresses = sorted({node["NodeManagerAddress"] for node in _nodes_with(name) if node["NodeID"] not in skip_nodes})
     phones: list[Phone] = []
@@ -47,15 +57,15 @@ def phones_in_cluster(
             host = _RemoteHost(name, address, make_phones)
             opened.callback(host.end)
             phones += [RemotePhone(host, index) for index in range(host.open())]
-        opened.pop_all()  # Only where one of them fails all are ended.
+        opened.pop_all()  # All are ended only if one of them fails.
     return phones
 
 
 class RemotePhone:
     """A phone on another host; see `Phone`.
 
-    Raises PhoneError (`phone_host_gone`) while its host or the actor there is gone. Every later call looks whether the
-    host is back and starts a fresh actor on it.
+    While its host or the actor there is gone, calls raise PhoneError (`phone_host_gone`). Every later call looks
+    whether the host is back and starts a fresh actor on it.
     """
 
     def __init__(self, host: _RemoteHost, index: int) -> None:
@@ -70,7 +80,7 @@ class RemotePhone:
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         """See `Phone`."""
-        # The phone keeps its own, shorter limits; this one is for a host that stands still.
+        # The phone keeps its own, shorter limits; this one is for a host that does not answer.
         attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
         attempts = settings.sessions + settings.max_attempts
         timeout_s = WAITING_TIMEOUT_S + settings.thermal_timeout_s + attempts * attempt_s
@@ -83,7 +93,10 @@ class RemotePhone:
 
 
 class PhoneHost:
-    """The actor on a host with phones; errors of the phones come back as values, whole."""
+    """The actor on a host with phones.
+
+    Errors of the phones come back as values, complete.
+    """
 
     def __init__(self, name: str, make_phones: MakePhones) -> None:
         self._name = name
@@ -92,11 +105,11 @@ class PhoneHost:
         self._phones: list[Phone] | None = None
 
     def count(self) -> int | LatencyError:
-        """How many phones of the name there are here."""
+        """Return how many phones of the name there are here."""
         return _answer(lambda: len(self._opened()))
 
     def identify(self, index: int) -> PhoneIdentity | LatencyError:
-        """Who a phone is."""
+        """Return who a phone is."""
         return _answer(lambda: self._phone(index).identify())
 
     def measure(self, index: int, model: bytes, settings: MeasurementSettings) -> LatencyRecord | LatencyError:
@@ -123,7 +136,7 @@ class PhoneHost:
 
 
 def _answer(function: Callable[[], _Result]) -> _Result | LatencyError:
-    """The result, or the error as a value: raised, Ray would wrap it."""
+    """Return the result, or the error as a value: raised, Ray would wrap it."""
     try:
         return function()
     except LatencyError as error:
@@ -148,10 +161,14 @@ class _RemoteHost:
         return count
 
     def ask(self, method: str, *arguments: object, timeout_s: float) -> Any:
-        """The answer of the host's actor, which is started where there is none.
+        """Return the answer of the host's actor, which is started if there is none.
 
-        Raises what the phone raises, PhoneError (`phone_host_gone`, `timeout`), and ToolError (`internal`) for an error
-        that nobody foresaw. An actor that does not answer in time is ended, with what it does for its other phones.
+        An actor that does not answer in time is ended, with what it does for its other phones.
+
+        Raises:
+            LatencyError: What the phone raises.
+            PhoneError: `phone_host_gone`, `timeout`.
+            ToolError: `internal`: an error that nobody foresaw.
         """
         import ray
         from ray.exceptions import GetTimeoutError, RayError, RayTaskError
@@ -163,7 +180,7 @@ class _RemoteHost:
             self._end(actor)
             raise PhoneTimeoutError(
                 f"host {self._address} did not answer {method!r} for phone {self.phone_name!r} within {timeout_s:g} s; "
-                "see whether it stands still",
+                "check whether it runs",
             ) from error
         except RayTaskError as error:
             last_line = str(error).strip().splitlines()[-1]
@@ -176,7 +193,7 @@ class _RemoteHost:
         return answer
 
     def close_phone(self, index: int) -> None:
-        """Release a phone; with the last one the actor goes, too."""
+        """Release a phone; the actor ends with the last one."""
         if index not in self._open:
             return
         self._open.remove(index)

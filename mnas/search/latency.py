@@ -1,6 +1,7 @@
-"""From an architecture to its latencies: the ONNX graph is built and handed to the latency services, one a phone model.
+"""From an architecture to its latencies, on one phone model or several.
 
-Latency needs structure, not weights: the graph carries random ones and is timed while the child still trains.
+The ONNX graph is built and submitted to the latency services, one for each phone model. Latency needs structure, not
+weights: the graph carries random ones and is timed while the child still trains.
 """
 
 from __future__ import annotations
@@ -35,16 +36,22 @@ from search_space import Architecture, SpaceError, lower
 
 
 class OnnxLatencyMeter:
-    """Builds architectures and times each on every phone model; errors of the services get their kinds.
+    """Builds architectures and times each on every phone model.
 
     A result is the record (`LatencyRecord.to_dict`) of the phone called `named`, with the records of the other phones
     by name under `others`. If one phone fails there is no result; what the others have measured is in the cache.
     """
 
     def __init__(self, services: Mapping[str, LatencyService], named: str, input_form: Mapping[str, int]) -> None:
-        """`input_form` is what `search_space.lower` needs beside an architecture.
+        """Share the services; they stay the caller's to close.
 
-        Raises ValueError where `named` has no service.
+        Args:
+            services: One service for each phone model, by name.
+            named: The phone whose record is the result.
+            input_form: What `search_space.lower` needs next to an architecture.
+
+        Raises:
+            ValueError: `named` has no service.
         """
         if named not in services:
             raise ValueError(f"no latency service is called {named!r}; there are {', '.join(services)}")
@@ -55,11 +62,11 @@ class OnnxLatencyMeter:
         self._threads = ThreadPoolExecutor(phones, thread_name_prefix="latency-meter")
 
     def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
-        """Queue one measurement; the future raises TrialError where there is no latency."""
+        """Queue one measurement; the future raises TrialError if there is no latency."""
         return self._threads.submit(self._measure, architecture)
 
     def close(self) -> None:
-        """Drop what is queued, wait for what runs."""
+        """Drop what is queued, and wait for what runs."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _measure(self, architecture: Architecture) -> Mapping[str, Any]:
@@ -96,11 +103,13 @@ PATIENT = RetryPolicy(
 def open_latency_meter(
     settings: LatencySettings, input_form: Mapping[str, int], quiet: Quiet
 ) -> Iterator[OnnxLatencyMeter]:
-    """Open the phones of a search for as long as the context lasts; `quiet` holds this machine's other work back.
+    """Open the phones of a search for as long as the context lasts.
 
-    The phones of a name are those that this machine knows by it and those of all hosts in the Ray cluster that were
-    started with the resource `phone:NAME`. Ray must be running. Raises PhoneUnknownError where there is no
-    phone of a name.
+    The phones of a name are those that this machine knows by it, and those of all hosts in the Ray cluster that were
+    started with the resource `phone:NAME`. Ray must be running.
+
+    Raises:
+        PhoneUnknownError: There is no phone of a name.
     """
     leases = user_leases()
     cache = user_cache() if settings.cache else None
@@ -114,7 +123,7 @@ def open_latency_meter(
             stack.callback(services[name].close)
         meter = OnnxLatencyMeter(services, settings.phone, input_form)
         stack.callback(meter.close)
-        # Before the meter: what waits there for a phone or a lease is given up.
+        # Before the meter: measurements that wait for a phone or a lease are given up.
         for service in services.values():
             stack.callback(service.close)
         stack.callback(leases.close)
@@ -122,9 +131,12 @@ def open_latency_meter(
 
 
 def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
-    """Return the phones of a name: those of this machine, and those of other hosts in the Ray cluster.
+    """Return the phones of a name.
 
-    Raises PhoneUnknownError where there is none.
+    Those of this machine come first, then those of other hosts in the Ray cluster.
+
+    Raises:
+        PhoneUnknownError: There is none.
     """
     try:
         here = create_phones(name, quiet, leases)
@@ -133,5 +145,5 @@ def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
         if not elsewhere:
             raise
         return elsewhere
-    # This machine may offer its phones to the cluster, too; they are the same ones.
+    # This machine may offer its phones to the cluster too; they are the same ones.
     return here + phones_in_cluster(name, skip_nodes=[ray.get_runtime_context().get_node_id()])

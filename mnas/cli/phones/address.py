@@ -7,7 +7,11 @@ from mnas.errors import ConfigurationError
 
 
 def tcp_address(text: str) -> Address:
-    """Return the address of `--tcp HOST:PORT`. Raises ConfigurationError."""
+    """Return the address of `--tcp HOST:PORT`.
+
+    Raises:
+        ConfigurationError: It is not an address.
+    """
     try:
         return Address.parse(f"tcp:{text}")
     except ValueError as error:
@@ -15,9 +19,12 @@ def tcp_address(text: str) -> Address:
 
 
 def serial_address(serial: str) -> Address:
-    """Return the address of `--serial S`: through this host's adb server if it has the phone, else over USB.
+    """Return the address of `--serial S`.
 
-    Raises ConfigurationError for a serial number that cannot be one.
+    It is reached through this host's adb server if that has the phone, else over USB.
+
+    Raises:
+        ConfigurationError: It cannot be a serial number.
     """
     from latency.adb.server import server_devices
 

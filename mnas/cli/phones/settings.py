@@ -9,7 +9,7 @@ from mnas.errors import ConfigurationError
 
 
 def add_option(parser: argparse.ArgumentParser, where: str) -> None:
-    """Add the option; `where` says what it changes."""
+    """Add the option; `where` completes its help text."""
     parser.add_argument(
         "--set",
         metavar="FIELD=VALUE",
@@ -21,7 +21,11 @@ def add_option(parser: argparse.ArgumentParser, where: str) -> None:
 
 
 def changes(texts: Sequence[str]) -> dict[str, int | float]:
-    """Return the changes by field. Raises ConfigurationError for an unknown field or what is no number."""
+    """Return the changes by field.
+
+    Raises:
+        ConfigurationError: A field is unknown, or a value is not a number.
+    """
     from dataclasses import fields
 
     from latency import MeasurementSettings

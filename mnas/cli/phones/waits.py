@@ -1,4 +1,7 @@
-"""What a `mnas phones` command waits for, said on standard error when it takes more than two seconds."""
+"""What a `mnas phones` command waits for.
+
+It is said on standard error when it takes more than two seconds.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ class Waits:
 
 
 class _Said(logging.Handler):
-    """Shows what the measurement logs: a phone in use, a hot one, a rest after a failure."""
+    """Shows what the measurement logs.
+
+    A phone in use, a hot one, another try after a failure.
+    """
 
     def __init__(self, waits: Waits) -> None:
         super().__init__(logging.INFO)
@@ -84,7 +90,10 @@ class _Said(logging.Handler):
 
 @contextmanager
 def said_waits() -> Iterator[Waits]:
-    """Show waits, and what the measurement itself waits for, for as long as the context lasts."""
+    """Show waits for as long as the context lasts.
+
+    What the measurement itself waits for is shown too.
+    """
     waits = Waits(Console(stderr=True))
     log, handler = logging.getLogger("latency"), _Said(waits)
     level = log.level

@@ -18,7 +18,7 @@ def workers_with(failures_in_row: list[int]) -> list[PhoneWorker]:
     workers = [PhoneWorker(HostPhone(), number, POLICY) for number in range(len(failures_in_row))]
     for worker, failures in zip(workers, failures_in_row, strict=True):
         for _ in range(failures):
-            worker.health.failed(ERROR, 0.0)
+            worker.health.record_failure(ERROR, 0.0)
     return workers
 
 

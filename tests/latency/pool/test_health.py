@@ -33,17 +33,17 @@ def test_impossible_policies_are_refused(make: Callable[[], RetryPolicy], messag
 def test_quarantine_begins_with_the_failure_that_is_one_too_many() -> None:
     health = PhoneHealth(POLICY)
     for now_s in range(4):
-        health.failed(ERROR, float(now_s))
+        health.record_failure(ERROR, float(now_s))
     assert not health.quarantined
-    health.failed(ERROR, 4.0)
-    health.failed(ERROR, 30.0)
+    health.record_failure(ERROR, 4.0)
+    health.record_failure(ERROR, 30.0)
     assert (health.quarantined_since, health.rests_until) == (4.0, 70.0)
 
 
 def test_one_success_ends_quarantine_and_starts_the_rests_anew() -> None:
     health = PhoneHealth(POLICY)
     for now_s in range(6):
-        health.failed(ERROR, float(now_s))
-    health.worked()
-    health.failed(ERROR, 10.0)
+        health.record_failure(ERROR, float(now_s))
+    health.record_success()
+    health.record_failure(ERROR, 10.0)
     assert (health.quarantined, health.rests_until, health.failures) == (False, 11.0, 7)
