@@ -92,7 +92,7 @@ double others_busy(void) {
         return NAN;
     }
     text[count] = '\0';
-    /* "0.20 0.18 0.12 1/80 11206": the fourth field starts with the number of runnable threads, the caller included. */
+    /* "0.20 0.18 0.12 1/80 11206": the fourth field starts with the number of runnable threads, with the caller. */
     long runnable;
     if (sscanf(text, "%*s %*s %*s %ld/", &runnable) != 1) {
         return NAN;
@@ -100,7 +100,7 @@ double others_busy(void) {
     return (double)(runnable > 1 ? runnable - 1 : 0) / cores;
 }
 
-/* The first line of a small file under /sys; false when it cannot be read or is empty. */
+/* Read the first line of a small file under /sys; return false if it cannot be read or is empty. */
 static bool read_line(const char *path, char *text, size_t size) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) {
@@ -137,7 +137,7 @@ bool read_governor(int core, char *governor, size_t size) {
     return read_line(path, governor, size);
 }
 
-/* Whether a thermal zone of this type is the processor's; vendors agree on no name. */
+/* Return whether a thermal zone of this type is the processor's; every vendor has its own names. */
 static bool is_processor_zone(char *type) {
     static const char *const parts[] = {"cpu", "soc", "tsens", "cluster", "x86_pkg"};
     static const char *const names[] = {"big", "mid", "little"}; /* Exynos, Tensor */

@@ -8,13 +8,13 @@
 
 enum { MAX_CORES = 1024 };
 
-/* Let this process run on `core` only. Fails in stage "affinity" when the kernel does not obey. */
+/* Let this process run on `core` only. Fail in stage "affinity" if the kernel refuses. */
 void pin_to_core(int core);
 
-/* The cores this process may run on now, at most MAX_CORES; returns how many. */
+/* List the cores that this process may run on now, at most MAX_CORES; return how many. */
 size_t read_affinity(double cores[MAX_CORES]);
 
-/* The core that the caller runs on at this moment. */
+/* Return the core that the caller runs on at this moment. */
 int current_core(void);
 
 /* Clocks: elapsed time, and the CPU time that the calling thread was given, in milliseconds. */
@@ -25,7 +25,7 @@ void sleep_ms(double duration_ms);
 /* How often the scheduler took the core away from the calling thread, since the thread's start. */
 long involuntary_switches(void);
 
-/* The largest memory this process has held, in kB. */
+/* The largest memory that this process has used, in kB. */
 long max_rss_kb(void);
 
 /* The other threads that run or could run now, as a share of the cores. Takes some microseconds. */
@@ -34,7 +34,7 @@ double others_busy(void);
 /* The core's clock in kHz. */
 double frequency_khz(int core);
 
-/* The core's frequency governor, in `governor`; false when it cannot be read. */
+/* The core's frequency governor, in `governor`; false if it cannot be read. */
 bool read_governor(int core, char *governor, size_t size);
 
 /* The hottest of the processor's temperatures, in degrees Celsius. */

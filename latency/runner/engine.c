@@ -10,10 +10,10 @@
 #include "device.h"
 #include "report.h"
 
-/* The oldest table of functions that serves: every library from 1.17 on gives it. */
+/* The oldest table of functions that is enough: every library from 1.17 on has it. */
 enum { API_VERSION = 17 };
 
-/* More elements than any input of an image network has; a wild symbolic shape must not take the phone's memory. */
+/* More elements than any input of an image network has; an absurd shape must not take all of the phone's memory. */
 #define MAX_INPUT_ELEMENTS ((size_t)1 << 28)
 
 struct Network {
@@ -82,8 +82,8 @@ static const char *element_name(ONNXTensorElementDataType type) {
     return (size_t)type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
 
-/* The protocol's input: float32 in [-1, 1), a multiplicative (Knuth) hash of the element's index, the same numbers as
- * `fixed_input` in latency/host/runner.py. */
+/* The protocol's input: float32 in [-1, 1), a multiplicative (Knuth) hash of the element's index. The same numbers
+ * as `fixed_input` in latency/host/runner.py. */
 static float *fixed_input(size_t count, size_t position) {
     float *values = allocate(count, sizeof *values);
     for (size_t i = 0; i < count; i++) {
@@ -177,7 +177,7 @@ Network *network_load(const char *path, Role role) {
 
 double network_load_ms(const Network *network) { return network->load_ms; }
 
-/* Runs into network->outputs, which must be all NULL. */
+/* Run once; the results go to network->outputs, which must be all NULL. */
 static void infer(Network *network, const char *stage) {
     check(api->Run(network->session, NULL, network->input_names, (const OrtValue *const *)network->inputs,
                    network->input_count, network->output_names, network->output_count, network->outputs),
@@ -200,7 +200,7 @@ static double half_to_double(uint16_t half) {
     return exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25);
 }
 
-/* The sum of |values[i]| of `count` values of a type; for a type that is no number, it does nothing. */
+/* Add |values[i]| of `count` values of a type to the sum; do nothing for a type that is not a number. */
 static double absolute_sum(const void *values, size_t count, ONNXTensorElementDataType type) {
     double sum = 0;
 #define ADD_AS(element_type)                                             \
@@ -269,6 +269,6 @@ double network_first_run(Network *network, double *checksum) {
 }
 
 void network_run(Network *network) {
-    infer(network, "api"); /* The first inference succeeded: what fails now is the phone or the engine. */
+    infer(network, "api"); /* The first inference succeeded: a failure now is the phone's or the engine's. */
     release_outputs(network);
 }

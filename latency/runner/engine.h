@@ -5,14 +5,14 @@
 /* A network with its inputs, ready to run. */
 typedef struct Network Network;
 
-/* Whose failure it is when a network fails: a candidate fails in "load", "inputs" or "run", the reference network
- * in "reference". A file that cannot be read is "io" for both. */
+/* The stage in which a network fails: "load", "inputs" or "run" for a candidate, "reference" for the reference
+ * network. A file that cannot be read is "io" for both. */
 typedef enum { CANDIDATE, REFERENCE } Role;
 
-/* Load the library; returns the time it took in ms. Fails in "dlopen" or "api". */
+/* Load the library; return the time that it took, in ms. Fail in "dlopen" or "api". */
 double engine_open(const char *library);
 
-/* The version that the library gives itself. */
+/* The version that the library states. */
 const char *engine_version(void);
 
 /* Make a session of the ONNX file, and the protocol's fixed inputs. */
@@ -21,10 +21,10 @@ Network *network_load(const char *path, Role role);
 /* Time of making the session from the file's bytes, graph optimisation included. */
 double network_load_ms(const Network *network);
 
-/* The first inference: returns its time in ms; `checksum` is the sum of the absolute outputs. */
+/* Run the first inference; return its time in ms. `checksum` is the sum of the absolute outputs. */
 double network_first_run(Network *network, double *checksum);
 
-/* One inference; the outputs are dropped, as a timed run includes it. */
+/* Run one inference and drop the outputs, which a timed run includes. */
 void network_run(Network *network);
 
 #endif

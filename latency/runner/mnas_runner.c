@@ -4,10 +4,10 @@
  *   mnas_runner --lib FILE --cpu N --reference FILE --calibrate-s S
  *
  * It pins itself, loads the library, the reference network and the model, warms up, and times the model's runs, with
- * the reference network's before and after (see latency/measurement/reference_network.py). latency/host/runner.py does the same on the
- * host, and the numbers of the two must agree. With --calibrate-s there is no model: the reference network is timed
- * again and again. The answer is one line of JSON on standard output; `report_common`, `time_model` and `calibrate`
- * name its fields. A failure gives {"schema":1,"ok":false,"stage":...,"error":...} and exit status 3. The stages
+ * the reference network's before and after (see latency/measurement/reference_network.py). latency/host/runner.py does
+ * the same on the host, and the numbers of the two must agree. With --calibrate-s there is no model: the reference
+ * network is timed again and again. The answer is one line of JSON on standard output; `report_common`, `time_model`
+ * and `calibrate` name its fields. A failure gives {"schema":1,"ok":false,"stage":...,"error":...} and exit status 3. The stages
  * "load", "inputs" and "run" are the model's fault; "args", "affinity", "dlopen", "api", "reference" and "io" are not.
  */
 #include <errno.h>
@@ -66,7 +66,7 @@ static Arguments parse_arguments(int count, char **words) {
         {.name = "--lib", .text = &arguments.library},
         {.name = "--reference", .text = &arguments.reference},
         {"--cpu", NULL, &arguments.core, true, 0, MAX_CORES - 1},
-        {"--threads", NULL, &arguments.threads, true, 1, 1}, /* One pinned core has use for no more. */
+        {"--threads", NULL, &arguments.threads, true, 1, 1}, /* One pinned core can use no more. */
         {"--warmup-runs", NULL, &arguments.warmup_runs, true, 0, 1e6},
         {"--warmup-min-ms", NULL, &arguments.warmup_min_ms, false, 0, 1e6},
         {"--rewarm-runs", NULL, &arguments.rewarm_runs, true, 0, 1e6},
@@ -108,7 +108,7 @@ static Arguments parse_arguments(int count, char **words) {
     return arguments;
 }
 
-/* Run until both minima are reached; returns the number of runs. */
+/* Run until both minima are reached; return the number of runs. */
 static long run_untimed(Network *network, double min_runs, double min_ms) {
     double deadline_ms = wall_clock_ms() + min_ms;
     long runs = 0;
@@ -161,7 +161,7 @@ static double median(double *values, size_t count) {
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-/* Median time of the reference network now; `moved` becomes true when it left the core. */
+/* Return the median time of the reference network now; `moved` becomes true if it left the core. */
 static double time_reference(Network *reference, const Arguments *arguments, bool *moved) {
     size_t runs = (size_t)arguments->reference_runs;
     run_untimed(reference, REFERENCE_REWARM_RUNS, 0);
@@ -172,7 +172,7 @@ static double time_reference(Network *reference, const Arguments *arguments, boo
     return reference_ms;
 }
 
-/* What both modes report at the end. */
+/* Report what both modes have in common. */
 static void report_common(const Arguments *arguments, double load_lib_ms, double reference_checksum, bool moved) {
     static double affinity[MAX_CORES];
     char governor[64];
@@ -227,7 +227,7 @@ static void time_model(const Arguments *arguments, Network *reference, bool *mov
     report_numbers("cpu_ms", window.cpu_ms, window.runs);
 }
 
-/* Time the reference network for `calibrate_s`, at least once, with what kept the machine busy at each time. */
+/* Time the reference network for `calibrate_s`, at least once, with how busy other work kept the machine. */
 static void calibrate(const Arguments *arguments, Network *reference, bool *moved) {
     double temperature_c_before = temperature_c();
     run_untimed(reference, REFERENCE_WARMUP_RUNS, CALIBRATION_WARMUP_MS);

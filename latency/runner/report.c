@@ -74,7 +74,7 @@ static _Noreturn void finish(int status) {
     for (size_t written = 0; written < length;) {
         ssize_t count = write(output, line + written, length - written);
         if (count < 0 && errno != EINTR) {
-            _exit(FAILURE_STATUS); /* Nobody listens any more. */
+            _exit(FAILURE_STATUS); /* The reader is gone. */
         }
         written += count > 0 ? (size_t)count : 0;
     }

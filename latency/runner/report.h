@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Keep standard output for the report: whatever a library prints there goes to standard error. */
+/* Keep standard output for the report: what a library prints there goes to standard error. */
 void report_open(void);
 
 /* Fields, in the order of the calls. A number that is not finite is written as null: it could not be read. */
@@ -18,10 +18,10 @@ void report_numbers(const char *name, const double *values, size_t count);
 /* Write the line and end the process with status 0. */
 _Noreturn void report_success(void);
 
-/* Write a failure instead, whatever was reported so far, and end the process with status 3. */
+/* Write a failure instead of what was reported so far, and end the process with status 3. */
 _Noreturn void fail(const char *stage, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Memory that is there: zeroed, or the process has failed. */
+/* Return zeroed memory, or fail. */
 void *allocate(size_t count, size_t size);
 
 #endif

@@ -1,8 +1,9 @@
 /* The start of the program on Android's own C library (bionic), without the NDK: compiled with musl's headers and
- * linked by name to the libraries that every phone has (see build.py). Only the bionic variant has this file. */
+ * linked by name to the libraries that every phone has (see tools/build_phone_runner.py). Only the bionic variant has
+ * this file. */
 
-/* The entry of bionic's libc: `arguments` is the first stack, with argc at its foot; `constructors` are tables of
- * functions, of which this program has none. */
+/* The entry of bionic's libc: `arguments` is the first stack, with argc at its start; `constructors` are tables of
+ * functions, which are empty in this program. */
 _Noreturn void __libc_init(void *arguments, void (*on_exit)(void), int (*program)(int, char **),
                            void *const *constructors);
 

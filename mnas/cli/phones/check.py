@@ -10,8 +10,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = verbs.add_parser(
         "check",
         help="see whether a phone is fit to measure",
-        description="Look at everything that a measurement needs, line by line, with the remedy where one fails. "
-        "The exit code is 1 when any line fails.",
+        description="Look at everything that a measurement needs, line by line, with the remedy for a line that fails. "
+        "The exit code is 1 if any line fails.",
     )
     parser.add_argument("name", metavar="NAME", help="a phone that was added")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -13,14 +13,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = verbs.add_parser(
         "measure",
         help="time an ONNX model",
-        description="Time an ONNX model: one thread on one core, batch 1, after a warm-up. What disturbs a measurement "
-        "is detected, and the measurement repeated; a number that comes out can be trusted.",
+        description="Time an ONNX model: one thread on one core, batch 1, after a warm-up. A disturbed measurement is "
+        "detected and repeated, so a printed number can be trusted.",
         epilog="example: mnas phones measure model.onnx --phone pixel6 --json",
     )
     parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model to time")
     parser.add_argument("--phone", default="host", help="a phone that was added, or `host` (default)")
     parser.add_argument("--runs", type=int, help="timed runs in a session (default: 50, or as in the phone's profile)")
-    parser.add_argument("--sessions", type=int, help="times the model is loaded anew (default: 1)")
+    parser.add_argument("--sessions", type=int, help="times the model is loaded again (default: 1)")
     add_option(parser, "for this measurement")
     parser.add_argument("--json", action="store_true", help="print the whole record, raw runs included, as JSON")
     parser.set_defaults(run=run)

@@ -12,7 +12,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "remove",
         help="forget a phone",
         description="Remove what was pushed to a phone, and forget it. A phone that cannot be reached is forgotten "
-        "too; its files stay on it.",
+        "too; the files stay on it.",
     )
     parser.add_argument("name", metavar="NAME", help="a phone that was added")
     parser.set_defaults(run=run)

@@ -40,5 +40,5 @@ def changes(texts: Sequence[str]) -> dict[str, int | float]:
             values[name] = int(value) if known[name] == "int" else float(value)
         except ValueError as error:
             kind = "whole number" if known[name] == "int" else "number"
-            raise ConfigurationError(f"--set {text}: {value!r} is no {kind}") from error
+            raise ConfigurationError(f"--set {text}: {value!r} is not a {kind}") from error
     return values
