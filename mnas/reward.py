@@ -1,4 +1,4 @@
-"""The search's objective: ACC x (LAT / T)^w, w = alpha where LAT <= T, else beta (MnasNet, section 3, equation 2)."""
+"""The search's objective: ACC x (LAT / T)^w, w = alpha if LAT <= T, else beta (MnasNet, section 3, equation 2)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _WEIGHTS = {"soft": (-0.07, -0.07), "hard": (0.0, -1.0)}
 
 
 class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The exponents of the reward.
+    """The exponents of the reward ACC x (LAT / T)^w.
 
-    `soft` (alpha = beta = -0.07: twice the latency is worth about 5% relative accuracy) or `hard` (alpha = 0,
-    beta = -1); `alpha` and `beta` replace the form's own exponents.
+    Attributes:
+        form: `soft` has alpha = beta = -0.07: twice the latency is worth about 5% relative accuracy. `hard` has
+            alpha = 0 and beta = -1.
+        alpha: The exponent w if the latency is at most the target T; absent takes that of the form.
+        beta: The exponent w if the latency is above the target T; absent takes that of the form.
     """
 
     form: Literal["soft", "hard"] = "soft"
@@ -23,15 +26,13 @@ class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def exponents(self) -> tuple[float, float]:
-        """(alpha, beta) in force."""
+        """The exponents (alpha, beta) that are used."""
         alpha, beta = _WEIGHTS[self.form]
         return (alpha if self.alpha is None else self.alpha, beta if self.beta is None else self.beta)
 
 
 def reward(accuracy: float, latency_ms: float, target_ms: float, settings: RewardSettings) -> float:
-    """Return the reward of a network with this accuracy (0..1) and latency for the target latency T.
-
-    Raises ValueError where a number is not finite or a latency not positive: no measurement is ever made up.
+    """Return the reward of a network.
 
     >>> reward(0.75, 75.0, 75.0, RewardSettings())
     0.75
@@ -39,6 +40,15 @@ def reward(accuracy: float, latency_ms: float, target_ms: float, settings: Rewar
     0.7145
     >>> reward(0.75, 150.0, 75.0, RewardSettings(form="hard"))
     0.375
+
+    Args:
+        accuracy: Top-1, from 0 to 1.
+        latency_ms: The measured latency, in milliseconds.
+        target_ms: The target latency T, in milliseconds.
+        settings: The exponents.
+
+    Raises:
+        ValueError: A number is not finite, or a latency is not positive. No measurement is ever made up.
     """
     if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
         raise ValueError(f"accuracy is {accuracy}; it must be from 0 to 1")

@@ -30,6 +30,7 @@ SLOW_PLACES = (
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/retrain/test_recipe_steps.py",
+    "mnas/search/test_notebooks.py",
     "mnas/search/test_old_runs.py",
     "mnas/test_full_training.py",
     "mnas/test_phone.py",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import re
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +15,7 @@ import controllers
 from controllers.hyperparameters import Hyperparameter
 from latency import MeasurementSettings
 from latency.android.profile import PhoneProfile
+from mnas.documents.meanings import meanings_of, sentence, summary, with_unit
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
 from search_space import SearchSpace
@@ -38,33 +36,6 @@ DOCUMENTS: Mapping[str, tuple[type, str]] = {
     "Architecture file": (ArchitectureFileFields, "One network; `mnas export` and `mnas search` write it."),
     "Phone profile": (PhoneProfile, "Written by `mnas phones add`; see [Measure on a phone](../phones.md)."),
 }
-
-_UNITS = {
-    "_ms": "ms",
-    "_s": "seconds",
-    "_gb": "10^9 bytes",
-    "_mb": "10^6 bytes",
-    "_c": "°C",
-    "_epochs": "epochs",
-    "_steps": "steps",
-    "_runs": "runs",
-    "_images": "images",
-    "_size": "pixels",
-    "_padding": "pixels",
-    "_filters": "filters",
-    "_per_s": "per second",
-}
-_UNITS_OF_KEYS = {
-    "batch_size": "images",
-    "child_batch_size": "children",
-    "epochs": "epochs",
-    "micro_batch_size": "images",
-    "population_size": "members",
-    "runs": "runs",
-    "filters": "filters",
-    "trials": "trials",
-}
-_ITEM = re.compile(r"(?P<names>`?\w+`?(?:, `?\w+`?)*)(?: \([^)]*\))?: (?P<text>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -132,17 +103,6 @@ def _sections_of_documents() -> dict[str, list[Section]]:
     return sections
 
 
-def meanings_of(struct: type) -> dict[str, str]:
-    """Return what the docstrings of a struct or dataclass and of its bases say about each field."""
-    meanings: dict[str, str] = {}
-    for base in reversed(struct.__mro__):
-        if base.__module__.partition(".")[0] in ("builtins", "msgspec"):
-            continue
-        meanings.update(_items(_attributes_part(inspect.getdoc(base) if "__doc__" in vars(base) else None)))
-        meanings.update(_strings_below_fields(base))
-    return meanings
-
-
 def _titled_structs(struct: type, path: str, title: str, anchors: dict[type, str]) -> Iterator[tuple[type, str]]:
     """Yield a struct and those of its fields, each once, with titles; note their anchors."""
     if struct in anchors:
@@ -161,7 +121,7 @@ def _section(struct: type, title: str, anchors: Mapping[type, str]) -> Section:
     keys = [
         Key(
             field.encode_name,
-            _with_unit(field.name, meanings.get(field.name, "")),
+            with_unit(field.name, meanings.get(field.name, "")),
             _allowed(field.type, anchors),
             _default(field),
         )
@@ -170,7 +130,7 @@ def _section(struct: type, title: str, anchors: Mapping[type, str]) -> Section:
     config = struct.__struct_config__  # type: ignore[attr-defined]
     if config.tag_field is not None:
         keys.insert(0, Key(config.tag_field, "Chooses this form.", f"`{config.tag}`", "required"))
-    return Section(title, _summary(struct), tuple(keys))
+    return Section(title, summary(struct), tuple(keys))
 
 
 def _fields(struct: type) -> tuple[types.Field, ...]:
@@ -192,7 +152,7 @@ def _controller_sections() -> list[Section]:
     return [
         Section(
             f"`controller`, `name: {strategy.name}`",
-            _sentence(strategy.summary),
+            sentence(strategy.summary),
             tuple(_hyperparameter_key(each) for each in strategy.described_hyperparameters()),
         )
         for strategy in controllers.STRATEGIES.values()
@@ -203,80 +163,20 @@ def _measurement_keys() -> Iterator[Key]:
     meanings = meanings_of(MeasurementSettings)
     for field in dataclasses.fields(MeasurementSettings):
         kind = "whole number" if field.type == "int" else "number"
-        yield Key(field.name, _with_unit(field.name, meanings.get(field.name, "")), kind, _value(field.default))
+        yield Key(field.name, with_unit(field.name, meanings.get(field.name, "")), kind, _value(field.default))
 
 
 def _hyperparameter_key(hyperparameter: Hyperparameter) -> Key:
     return Key(
         hyperparameter.name,
-        _sentence(hyperparameter.doc),
+        sentence(hyperparameter.doc),
         hyperparameter.allowed,
         _value(hyperparameter.default),
     )
 
 
-def _summary(struct: type) -> str:
-    """Return the docstring up to the fields, without what it raises."""
-    lines: list[str] = []
-    for line in (inspect.getdoc(struct) or "").splitlines():
-        if _ITEM.fullmatch(line) or re.fullmatch(r"(Attributes|Raises|Returns|Args):", line.strip()):
-            break
-        lines.append(line)
-    paragraphs = "\n".join(lines).strip().split("\n\n")
-    return "\n\n".join(text for text in paragraphs if ">>>" not in text and not text.startswith("Raises "))
-
-
-def _attributes_part(doc: str | None) -> str:
-    """Return the part of a docstring that lists fields: its `Attributes:` section, or all of it."""
-    if doc is None:
-        return ""
-    found = re.search(r"^Attributes:\n((?:[ ]+.*\n?|\n)+)", doc, re.MULTILINE)
-    return textwrap.dedent(found.group(1)) if found else doc
-
-
-def _items(text: str) -> dict[str, str]:
-    """Return the texts of `name: text` items; lines that are indented further go on with the item above."""
-    found: dict[str, str] = {}
-    names: Sequence[str] = ()
-    for line in text.splitlines():
-        line = line.removeprefix("- ")
-        match = _ITEM.fullmatch(line)
-        if match:
-            names = [name.strip("` ") for name in match["names"].split(",")]
-            found.update(dict.fromkeys(names, match["text"]))
-        elif line.startswith(" ") and names:
-            for name in names:
-                found[name] += " " + line.strip()
-        else:
-            names = ()
-    return {name: _sentence(text) for name, text in found.items()}
-
-
-def _strings_below_fields(cls: type) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = _sentence(" ".join(text.split()))
-    return found
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    text = text[:1].upper() + text[1:] if text[:2].islower() else text
-    return text if not text or text[-1] in ".:;" else f"{text}."
-
-
 def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", title.lower()).strip("-")
-
-
-def _with_unit(name: str, meaning: str) -> str:
-    endings = sorted((end for end in _UNITS if name.endswith(end)), key=len)
-    unit = _UNITS_OF_KEYS.get(name) or (_UNITS[endings[-1]] if endings else None)
-    return f"{meaning} Unit: {unit}." if unit and meaning else meaning
 
 
 def _structs(kind: types.Type) -> list[types.StructType]:
