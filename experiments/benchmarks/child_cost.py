@@ -31,12 +31,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from mnas.data import SearchData
+from mnas.data import ImageForm, SearchData
 from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.pool import ChildPool
-from search_space import Architecture, LoweredNetwork, architecture_to_dict, cost, format_block, lower, reference
+from search_space import Architecture, LoweredNetwork, architecture_to_dict, cost, format_block, reference
 
 Phases = dict[str, PhaseTime]
 A1_LIKE = replace(reference("mnasnet-a1").architecture.scaled(0.25), stem_stride=1)
@@ -62,8 +62,7 @@ def children(experiment: Experiment, count: int, seed: int) -> dict[str, Archite
 
 def lowered(architecture: Architecture, data: SearchData) -> LoweredNetwork:
     """Return the network of an architecture for the images of `data`."""
-    source = data.train
-    return lower(architecture, image_size=source.image_size, channels=source.channels, num_classes=source.num_classes)
+    return ImageForm.of(data.train).lower(architecture)
 
 
 def by_mnas(pool: ChildPool) -> Callable[[Architecture], tuple[PhaseTime, Phases]]:
