@@ -4,7 +4,7 @@
 
 It checks that the wheel built from the sdist holds the same files as the one from the checkout, which names can be
 imported, that building leaves nothing in the checkout, and that a search, an export, the commands for a first
-experiment, and the loopback phone work in an empty folder. Packages come through pip, which caches them.
+experiment, the loopback phone and the examples work in an empty folder. Packages come through pip, which caches them.
 """
 
 from __future__ import annotations
@@ -122,6 +122,19 @@ def use(programs: Path, folder: Path) -> None:
     if not model.is_file():
         raise CheckError(f"mnas export has not written {model}")
     use_loopback_phone(programs, work, environment, model)
+    for script in sorted((CHECKOUT / "experiments" / "examples").glob("*.py")):
+        run_example(script, programs, work, environment)
+
+
+def run_example(script: Path, programs: Path, work: Path, environment: Mapping[str, str]) -> None:
+    """Run an example of the Python interface; skipped if it needs a package that mnas does not."""
+    say(f"python {script.name}")
+    try:
+        run([str(programs / "python"), str(script)], cwd=work, environment=environment)
+    except CheckError as error:
+        if "No module named 'optuna'" not in str(error):
+            raise
+        say("skipped: optuna is not installed")
 
 
 def use_loopback_phone(programs: Path, work: Path, environment: Mapping[str, str], model: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
+from mnas.documents.json_schema import json_schema
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
 
@@ -43,5 +42,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    print_json(msgspec.json.schema(Recipe if arguments.recipe else Experiment))
+    print_json(json_schema(Recipe if arguments.recipe else Experiment))
     return DONE

@@ -24,6 +24,11 @@ def test_bundled_recipes_fit_the_schema(name: str, capsys: pytest.CaptureFixture
     jsonschema.validate(with_floats(find_recipe(name).read_text()), schema(capsys, "--recipe"))
 
 
+def test_an_editor_is_told_what_keys_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    search = schema(capsys)["$defs"]["SearchSettings"]["properties"]
+    assert all(key["description"] for key in search.values())
+
+
 def test_a_misspelt_key_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     document = with_floats(find_experiment("quickstart").read_text())
     document["trainng"] = document.pop("training")
