@@ -1,4 +1,4 @@
-"""The search's objective: ACC x (LAT / T)^w, w = alpha where LAT <= T, else beta (MnasNet, section 3, equation 2)."""
+"""The search's objective: ACC x (LAT / T)^w, w = alpha if LAT <= T, else beta (MnasNet, section 3, equation 2)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ _WEIGHTS = {"soft": (-0.07, -0.07), "hard": (0.0, -1.0)}
 class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The exponents of the reward.
 
-    `soft` (alpha = beta = -0.07: twice the latency is worth about 5% relative accuracy) or `hard` (alpha = 0,
-    beta = -1); `alpha` and `beta` replace the form's own exponents.
+    Attributes:
+        form: `soft` (alpha = beta = -0.07: twice the latency is worth about 5% relative accuracy) or `hard` (alpha = 0,
+            beta = -1).
+        alpha: The exponent up to the target latency, in place of the form's own.
+        beta: The exponent above the target latency, in place of the form's own.
     """
 
     form: Literal["soft", "hard"] = "soft"
@@ -23,7 +26,7 @@ class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def exponents(self) -> tuple[float, float]:
-        """(alpha, beta) in force."""
+        """The exponents (alpha, beta) in force."""
         alpha, beta = _WEIGHTS[self.form]
         return (alpha if self.alpha is None else self.alpha, beta if self.beta is None else self.beta)
 
@@ -31,7 +34,8 @@ class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def reward(accuracy: float, latency_ms: float, target_ms: float, settings: RewardSettings) -> float:
     """Return the reward of a network with this accuracy (0..1) and latency for the target latency T.
 
-    Raises ValueError where a number is not finite or a latency not positive: no measurement is ever made up.
+    Raises:
+        ValueError: A number is not finite, or a latency is not positive. No measurement is ever made up.
 
     >>> reward(0.75, 75.0, 75.0, RewardSettings())
     0.75

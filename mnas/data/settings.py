@@ -26,7 +26,12 @@ Directory: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
 class Normalization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Per-channel mean and standard deviation of pixel values scaled to 0..1."""
+    """Per-channel mean and standard deviation of pixel values scaled to 0..1.
+
+    Attributes:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+    """
 
     mean: tuple[Annotated[float, Meta(ge=0, le=1)], ...]
     std: tuple[Annotated[float, Meta(gt=0, le=1)], ...]
