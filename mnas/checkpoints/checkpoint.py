@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from mnas.data import InputForm
+from mnas.data import ImageForm, InputForm
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.errors import InputError, WeightsError
 from mnas.files import fingerprint_of, write_atomically
 from mnas.network.weights import FloatArray, Weights, check_weights
-from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
+from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
@@ -74,13 +74,7 @@ class Checkpoint:
 
     def network(self) -> LoweredNetwork:
         """Return the network that the weights belong to."""
-        form = self.input
-        return lower(
-            self.architecture.architecture,
-            image_size=form.image_size,
-            channels=form.channels,
-            num_classes=form.num_classes,
-        )
+        return ImageForm.of(self.input).lower(self.architecture.architecture)
 
     def best_weights(self) -> Weights:
         """Return the weights to evaluate: the moving average where there is one."""

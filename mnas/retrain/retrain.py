@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
-from mnas.data import FullData, InputForm
+from mnas.data import FullData, ImageForm, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
@@ -18,7 +18,7 @@ from mnas.retrain.recipe import Recipe
 from mnas.retrain.writer import Writer, trainer_state
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.trainer import Trainer
-from search_space import ArchitectureFile, lower
+from search_space import ArchitectureFile
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,7 @@ def retrain(
     plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)
     data = recipe.data.load_full()
     form = _input_form(recipe, data)
-    network = lower(
-        architecture.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes
-    )
+    network = ImageForm.of(form).lower(architecture.architecture)
     with ExitStack() as stack:
         run = RetrainDirectory(directory)
         if process.is_first:

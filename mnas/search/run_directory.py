@@ -71,7 +71,7 @@ def _check_or_start(
         {
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
-            "input": json.dumps(_input_form(data)),
+            "input": json.dumps(ImageForm.of(data.train).to_dict()),
             "images": msgspec.json.encode(experiment.data.input_form(data.train)).decode(),
             "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
@@ -122,11 +122,6 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
         raise StoreError(
             f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
         ) from error
-
-
-def _input_form(data: SearchData) -> dict[str, int]:
-    source = data.train
-    return {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
 
 
 def stored_experiment(directory: Path, text: str) -> Experiment:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
-from mnas.data import ImageSource, SearchData
+from mnas.data import ImageForm, ImageSource, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
@@ -17,7 +17,7 @@ from mnas.training.phases import PhaseTime, timed
 from mnas.training.settings import TrainingSettings
 from mnas.training.trainer import Trainer
 from search_space.architecture import Architecture
-from search_space.lowering import LoweredNetwork, lower
+from search_space.lowering import LoweredNetwork
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def train_child(
     Raises what `train_network` and `Evaluator` raise.
     """
     source = data.train
-    network = lower(
-        architecture, image_size=source.image_size, channels=source.channels, num_classes=source.num_classes
-    )
+    network = ImageForm.of(source).lower(architecture)
     result = train_network(network, settings, source, seed=seed, compute=compute)
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
