@@ -14,7 +14,6 @@ from latency import LatencyRecord
 from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
 from mnas.data import ImageForm, InputForm
-from mnas.data.image_form import numbered_classes
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
 from mnas.network.weights import initial_weights
@@ -108,14 +107,13 @@ class Adaptation:
 
     def apply(self, form: InputForm) -> InputForm:
         """Return the input with the changes."""
-        names = form.class_names
-        if self.num_classes is not None and self.num_classes != len(names):
-            names = numbered_classes(self.num_classes)
+        num_classes = form.num_classes if self.num_classes is None else self.num_classes
         changed = msgspec.structs.replace(
             form,
             image_size=form.image_size if self.image_size is None else self.image_size,
             channels=form.channels if self.channels is None else self.channels,
-            class_names=names,
+            num_classes=num_classes,
+            class_names=form.class_names if num_classes == form.num_classes else None,
         )
         if changed.channels != len(changed.mean):
             raise ConfigurationError(

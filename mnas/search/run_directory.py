@@ -11,7 +11,6 @@ import msgspec
 
 import mnas
 from mnas.data import ImageForm, InputForm, SearchData
-from mnas.data.image_form import numbered_classes
 from mnas.data.settings import ImageSettings
 from mnas.experiment import Experiment, changed_keys
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
@@ -115,7 +114,7 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
     if "images" not in meta:  # as mnas 0.1 wrote it, which had the built-in formats only and kept no class names
         assert isinstance(experiment.data, ImageSettings)
         form = ImageForm(**json.loads(meta["input"]))
-        return experiment.data.prepared(form, numbered_classes(form.num_classes), experiment.data.normalize)
+        return experiment.data.prepared(form, None, experiment.data.normalize)
     try:
         return msgspec.json.decode(meta["images"], type=InputForm)
     except msgspec.DecodeError as error:

@@ -27,6 +27,7 @@ def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment:
     run = Run.open(tmp_path / "run")
     assert run.experiment == experiment
     assert run.image_form == ImageForm(image_size=16, channels=1, num_classes=10)
+    assert run.images.class_names == tuple("0123456789")
 
 
 def test_the_lock_goes_with_the_context(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
