@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from latency import LatencyRecord
+from mnas.data import ImageForm
 from mnas.network.onnx_graph import build_onnx
 from mnas.phone import Phone
-from search_space import Architecture, SearchSpace, fingerprint, lower
+from search_space import Architecture, SearchSpace, fingerprint
 
 _DRAWS_PER_NETWORK = 100
 
@@ -26,26 +27,19 @@ def random_architectures(space: SearchSpace, count: int, seed: int) -> list[Arch
     return list(found.values())
 
 
-def time_architectures(
-    architectures: list[Architecture], phone: str, *, image_size: int, channels: int, num_classes: int
-) -> Iterator[LatencyRecord]:
+def time_architectures(architectures: list[Architecture], phone: str, form: ImageForm) -> Iterator[LatencyRecord]:
     """Time networks on a phone, one after another, as a search does.
 
     Args:
         architectures: The networks.
         phone: A name given to `mnas phones add`, or `host`.
-        image_size: Height and width of the input, in pixels.
-        channels: Channels of the input.
-        num_classes: Number of classes.
+        form: The images that the networks take.
 
     Raises:
         LatencyError: The phone is unknown, or a network cannot be timed.
         SpaceError: The networks do not fit the image size.
     """
-    networks = [
-        lower(architecture, image_size=image_size, channels=channels, num_classes=num_classes)
-        for architecture in architectures
-    ]
+    networks = [form.lower(architecture) for architecture in architectures]
     with Phone(phone) as opened:
         for network in networks:
             yield opened.measure(build_onnx(network))

@@ -36,7 +36,7 @@ from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime
 from mnas.workers.cluster import ray_cluster
 from mnas.workers.pool import ChildPool
-from search_space import Architecture, LoweredNetwork, architecture_to_dict, cost, format_block, reference
+from search_space import Architecture, architecture_to_dict, cost, format_block, reference
 
 Phases = dict[str, PhaseTime]
 A1_LIKE = replace(reference("mnasnet-a1").architecture.scaled(0.25), stem_stride=1)
@@ -58,11 +58,6 @@ def children(experiment: Experiment, count: int, seed: int) -> dict[str, Archite
     space, generator = experiment.load_space(), np.random.default_rng(seed)
     random = {f"random {seed}.{number}": space.decode(space.sample(generator)) for number in range(count)}
     return {"A1-like": A1_LIKE, **random}
-
-
-def lowered(architecture: Architecture, data: SearchData) -> LoweredNetwork:
-    """Return the network of an architecture for the images of `data`."""
-    return ImageForm.of(data.train).lower(architecture)
 
 
 def by_mnas(pool: ChildPool) -> Callable[[Architecture], tuple[PhaseTime, Phases]]:
@@ -102,7 +97,7 @@ def by_pytorch(
 
     def train(architecture: Architecture) -> tuple[PhaseTime, Phases]:
         start, cpu_s = time.perf_counter(), time.process_time()
-        phases = pytorch_child.train(lowered(architecture, data), experiment.training, data, threads)
+        phases = pytorch_child.train(ImageForm.of(data.train).lower(architecture), experiment.training, data, threads)
         return PhaseTime(time.perf_counter() - start, time.process_time() - cpu_s), phases
 
     return train
@@ -160,7 +155,7 @@ def write_results(path: Path, named: Mapping[str, Architecture], data: SearchDat
     networks = {
         name: {
             "blocks": [format_block(block) for block in architecture.blocks],
-            **asdict(cost(lowered(architecture, data))),
+            **asdict(cost(ImageForm.of(data.train).lower(architecture))),
         }
         for name, architecture in named.items()
     }

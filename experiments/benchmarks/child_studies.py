@@ -28,8 +28,8 @@ import msgspec
 import numpy as np
 import psutil
 
-from experiments.benchmarks.child_cost import A1_LIKE, children, lowered
-from mnas.data import ImageArrays, SearchData
+from experiments.benchmarks.child_cost import A1_LIKE, children
+from mnas.data import ImageArrays, ImageForm, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
@@ -56,7 +56,7 @@ def run_child(
     architecture: Architecture, training: TrainingSettings, data: SearchData, seed: int, kernels: bool = True
 ) -> Outcome:
     """Train a child in this process as a worker does, in one thread."""
-    network = lowered(architecture, data)
+    network = ImageForm.of(data.train).lower(architecture)
     compute = Compute(threads=1, kernels=kernels)
     result = train_network(network, training, data.train, seed=seed, compute=compute)
     start = time.process_time()

@@ -17,7 +17,6 @@ from pathlib import Path
 from latency import MeasurementSettings, create_phones
 from mnas.network.onnx_graph import build_onnx
 from mnas.search.run import Run
-from search_space import lower
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     run = Run.open(arguments.run_directory)
     trials = [trial for trial in run.trials if trial.latency is not None and trial.repeat_of is None]
     settings: MeasurementSettings = run.experiment.latency.measurement_settings("host")
-    models = [build_onnx(lower(run.architecture(trial), **run.input_form)).SerializeToString() for trial in trials]
+    models = [build_onnx(run.image_form.lower(run.architecture(trial))).SerializeToString() for trial in trials]
     phone = create_phones("host")[0]
     quiet_ms: list[list[float]] = [[] for _ in trials]
     try:

@@ -15,24 +15,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from mnas.data import SearchData
+from mnas.data import ImageForm, SearchData
 from mnas.experiment import Experiment
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import learning_rates
 from mnas.training.settings import RmsPropSettings, TrainingSettings
-from search_space import LoweredNetwork, architecture_from_dict, lower
+from search_space import LoweredNetwork, architecture_from_dict
 
 
 def main() -> None:
     """Train and evaluate the architecture of standard input."""
     experiment = Experiment.load(Path(sys.argv[1]))
     data = experiment.data.load_search()
-    network = lower(
-        architecture_from_dict(json.load(sys.stdin)),
-        image_size=data.train.image_size,
-        channels=data.train.channels,
-        num_classes=data.train.num_classes,
-    )
+    network = ImageForm.of(data.train).lower(architecture_from_dict(json.load(sys.stdin)))
     print(json.dumps(msgspec.to_builtins(train(network, experiment.training, data))))
 
 

@@ -18,15 +18,16 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from mnas.data import InputForm
+from mnas.data import ImageForm, InputForm
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.errors import InputError, WeightsError
 from mnas.files import fingerprint_of, write_atomically
 from mnas.network.weights import FloatArray, Weights, check_weights
-from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict, lower
+from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwork, architecture_file_to_dict
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_FIRST_VERSION = 1  # has no `num_classes`, and names the classes 0, 1, ... if their names are not known
 SUFFIX = ".safetensors"
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -74,13 +75,7 @@ class Checkpoint:
 
     def network(self) -> LoweredNetwork:
         """Return the network that the weights belong to."""
-        form = self.input
-        return lower(
-            self.architecture.architecture,
-            image_size=form.image_size,
-            channels=form.channels,
-            num_classes=form.num_classes,
-        )
+        return ImageForm.of(self.input).lower(self.architecture.architecture)
 
     def best_weights(self) -> Weights:
         """Return the weights to evaluate: the moving average where there is one."""
@@ -198,13 +193,24 @@ def _read_info(path: Path, text: str) -> _Info:
     try:
         document = msgspec.json.decode(text)
         version = document.get("format_version") if isinstance(document, dict) else None
-        if version != FORMAT_VERSION:
+        if version == _FIRST_VERSION:
+            document["input"] = _with_num_classes(document.get("input"))
+        elif version != FORMAT_VERSION:
             raise CheckpointError(
-                f"{path}: checkpoint format {version}, this release of mnas reads {FORMAT_VERSION}; use the release "
-                "that wrote it"
+                f"{path}: checkpoint format {version}, this release of mnas reads {_FIRST_VERSION} to "
+                f"{FORMAT_VERSION}; use the release that wrote it"
             )
         return convert(document, _Info, source=str(path))
     except msgspec.DecodeError as error:
         raise CheckpointError(f"{path}: its metadata is no JSON ({error}); restore it from a copy") from error
     except DocumentError as error:
         raise CheckpointError(str(error)) from error
+
+
+def _with_num_classes(form: Any) -> Any:
+    """Return the input of a checkpoint of the first version as the present one has it."""
+    names = form.get("class_names") if isinstance(form, dict) else None
+    if not isinstance(names, list):
+        return form  # damaged, as the check against the schema will say
+    unknown = names == [str(label) for label in range(len(names))]
+    return {**form, "num_classes": len(names), "class_names": None if unknown else names}

@@ -7,8 +7,9 @@ from pathlib import Path
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from mnas.checkpoints.mindspore import SUFFIX as MINDSPORE_SUFFIX
 from mnas.checkpoints.mindspore import load_mindspore_checkpoint
+from mnas.data import ImageForm
 from mnas.errors import ConfigurationError
-from search_space import ArchitectureFile, lower
+from search_space import ArchitectureFile
 
 
 def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_size: int) -> Checkpoint:
@@ -31,9 +32,7 @@ def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_siz
 
 
 def _check_same_network(path: Path, checkpoint: Checkpoint, file: ArchitectureFile) -> None:
-    form = checkpoint.input
-    network = lower(file.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes)
-    if checkpoint.network() != network:
+    if checkpoint.network() != ImageForm.of(checkpoint.input).lower(file.architecture):
         raise CheckpointError(
             f"{path}: holds the weights of {checkpoint.architecture.name or 'another network'}, not of "
             f"{file.name or 'this architecture'}; give the checkpoint of this architecture at this width"

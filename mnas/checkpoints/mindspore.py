@@ -9,10 +9,11 @@ import numpy as np
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError
 from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names
+from mnas.data import ImageForm
 from mnas.errors import WeightsError
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import FloatArray, Weights, check_weights
-from search_space import ArchitectureFile, lower
+from search_space import ArchitectureFile
 
 SUFFIX = ".ckpt"
 # The first layer's and the last layer's weights, under our names and MindCV's: they tell channels and classes.
@@ -35,9 +36,7 @@ def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, ima
             "that mnas or MindCV's mnasnet has made"
         )
     form = conventional_input(image_size, channels=first.shape[1], num_classes=last.shape[0])
-    network = lower(
-        architecture.architecture, image_size=image_size, channels=form.channels, num_classes=form.num_classes
-    )
+    network = ImageForm.of(form).lower(architecture.architecture)
     try:
         if has_mindcv_names(weights):
             weights = from_mindcv(network, weights)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import positive
 from mnas.cli.output import number, print_json, trial_to_dict
+from mnas.data import ImageForm
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.search.run import Run
 from mnas.search.store import Trial
 from mnas.search.target import target_note
-from search_space import architecture_file_to_dict, architecture_from_dict, cost, format_block, lower
+from search_space import architecture_file_to_dict, architecture_from_dict, cost, format_block
 
 _DESCRIPTION = """\
 Show the best architectures of a run, or one trial. Repeats of the same network
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print_yaml(found, trials[0])
     else:
         for trial in trials:
-            print_trial(trial, found.input_form)
+            print_trial(trial, found.image_form)
         print_target_note(found)
     return DONE
 
@@ -78,10 +78,10 @@ def _print_yaml(found: Run, trial: Trial) -> None:
     print(dump(architecture_file_to_dict(found.architecture_file(trial))), end="")
 
 
-def print_trial(trial: Trial, input_form: Mapping[str, int]) -> None:
+def print_trial(trial: Trial, form: ImageForm) -> None:
     """Print one trial for people."""
     architecture = architecture_from_dict(trial.architecture)
-    counted = cost(lower(architecture, **input_form))
+    counted = cost(form.lower(architecture))
     print(f"trial          {trial.id}")
     if trial.failure is not None:
         print(f"failed         {trial.failure.kind.value}: {trial.failure.message}")

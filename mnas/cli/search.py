@@ -99,7 +99,7 @@ def _print_result(found: Run, *, as_json: bool) -> None:
         print_json({**files, "complete": complete, "failed": failed})
         return
     print(f"{complete} trials complete, {failed} failed; the best:")
-    print_trial(best, found.input_form)
+    print_trial(best, found.image_form)
     print_target_note(found)
     print(f"run directory  {found.directory}")
     print(f"written to     {found.best_file}")

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             {
                 "run": str(arguments.run_directory),
                 "experiment": msgspec.to_builtins(opened.experiment),
-                "input": dict(opened.input_form),
+                "input": opened.image_form.to_dict(),
                 "counts": counts,
                 "best": best[0].id if best else None,
                 "trials": [trial_to_dict(trial) for trial in trials],

@@ -10,6 +10,7 @@ from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE
 from mnas.cli.options import positive
 from mnas.cli.output import number, print_json, print_table
+from mnas.data import ImageForm
 from mnas.space_latency import random_architectures, time_architectures
 from search_space import SearchSpace, architecture_to_dict
 
@@ -97,13 +98,8 @@ def run_latency(arguments: argparse.Namespace) -> int:
     space = SearchSpace.load(arguments.space)
     image_size = arguments.image_size or space.image_size
     architectures = random_architectures(space, arguments.count, arguments.seed)
-    records = time_architectures(
-        architectures,
-        arguments.phone,
-        image_size=image_size,
-        channels=arguments.channels,
-        num_classes=arguments.classes,
-    )
+    form = ImageForm(image_size, arguments.channels, arguments.classes)
+    records = time_architectures(architectures, arguments.phone, form)
     latencies_ms = []
     with counted_progress("networks timed", len(architectures)) as on_done:
         for record in records:

@@ -5,7 +5,7 @@ from typing import TypeAlias, get_args
 from mnas.data.cifar10 import Cifar10BinarySettings
 from mnas.data.digits import DigitsSettings
 from mnas.data.image_folder import ImageFolderSettings
-from mnas.data.image_form import InputForm, numbered_classes
+from mnas.data.image_form import InputForm
 from mnas.data.own import OwnDataSettings
 from mnas.data.settings import DataFormat
 from mnas.data.source import ImageSource
@@ -27,7 +27,7 @@ def load_images(data: str, form: InputForm, test_folder: str | None = None) -> I
     Raises:
         DataError: Images are missing, damaged, or of other channels or classes than the network's.
     """
-    names = None if form.class_names == numbered_classes(form.num_classes) else form.class_names
+    names = form.class_names
     source = _find_test_set(data, form, test_folder).load_test(names)
     if names is not None and source.class_names != names:
         raise DataError(

@@ -93,7 +93,7 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
         """Load the images of the test folder; see `DataFormat`."""
         return self._evaluated(list_test(self.path, self.test_folder, class_names))
 
-    def prepared(self, form: ImageForm, class_names: tuple[str, ...], normalize: Normalization) -> InputForm:
+    def prepared(self, form: ImageForm, class_names: tuple[str, ...] | None, normalize: Normalization) -> InputForm:
         """Return the preparation of images of a form under these settings."""
         return msgspec.structs.replace(
             super().prepared(form, class_names, normalize),

@@ -73,23 +73,20 @@ class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         std: Standard deviation of each channel, of pixel values scaled to 0..1.
         evaluation_crop: Side of the centred square that is resized to the input, as a fraction of the shorter side.
         interpolation: Filter of that resizing.
-        class_names: Name of each class; the position is the label.
+        num_classes: Number of classes.
+        class_names: Name of each class; the position is the label. None if the names are not known.
     """
 
     image_size: Annotated[int, Meta(ge=1)]
     channels: Annotated[int, Meta(ge=1)]
+    num_classes: Annotated[int, Meta(ge=1)]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     evaluation_crop: Annotated[float, Meta(gt=0, le=1)]
     interpolation: Interpolation = "bilinear"
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-
-def numbered_classes(num_classes: int) -> tuple[str, ...]:
-    """Return the names of classes that have none: their numbers."""
-    return tuple(str(number) for number in range(num_classes))
+    def __post_init__(self) -> None:
+        """Raise ValueError if the class names are more or fewer than the classes."""
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ValueError(f"there are {self.num_classes} classes and {len(self.class_names)} `class_names`")

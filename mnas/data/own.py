@@ -107,6 +107,7 @@ class OwnDataSettings(
         return InputForm(
             image_size=source.image_size,
             channels=source.channels,
+            num_classes=source.num_classes,
             mean=normalize.mean,
             std=normalize.std,
             evaluation_crop=self.evaluation_crop,

@@ -209,11 +209,12 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         return self.prepared(ImageForm.of(source), source.class_names, normalize)
 
-    def prepared(self, form: ImageForm, class_names: tuple[str, ...], normalize: Normalization) -> InputForm:
+    def prepared(self, form: ImageForm, class_names: tuple[str, ...] | None, normalize: Normalization) -> InputForm:
         """Return the preparation of images of a form under these settings: the whole centred square, resized."""
         return InputForm(
             image_size=form.image_size,
             channels=form.channels,
+            num_classes=form.num_classes,
             mean=normalize.mean,
             std=normalize.std,
             evaluation_crop=1.0,

@@ -1,12 +1,13 @@
 """The interface between data and training: labelled images in batches, wherever they are kept."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mnas.data.image_form import ImageForm
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 from search_space.lowering import LoweredNetwork
@@ -110,12 +111,11 @@ class FullData:
 
 def check_source(network: LoweredNetwork, source: ImageSource) -> None:
     """Raise DataError unless `source` has images, and of the form that the network is lowered for."""
-    given = (source.image_size, source.channels, source.num_classes)
-    needed = (network.image_size, network.channels, network.num_classes)
+    given, needed = ImageForm.of(source), ImageForm.of(network)
     if given != needed:
         raise DataError(
-            f"the data has (image size, channels, classes) = {given}, the network is lowered for {needed}; "
-            "make them equal"
+            f"the data has (image size, channels, classes) = {astuple(given)}, the network is lowered for "
+            f"{astuple(needed)}; make them equal"
         )
     if len(source) == 0:
         raise DataError("there are no images; give at least one")

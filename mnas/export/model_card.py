@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 
 import mnas
 from latency import LatencyRecord
-from mnas.data.image_form import numbered_classes
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
 from search_space import cost, fingerprint, format_block
@@ -175,9 +174,9 @@ def _usage(subject: Subject) -> Iterator[str]:
     if not subject.is_trained:
         yield ""
         yield "No training has used this preparation yet; the one that does decides."
-    if form.class_names == numbered_classes(form.num_classes):
+    if form.class_names is None:
         yield ""
-        yield "Classes are known by their numbers: the positions in the sorted names of the data's class folders."
+        yield "The names of the classes are not known; the labels are 0, 1, ... in the order of the training data."
     elif form.num_classes <= 20:
         yield ""
         yield f"Classes, by label: {', '.join(form.class_names)}."
@@ -186,6 +185,9 @@ def _usage(subject: Subject) -> Iterator[str]:
         yield "The names of the classes, by label, are in the metadata of `model.onnx` (`class_names`, JSON)."
     yield ""
     yield "```python"
+    if form.class_names is not None:
+        yield "import json"
+        yield ""
     yield "import numpy as np, onnxruntime"
     yield "from PIL import Image"
     yield ""
@@ -199,6 +201,12 @@ def _usage(subject: Subject) -> Iterator[str]:
     yield 'session = onnxruntime.InferenceSession("model.onnx")'
     batch = "image.transpose(2, 0, 1)[None].astype(np.float32)"
     yield f'logits = session.run(None, {{"{INPUT_NAME}": {batch}}})[0]'
+    yield "label = int(logits[0].argmax())"
+    if form.class_names is None:
+        yield "print(label)"
+    else:
+        yield 'class_names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])'
+        yield "print(class_names[label])"
     yield "```"
 
 

@@ -9,7 +9,6 @@ import onnx
 
 import mnas
 from mnas.checkpoints.checkpoint import CheckpointError
-from mnas.data.image_form import numbered_classes
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from search_space import LoweredNetwork, architecture_to_dict, format_block
@@ -51,7 +50,7 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
         "num_classes": str(form.num_classes),
         "mnas_version": mnas.__version__,
     }
-    if form.class_names != numbered_classes(form.num_classes):
+    if form.class_names is not None:
         metadata["class_names"] = json.dumps(list(form.class_names))
     if accuracy is not None:
         metadata["top1"] = f"{accuracy.top1:.6g}"

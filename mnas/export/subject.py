@@ -13,12 +13,11 @@ import msgspec
 from latency import LatencyRecord
 from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
-from mnas.data import InputForm
-from mnas.data.image_form import numbered_classes
+from mnas.data import ImageForm, InputForm
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
 from mnas.network.weights import initial_weights
-from search_space import ArchitectureFile, LoweredNetwork, Published, lower
+from search_space import ArchitectureFile, LoweredNetwork, Published
 
 INITIAL, INITIAL_SEED = "initial", 0
 # What lineage tells of the very network that was searched; another width or input makes it another network.
@@ -108,14 +107,13 @@ class Adaptation:
 
     def apply(self, form: InputForm) -> InputForm:
         """Return the input with the changes."""
-        names = form.class_names
-        if self.num_classes is not None and self.num_classes != len(names):
-            names = numbered_classes(self.num_classes)
+        num_classes = form.num_classes if self.num_classes is None else self.num_classes
         changed = msgspec.structs.replace(
             form,
             image_size=form.image_size if self.image_size is None else self.image_size,
             channels=form.channels if self.channels is None else self.channels,
-            class_names=names,
+            num_classes=num_classes,
+            class_names=form.class_names if num_classes == form.num_classes else None,
         )
         if changed.channels != len(changed.mean):
             raise ConfigurationError(
@@ -133,15 +131,13 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
     scaled = _scaled(source.architecture, adaptation.width)
     if checkpoint_path is None:
         form = adaptation.apply(source.input)
-        network = lower(
-            scaled.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes
-        )
+        network = ImageForm.of(form).lower(scaled.architecture)
         checkpoint = Checkpoint(scaled, form, initial_weights(network, INITIAL_SEED))
     else:
         checkpoint = load_checkpoint(checkpoint_path, scaled, adaptation.image_size or source.input.image_size)
         adaptation.check(checkpoint.input, checkpoint_path)
     trained = None if _has_initial_weights(checkpoint) else checkpoint_path
-    as_found = checkpoint.network() == _lowered(source.architecture, source.input)
+    as_found = checkpoint.network() == ImageForm.of(source.input).lower(source.architecture.architecture)
     lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
     return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
@@ -159,10 +155,6 @@ def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
     return replace(
         file, architecture=file.architecture.scaled(width), name=f"{file.name} x{width:g}", space=None, indices=None
     )
-
-
-def _lowered(file: ArchitectureFile, form: InputForm) -> LoweredNetwork:
-    return lower(file.architecture, image_size=form.image_size, channels=form.channels, num_classes=form.num_classes)
 
 
 def _lineage(

@@ -29,10 +29,11 @@ from latency import (
 )
 from latency.host.quiet import Quiet
 from latency.pool.remote import phones_in_cluster
+from mnas.data import ImageForm
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import LatencySettings
 from mnas.network.onnx_graph import build_onnx
-from search_space import Architecture, SpaceError, lower
+from search_space import Architecture, SpaceError
 
 
 class OnnxLatencyMeter:
@@ -42,13 +43,13 @@ class OnnxLatencyMeter:
     by name under `others`. If one phone fails there is no result; what the others have measured is in the cache.
     """
 
-    def __init__(self, services: Mapping[str, LatencyService], named: str, input_form: Mapping[str, int]) -> None:
+    def __init__(self, services: Mapping[str, LatencyService], named: str, form: ImageForm) -> None:
         """Share the services; they stay the caller's to close.
 
         Args:
             services: One service for each phone model, by name.
             named: The phone whose record is the result.
-            input_form: What `search_space.lower` needs next to an architecture.
+            form: The form of the images; architectures are lowered for it.
 
         Raises:
             ValueError: `named` has no service.
@@ -57,7 +58,7 @@ class OnnxLatencyMeter:
             raise ValueError(f"no latency service is called {named!r}; there are {', '.join(services)}")
         self._services = services
         self._named = named
-        self._input_form = input_form
+        self._form = form
         phones = sum(len(service.status()) for service in services.values())
         self._threads = ThreadPoolExecutor(phones, thread_name_prefix="latency-meter")
 
@@ -71,7 +72,7 @@ class OnnxLatencyMeter:
 
     def _measure(self, architecture: Architecture) -> Mapping[str, Any]:
         try:
-            model = build_onnx(lower(architecture, **self._input_form)).SerializeToString()
+            model = build_onnx(self._form.lower(architecture)).SerializeToString()
         except (SpaceError, ValueError) as error:
             raise TrialError(FailureKind.EXPORT, str(error)) from error
         futures = {name: service.submit(model) for name, service in self._services.items()}
@@ -100,9 +101,7 @@ PATIENT = RetryPolicy(
 
 
 @contextmanager
-def open_latency_meter(
-    settings: LatencySettings, input_form: Mapping[str, int], quiet: Quiet
-) -> Iterator[OnnxLatencyMeter]:
+def open_latency_meter(settings: LatencySettings, form: ImageForm, quiet: Quiet) -> Iterator[OnnxLatencyMeter]:
     """Open the phones of a search for as long as the context lasts.
 
     The phones of a name are those that this machine knows by it, and those of all hosts in the Ray cluster that were
@@ -121,7 +120,7 @@ def open_latency_meter(
                 stack.callback(phone.close)
             services[name] = LatencyService(phones, settings.measurement_settings(name), cache, PATIENT)
             stack.callback(services[name].close)
-        meter = OnnxLatencyMeter(services, settings.phone, input_form)
+        meter = OnnxLatencyMeter(services, settings.phone, form)
         stack.callback(meter.close)
         # Before the meter: measurements that wait for a phone or a lease are given up.
         for service in services.values():

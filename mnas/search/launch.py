@@ -125,7 +125,7 @@ def _open_workplace(experiment: Experiment, run: Run, data: SearchData, own: Own
             pauser = ProcessPauser()
             stack.callback(pauser.close)
             quiet = partial(pauser.window, pool.pids)
-        latency = own.latency or stack.enter_context(open_latency_meter(experiment.latency, run.input_form, quiet))
+        latency = own.latency or stack.enter_context(open_latency_meter(experiment.latency, run.image_form, quiet))
         yield _Workplace(trainer, latency, workers)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnas.data import InputForm
+from mnas.data import ImageForm, InputForm
 from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
@@ -34,13 +32,11 @@ class Run:
     Attributes:
         directory: The run directory.
         experiment: What the run was started with, or last resumed with.
-        input_form: What `search_space.lower` needs in addition to an architecture.
         images: How the images of the run are prepared for evaluation.
     """
 
     directory: Path
     experiment: Experiment
-    input_form: Mapping[str, int]
     images: InputForm
 
     @classmethod
@@ -57,7 +53,12 @@ class Run:
         if "experiment" not in meta:
             raise RunDirectoryError(f"{path}: the run has not begun yet; start it with `mnas search`")
         experiment = stored_experiment(path, meta["experiment"])
-        return cls(path, experiment, json.loads(meta["input"]), stored_images(path, meta, experiment))
+        return cls(path, experiment, stored_images(path, meta, experiment))
+
+    @property
+    def image_form(self) -> ImageForm:
+        """The form of the images; its `lower` gives the network of an architecture."""
+        return ImageForm.of(self.images)
 
     @property
     def best_file(self) -> Path:
@@ -141,7 +142,7 @@ class Run:
             lineage={
                 "run": str(self.directory),
                 "trial": trial.id,
-                "input": dict(self.input_form),
+                "input": self.image_form.to_dict(),
                 "accuracy": trial.accuracy,
                 "latency_ms": trial.latency_ms,
                 **({"other_latencies_ms": others} if (others := trial.other_latencies_ms) else {}),

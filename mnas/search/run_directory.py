@@ -11,7 +11,6 @@ import msgspec
 
 import mnas
 from mnas.data import ImageForm, InputForm, SearchData
-from mnas.data.image_form import numbered_classes
 from mnas.data.settings import ImageSettings
 from mnas.experiment import Experiment, changed_keys
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
@@ -71,7 +70,7 @@ def _check_or_start(
         {
             "experiment": msgspec.json.encode(experiment).decode(),
             "data_fingerprint": data_fingerprint,
-            "input": json.dumps(_input_form(data)),
+            "input": json.dumps(ImageForm.of(data.train).to_dict()),
             "images": msgspec.json.encode(experiment.data.input_form(data.train)).decode(),
             "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
@@ -115,18 +114,13 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
     if "images" not in meta:  # as mnas 0.1 wrote it, which had the built-in formats only and kept no class names
         assert isinstance(experiment.data, ImageSettings)
         form = ImageForm(**json.loads(meta["input"]))
-        return experiment.data.prepared(form, numbered_classes(form.num_classes), experiment.data.normalize)
+        return experiment.data.prepared(form, None, experiment.data.normalize)
     try:
         return msgspec.json.decode(meta["images"], type=InputForm)
     except msgspec.DecodeError as error:
         raise StoreError(
             f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
         ) from error
-
-
-def _input_form(data: SearchData) -> dict[str, int]:
-    source = data.train
-    return {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
 
 
 def stored_experiment(directory: Path, text: str) -> Experiment:

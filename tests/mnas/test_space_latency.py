@@ -1,6 +1,7 @@
 import pytest
 
 from latency import PhoneError
+from mnas.data import ImageForm
 from mnas.space_latency import random_architectures, time_architectures
 from search_space import SearchSpace, fingerprint
 
@@ -20,4 +21,4 @@ def test_a_seed_gives_the_same_networks() -> None:
 def test_an_unknown_phone_is_refused() -> None:
     architectures = random_architectures(SPACE, 1, seed=0)
     with pytest.raises(PhoneError, match="pixel"):
-        list(time_architectures(architectures, "pixel", image_size=16, channels=1, num_classes=10))
+        list(time_architectures(architectures, "pixel", ImageForm(16, 1, 10)))

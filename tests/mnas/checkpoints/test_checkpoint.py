@@ -1,8 +1,10 @@
 import dataclasses
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors
@@ -21,13 +23,20 @@ from mnas.errors import WeightsError
 from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, parse_block
 
+OLD_CHECKPOINTS = Path(__file__).with_name("old_checkpoints")
 ARCHITECTURE = ArchitectureFile(
     Architecture((parse_block("r1_k3_s22_e3_i8_o8"),), stem_filters=8, head_filters=16),
     name="small",
     lineage={"run": "runs/first", "trial": 3},
 )
 INPUT = InputForm(
-    image_size=16, channels=1, mean=(0.5,), std=(0.25,), evaluation_crop=0.875, class_names=("cat", "dog", "Ärger")
+    image_size=16,
+    channels=1,
+    mean=(0.5,),
+    std=(0.25,),
+    evaluation_crop=0.875,
+    num_classes=3,
+    class_names=("cat", "dog", "Ärger"),
 )
 
 
@@ -126,11 +135,30 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.safetensors"
-    monkeypatch.setattr("mnas.checkpoints.checkpoint.FORMAT_VERSION", 2)
+    monkeypatch.setattr("mnas.checkpoints.checkpoint.FORMAT_VERSION", 3)
     write_checkpoint(path, make_checkpoint())
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="checkpoint format 2, this release of mnas reads 1"):
+    with pytest.raises(CheckpointError, match="checkpoint format 3, this release of mnas reads 1 to 2"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "class_names"), [("named", ("cat", "dog", "Ärger")), ("unnamed", None)], ids=["named", "unnamed"]
+)
+def test_a_checkpoint_of_mnas_0_1_0_is_read(name: str, class_names: tuple[str, ...] | None) -> None:
+    """Written by commit a5a36bd; where it knew no names it wrote 0, 1, ..."""
+    old = read_checkpoint(OLD_CHECKPOINTS / f"{name}_of_0_1_0.safetensors")
+    assert (old.input.num_classes, old.input.class_names) == (3, class_names)
+    assert (old.architecture.name, old.position) == ("small", Position(epoch=2, step=30))
+
+
+@pytest.mark.parametrize("class_names", [("0", "1", "2"), None], ids=["numbers", "unknown"])
+def test_classes_that_are_called_by_numbers_are_not_taken_for_unknown(
+    tmp_path: Path, class_names: tuple[str, ...] | None
+) -> None:
+    form = msgspec.structs.replace(INPUT, class_names=class_names)
+    write_checkpoint(tmp_path / "last.safetensors", replace(make_checkpoint(), input=form))
+    assert read_checkpoint(tmp_path / "last.safetensors").input.class_names == class_names
 
 
 def test_other_tools_can_read_the_file(tmp_path: Path) -> None:

@@ -13,5 +13,6 @@ def test_colour_images_are_normalized_as_imagenet_and_grey_ones_as_digits() -> N
     assert conventional_input(32, 1, 10).std == (0.3755,)
 
 
-def test_unnamed_classes_are_named_by_their_numbers() -> None:
-    assert conventional_input(32, 3, 3).class_names == ("0", "1", "2")
+def test_the_names_of_the_classes_are_not_known() -> None:
+    form = conventional_input(32, 3, 3)
+    assert (form.num_classes, form.class_names) == (3, None)

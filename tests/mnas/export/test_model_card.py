@@ -85,9 +85,18 @@ def test_few_classes_are_listed(trained: Subject) -> None:
     assert "Classes, by label: digit 0, digit 1," in text
 
 
+def test_unknown_classes_are_not_named() -> None:
+    text = card(subject_of(find_source("mnasnet-small"), Adaptation(), None))
+    assert "The names of the classes are not known" in text
+
+
 @pytest.mark.parametrize("what", ["run", "mnasnet-small"])
 def test_the_code_of_the_card_runs(
-    what: str, searched_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str,
+    searched_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     subject = subject_of(find_source(str(searched_run) if what == "run" else what), Adaptation(), None)
     (tmp_path / "model.onnx").write_bytes(onnx_bytes(subject))
@@ -98,6 +107,9 @@ def test_the_code_of_the_card_runs(
     names: dict[str, Any] = {}
     exec(code[1], names)
     assert names["logits"].shape == (1, subject.network.num_classes)
+    said = capsys.readouterr().out.strip()
+    class_names = subject.checkpoint.input.class_names
+    assert said == (str(names["label"]) if class_names is None else class_names[names["label"]])
 
 
 def test_the_files_are_listed(untrained: Subject) -> None:

@@ -32,6 +32,7 @@ def test_a_trial_of_a_run_can_be_chosen(searched_run: Path) -> None:
 def test_a_run_tells_the_images_that_it_searched_for(searched_run: Path) -> None:
     form = find_source(str(searched_run)).input
     assert (form.image_size, form.channels, form.num_classes, form.mean) == (16, 1, 10, (0.3054,))
+    assert form.class_names == tuple("0123456789")
 
 
 def test_a_failed_trial_is_refused(searched_run: Path) -> None:

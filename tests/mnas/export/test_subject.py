@@ -79,6 +79,11 @@ def test_another_network_than_the_searched_one_has_none_of_its_numbers(source: S
     assert lineage["trial"] == 2
 
 
+def test_another_number_of_classes_has_no_names(source: Source) -> None:
+    form = subject_of(source, Adaptation(num_classes=7), None).checkpoint.input
+    assert (form.num_classes, form.class_names) == (7, None)
+
+
 def test_a_width_scales_the_network_and_its_name(source: Source) -> None:
     subject = subject_of(source, Adaptation(width=2.0), None)
     file = subject.checkpoint.architecture

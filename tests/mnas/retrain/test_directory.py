@@ -21,7 +21,13 @@ ARCHITECTURE = ArchitectureFile(
 
 def checkpoint(epoch: int, top1: float, loss: float = 1.0) -> Checkpoint:
     form = InputForm(
-        image_size=16, channels=1, mean=(0.5,), std=(0.25,), evaluation_crop=1.0, class_names=("cat", "dog")
+        image_size=16,
+        channels=1,
+        mean=(0.5,),
+        std=(0.25,),
+        evaluation_crop=1.0,
+        num_classes=2,
+        class_names=("cat", "dog"),
     )
     empty = Checkpoint(ARCHITECTURE, form, {})
     return replace(

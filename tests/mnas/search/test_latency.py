@@ -23,12 +23,13 @@ from latency import (
 )
 from latency.measurement.record import Session, model_sha256
 from latency.measurement.window import TimedWindow
+from mnas.data import ImageForm
 from mnas.errors import FailureKind, TrialError
 from mnas.search.latency import OnnxLatencyMeter
 from search_space import Architecture, parse_block
 
 ARCHITECTURE = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)
-INPUT_FORM = {"image_size": 16, "channels": 1, "num_classes": 10}
+FORM = ImageForm(image_size=16, channels=1, num_classes=10)
 
 
 class FailingPhone:
@@ -60,7 +61,7 @@ class FailingPhone:
 def test_each_kind_of_error_becomes_its_failure(error: LatencyError, kind: FailureKind) -> None:
     phone = FailingPhone(error)
     with LatencyService([phone], retry=RetryPolicy(retries=0)) as service:
-        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
+        meter = OnnxLatencyMeter({"phone": service}, "phone", FORM)
         with pytest.raises(TrialError) as caught:
             meter.submit(ARCHITECTURE).result(30)
         meter.close()
@@ -70,7 +71,7 @@ def test_each_kind_of_error_becomes_its_failure(error: LatencyError, kind: Failu
 def test_the_phone_gets_the_network_for_the_runs_input() -> None:
     phone = FailingPhone(PhoneError("phone_hot", "as arranged"))
     with LatencyService([phone], retry=RetryPolicy(retries=0)) as service:
-        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
+        meter = OnnxLatencyMeter({"phone": service}, "phone", FORM)
         meter.submit(ARCHITECTURE).exception(30)
         meter.close()
     shape = onnx.load_from_string(phone.models[0]).graph.input[0].type.tensor_type.shape
@@ -107,7 +108,7 @@ class ConstantPhone:
 
 def test_a_network_is_timed_on_every_phone_model() -> None:
     services = {name: LatencyService([ConstantPhone(name, ms)]) for name, ms in (("fast", 2.0), ("slow", 5.0))}
-    meter = OnnxLatencyMeter(services, "slow", INPUT_FORM)
+    meter = OnnxLatencyMeter(services, "slow", FORM)
     result = meter.submit(ARCHITECTURE).result(30)
     for service in services.values():
         service.close()
@@ -126,7 +127,7 @@ def test_after_a_failure_only_what_is_missing_is_timed_again(tmp_path: Path) -> 
                 name: stack.enter_context(LatencyService([phone], cache=cache, retry=RetryPolicy(retries=0)))
                 for name, phone in (("named", works), ("other", other))
             }
-            meter = OnnxLatencyMeter(services, "named", INPUT_FORM)
+            meter = OnnxLatencyMeter(services, "named", FORM)
             future = meter.submit(ARCHITECTURE)
             error = future.exception(30)
             meter.close()
@@ -143,7 +144,7 @@ def test_equal_phones_work_at_the_same_time() -> None:
             return super().measure(model, settings)
 
     with LatencyService([MeetingPhone("a", 1.0), MeetingPhone("b", 1.0)]) as service:
-        meter = OnnxLatencyMeter({"phone": service}, "phone", INPUT_FORM)
+        meter = OnnxLatencyMeter({"phone": service}, "phone", FORM)
         futures = [meter.submit(ARCHITECTURE) for _ in range(2)]
         assert [future.result(30)["latency_ms"] for future in futures] == [1.0, 1.0]
         meter.close()
@@ -151,7 +152,7 @@ def test_equal_phones_work_at_the_same_time() -> None:
 
 def test_a_phone_without_a_service_is_refused() -> None:
     with LatencyService([ConstantPhone("a", 1.0)]) as service, pytest.raises(ValueError, match="'b'; there are a"):
-        OnnxLatencyMeter({"a": service}, "b", INPUT_FORM)
+        OnnxLatencyMeter({"a": service}, "b", FORM)
 
 
 def test_a_network_is_timed_on_the_host() -> None:
@@ -166,7 +167,7 @@ def test_a_network_is_timed_on_the_host() -> None:
     )
     phone = create_phones("host")[0]
     with LatencyService([phone], tolerant) as service:
-        meter = OnnxLatencyMeter({"host": service}, "host", INPUT_FORM)
+        meter = OnnxLatencyMeter({"host": service}, "host", FORM)
         result = meter.submit(ARCHITECTURE).result(300)
         meter.close()
     phone.close()

@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 from latency import Phone, PhoneError, PhoneLeases
 from latency.host.phone import HostPhone
 from latency.pool.remote import RemotePhone
+from mnas.data import ImageForm
 from mnas.experiment import LatencySettings, OtherPhone
 from mnas.search.latency import find_phones, open_latency_meter
 from search_space import Architecture, parse_block
@@ -75,8 +76,8 @@ def test_the_meter_has_every_phone_model_and_leaves_nothing_behind() -> None:
     tolerant |= {"others_busy_limit": 1e3, "drift_limit": 1e3, "calibration_s": 0.0}
     settings = LatencySettings(target_ms=1.0, others={other: OtherPhone(target_ms=1.0)}, measurement=tolerant)
     architecture = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)
-    input_form = {"image_size": 16, "channels": 1, "num_classes": 10}
-    with open_latency_meter(settings, input_form, nullcontext) as meter:
+    form = ImageForm(image_size=16, channels=1, num_classes=10)
+    with open_latency_meter(settings, form, nullcontext) as meter:
         result = meter.submit(architecture).result(120)
     assert (result["phone"]["name"], list(result["others"])) == ("host", [other])
     deadline = time.monotonic() + 30

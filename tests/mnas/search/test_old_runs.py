@@ -37,6 +37,11 @@ def test_the_experiment_that_made_it_is_the_stored_one(run_directory: Path) -> N
     assert Run.open(run_directory).experiment == Experiment.load(EXPERIMENT)
 
 
+def test_its_images_have_no_class_names(run_directory: Path) -> None:
+    images = Run.open(run_directory).images
+    assert (images.num_classes, images.class_names, images.mean) == (10, None, (0.3054,))
+
+
 def test_its_best_network_is_exported(run_directory: Path, tmp_path: Path) -> None:
     assert main(["export", str(run_directory), "--out", str(tmp_path / "export")]) == 0
     assert (tmp_path / "export" / "model.onnx").is_file()

@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.data import DigitsSettings, SearchData
+from mnas.data import DigitsSettings, ImageForm, SearchData
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
@@ -26,7 +26,8 @@ def test_a_run_is_read_with_its_experiment_and_input(tmp_path: Path, experiment:
         pass
     run = Run.open(tmp_path / "run")
     assert run.experiment == experiment
-    assert run.input_form == {"image_size": 16, "channels": 1, "num_classes": 10}
+    assert run.image_form == ImageForm(image_size=16, channels=1, num_classes=10)
+    assert run.images.class_names == tuple("0123456789")
 
 
 def test_the_lock_goes_with_the_context(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
