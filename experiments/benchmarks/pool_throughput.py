@@ -36,9 +36,9 @@ from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
 from latency.loopback.adbd import Adbd
 from latency.loopback.debian import unpack_adbd
+from latency.loopback.phone import phone_profile, signal_runners
 from latency.measurement.reference_network import reference_model
 from mnas.search.latency import PATIENT
-from tests.latency.android.phones import phone_profile, signal_runners
 
 SETTINGS = MeasurementSettings(
     warmup_min_ms=100.0,

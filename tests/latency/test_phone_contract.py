@@ -18,10 +18,10 @@ from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError, PhoneUnstableError
 from latency.host.phone import HostPhone
 from latency.loopback.adbd import Adbd
+from latency.loopback.phone import phone_profile, signal_runners
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, LoadReport
 from latency.phone import Phone
-from tests.latency.android.phones import phone_profile, signal_runners
 
 
 @dataclass(frozen=True)

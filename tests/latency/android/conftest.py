@@ -6,7 +6,7 @@ import pytest
 
 from latency.android.phone import AdbPhone
 from latency.loopback.adbd import Adbd
-from tests.latency.android.phones import phone_profile
+from latency.loopback.phone import phone_profile
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import pytest
 from latency.android.phone import AdbPhone
 from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnstableError, ToolError
 from latency.loopback.adbd import Adbd
+from latency.loopback.phone import phone_profile, runners
 from latency.measurement.protocol import MeasurementSettings
 from latency.pool.health import RetryPolicy
 from latency.pool.service import LatencyService
 from tests.latency.adb.proxy import Proxy
-from tests.latency.android.phones import phone_profile, runners
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from latency.android.phone import AdbPhone
 from latency.errors import CandidateError, PhoneError
 from latency.loopback.adbd import Adbd
+from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
-from tests.latency.android.phones import phone_profile
 
 
 def test_the_runtime_is_pushed_once(phone: AdbPhone, adbd: Adbd) -> None:

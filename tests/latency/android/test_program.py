@@ -12,8 +12,8 @@ from latency.android.phone import AdbPhone
 from latency.android.profile import BenchmarkProgram
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.loopback.adbd import Adbd
+from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
-from tests.latency.android.phones import phone_profile
 
 TIMES = 'test -s "$1" && for i in $(seq "$2"); do echo "iteration $i took ${i}00 us"; done'
 

@@ -19,9 +19,9 @@ from latency.errors import PhoneError
 from latency.host.phone import HostPhone
 from latency.leases.between_processes import PhoneLeases
 from latency.loopback import Adbd
+from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
 from latency.phone import Phone
-from tests.latency.android.phones import phone_profile
 
 
 class AtWork:

@@ -12,9 +12,9 @@ import pytest
 
 from latency.android.profile import write_profile
 from latency.loopback.adbd import Adbd
+from latency.loopback.phone import phone_profile
 from mnas.documents.yaml_file import dump, read
 from mnas.search.store import StoreError, Trial, TrialStore
-from tests.latency.android.phones import phone_profile
 
 QUICKSTART = Path(__file__).parents[3] / "experiments" / "phone_quickstart.yaml"
 TRIALS = 4

@@ -1,4 +1,4 @@
-"""Phones for the tests: adbd on this machine, with a profile that says so."""
+"""A loopback phone for tests and benchmarks: its profile without `mnas phones add`, and its runners."""
 
 from __future__ import annotations
 
@@ -22,8 +22,17 @@ def phone_profile(
     reference_ms: float = 1000.0,
     benchmark: BenchmarkProgram | None = None,
 ) -> tuple[PhoneProfile, PhoneUnit]:
-    """A profile of that daemon, and its only device; the reference is never slower than the default one."""
-    device = PhoneUnit(
+    """Return a profile of a daemon, and its only unit.
+
+    Args:
+        adbd: The daemon.
+        name: The name of the phone.
+        address: Where the daemon is reached, if not at its own address (through a proxy).
+        reference_ms: The best time of the reference network. The default is never reached, so that no window is
+            rejected for a slow reference.
+        benchmark: The user's own benchmark program, if the profile has one.
+    """
+    unit = PhoneUnit(
         serial=adbd.address.target,
         address=str(address or adbd.address),
         reference_ms=reference_ms,
@@ -36,17 +45,17 @@ def phone_profile(
         core=max(os.sched_getaffinity(0)),
         folder=str(adbd.folder / "mnas"),
         shares_this_machine=True,
-        units=(device,),
+        units=(unit,),
         benchmark=benchmark,
     )
-    return profile, device
+    return profile, unit
 
 
 def runners(folder: Path) -> Iterator[psutil.Process]:
-    """The runners that work in the folder of a daemon."""
+    """Yield the runners that work in the folder of a daemon."""
     for process in psutil.process_iter():
         try:
-            # Not the shell and `timeout` around them, whose command lines name the runner too.
+            # Not the shell and `timeout` around them: their command lines name the runner, too.
             if process.cwd().startswith(str(folder)) and process.cmdline()[0].startswith("./ld-linux"):
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied, IndexError):
@@ -54,5 +63,6 @@ def runners(folder: Path) -> Iterator[psutil.Process]:
 
 
 def signal_runners(folder: Path, number: signal.Signals) -> None:
+    """Send a signal to every runner that works in the folder of a daemon."""
     for process in runners(folder):
         process.send_signal(number)
