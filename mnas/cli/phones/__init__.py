@@ -7,8 +7,9 @@ import argparse
 from mnas.cli.phones import add, check, list_phones, loopback, measure, remove
 
 _DESCRIPTION = """\
-Measure latency on phones. A phone is attached over USB or TCP (USB debugging switched on), added once under
-a name, and from then on named in `mnas phones measure` and in the YAML of a search. `host` is this machine.
+Measure latency on phones. A phone is attached over USB or TCP (USB debugging
+switched on) and added once under a name. `mnas phones measure` and the YAML of
+a search use that name. `host` is this machine.
 """
 _EPILOG = """\
 from cable to first number:

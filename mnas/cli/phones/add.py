@@ -9,9 +9,10 @@ from pathlib import Path
 from mnas.cli.phones.settings import add_option, changes
 
 _DESCRIPTION = """\
-Add a phone under a name: authorise, look at it, push the runtime (once, about 33 MB), compare its output with this
-host's, find its best speed, and write its profile. The same name with another phone of the same model adds that one as
-a further unit; the same name with the same phone renews it.
+Add a phone under a name: authorise, look at it, push the runtime (once, about
+33 MB), compare its output with this host's, find its best speed, and write its
+profile. The same name with another phone of the same model adds that one as a
+further unit; the same name with the same phone renews it.
 """
 _EPILOG = """\
 examples:

@@ -12,6 +12,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="see whether a phone is fit to measure",
         description="Look at everything that a measurement needs, line by line, with the remedy for a line that fails. "
         "The exit code is 1 if any line fails.",
+        epilog="example: mnas phones check pixel6",
     )
     parser.add_argument("name", metavar="NAME", help="a phone that was added")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -12,6 +12,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="what is attached, and what was added",
         description="List what is attached over USB, known to this host's adb server, or was added before, "
         "with its state and what to do about it.",
+        epilog="example: mnas phones list --tcp 192.168.1.7:5555",
     )
     parser.add_argument("--tcp", metavar="HOST:PORT", action="append", default=[], help="look here, too")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -5,15 +5,28 @@ from __future__ import annotations
 import argparse
 
 _DESCRIPTION = """\
-Let an adb daemon on this machine play a phone, to try everything without one. It runs until Ctrl-C, on one loopback
-port that no other machine reaches. The daemon is Debian's real adbd, fetched through this machine's own apt (nothing is
+Let an adb daemon on this machine act as a phone, to try everything without one.
+It runs until Ctrl-C, on one loopback port that no other machine reaches. The
+daemon is Debian's real adbd, fetched through this machine's own apt (nothing is
 installed). What it times is this machine's processor.
+"""
+_EPILOG = """\
+example, in two terminals:
+  mnas phones loopback --port 5599
+  mnas phones add my-phone --tcp 127.0.0.1:5599 --folder FOLDER
+The command prints the second line with its folder.
 """
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    parser = verbs.add_parser("loopback", help="let this machine play a phone, to try things", description=_DESCRIPTION)
+    parser = verbs.add_parser(
+        "loopback",
+        help="let this machine act as a phone",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=5599, help="port on 127.0.0.1, 0 for a free one (default: 5599)")
     parser.set_defaults(run=run)
 

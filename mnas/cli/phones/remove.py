@@ -13,6 +13,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="forget a phone",
         description="Remove what was pushed to a phone, and forget it. A phone that cannot be reached is forgotten "
         "too; the files stay on it.",
+        epilog="example: mnas phones remove pixel6",
     )
     parser.add_argument("name", metavar="NAME", help="a phone that was added")
     parser.set_defaults(run=run)

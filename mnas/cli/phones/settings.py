@@ -15,8 +15,7 @@ def add_option(parser: argparse.ArgumentParser, where: str) -> None:
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help=f"change the measurement protocol {where}, as in --set sessions=3 "
-        "(fields: latency/measurement/protocol.py)",
+        help=f"change the measurement protocol {where}, as in --set sessions=3 (fields: latency.MeasurementSettings)",
     )
 
 
