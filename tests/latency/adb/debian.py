@@ -10,6 +10,6 @@ PINS = Path(__file__).with_name("adb_packages.yaml")
 
 
 def unpack_adb(root: Path) -> None:
-    """Fetch (once; they are cached) and unpack the packages. Raises ToolError where they cannot be had."""
+    """Fetch (once; they are cached) and unpack the packages. Raises ToolError if they cannot be had."""
     for package in debian_packages(read_debian_packages(PINS)):
         unpack_debian_package(package, root)

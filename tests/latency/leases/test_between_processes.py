@@ -97,7 +97,9 @@ def test_it_is_free_again_after_the_block_and_after_an_error_in_it(folder: Path)
         pass
 
 
-def test_waiting_in_vain_says_who_has_the_phone(folder: Path, started: Callable[..., subprocess.Popen[str]]) -> None:
+def test_the_error_after_waiting_says_who_has_the_phone(
+    folder: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
     holder = start_holder(started, folder)
     with (
         pytest.raises(PhoneError, match=rf"process {holder.pid} \(.*python.*\)"),
@@ -106,7 +108,7 @@ def test_waiting_in_vain_says_who_has_the_phone(folder: Path, started: Callable[
         pass
 
 
-def test_whoever_waits_is_next(folder: Path) -> None:
+def test_the_process_that_waits_longest_is_next(folder: Path) -> None:
     leases = PhoneLeases(folder)
     order: list[str] = []
 

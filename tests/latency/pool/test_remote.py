@@ -59,7 +59,7 @@ def desk_nodes() -> list[str]:
 
 @pytest.fixture
 def node(cluster: Any) -> Any:
-    """A second host, which has phones called `desk`; a fresh one where a test has killed it."""
+    """A second host, which has phones called `desk`; a fresh one if a test has killed it."""
     if not cluster.worker_nodes:
         cluster.add_node(num_cpus=1, resources={"phone:desk": 1})
     (node,) = cluster.worker_nodes

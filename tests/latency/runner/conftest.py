@@ -20,7 +20,7 @@ QUICK = ("--warmup-runs", "2", "--warmup-min-ms", "0", "--rewarm-min-ms", "0", "
 
 @pytest.fixture(scope="session")
 def bundle_for() -> Callable[[str], RuntimeBundle]:
-    """The runtime for an ABI; the test is skipped where it cannot be had."""
+    """The runtime for an ABI; the test is skipped if it cannot be had."""
 
     def bundle_for(abi: str) -> RuntimeBundle:
         try:

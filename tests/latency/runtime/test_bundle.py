@@ -24,7 +24,7 @@ def prepared(abi: str) -> RuntimeBundle:
 
 @pytest.fixture
 def second_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache beside the user's, whose downloads are at hand."""
+    """An empty cache instead of the user's, with the user's downloads."""
     prepared("x86_64")
     monkeypatch.setenv("MNAS_DOWNLOADS", str(cache_folder() / "downloads"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -14,7 +14,7 @@ from latency.loopback.adbd import Adbd
 from latency.measurement.reference_network import reference_model
 from mnas.cli import main
 
-# Quick, and content with what a busy test machine gives: what is refused is tested with the protocol.
+# Quick, and accepts what a busy test machine gives: what is refused is tested with the protocol.
 TOLERANT = [
     word
     for change in (
@@ -30,7 +30,7 @@ TOLERANT = [
 def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MNAS_PHONES", str(tmp_path / "phones"))
     monkeypatch.setenv("MNAS_LATENCY_CACHE", "off")
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")  # Nobody's server of this machine takes part.
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")  # No adb server of this machine takes part.
     return tmp_path / "phones"
 
 

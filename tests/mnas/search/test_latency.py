@@ -120,8 +120,8 @@ def test_a_network_is_timed_on_every_phone_model() -> None:
 
 def test_after_a_failure_only_what_is_missing_is_timed_again(tmp_path: Path) -> None:
     cache = LatencyCache(tmp_path / "latency.sqlite")
-    works, mended = ConstantPhone("works", 2.0), ConstantPhone("mended", 5.0)
-    for other in (FailingPhone(PhoneGoneError("unplugged")), mended):
+    works, fixed = ConstantPhone("works", 2.0), ConstantPhone("fixed", 5.0)
+    for other in (FailingPhone(PhoneGoneError("unplugged")), fixed):
         with ExitStack() as stack:
             services = {
                 name: stack.enter_context(LatencyService([phone], cache=cache, retry=RetryPolicy(retries=0)))
@@ -131,8 +131,8 @@ def test_after_a_failure_only_what_is_missing_is_timed_again(tmp_path: Path) -> 
             future = meter.submit(ARCHITECTURE)
             error = future.exception(30)
             meter.close()
-        assert (error is None) == (other is mended)
-    assert (len(works.models), len(mended.models)) == (1, 1)
+        assert (error is None) == (other is fixed)
+    assert (len(works.models), len(fixed.models)) == (1, 1)
 
 
 def test_equal_phones_work_at_the_same_time() -> None:
