@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -47,3 +50,16 @@ def test_a_cool_phone_is_not_waited_for(adbd: Adbd, tmp_path: Path) -> None:
     with connect(adbd.address) as device:
         assert isinstance(device, AdbDevice)
         assert wait_until_cool(device, SETTINGS, wait) == PhoneConditions()
+
+
+def test_waiting_for_a_hot_phone_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hot, cool = PhoneConditions(thermal_status=3), PhoneConditions(thermal_status=0)
+    states = iter([hot, hot, cool])
+    monkeypatch.setattr("latency.android.thermal.conditions", lambda device: next(states))
+    monkeypatch.setattr("latency.android.thermal._POLL_S", 0.0)
+    caplog.set_level(logging.INFO, "latency")
+    device = cast(AdbDevice, SimpleNamespace(serial="usb:1A2B"))
+    assert wait_until_cool(device, SETTINGS) == cool
+    assert caplog.messages == ["usb:1A2B: thermal status 3 is above 1; waiting up to 600 s until it is cooler"]

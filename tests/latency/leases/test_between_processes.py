@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -106,6 +107,19 @@ def test_the_error_after_waiting_says_who_has_the_phone(
         PhoneLeases(folder, wait_s=0.2).hold("phone"),
     ):
         pass
+
+
+def test_a_long_wait_is_logged_with_who_has_the_phone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("latency.leases.between_processes._SILENCE_S", 0.1)
+    caplog.set_level(logging.INFO, "latency")
+    leases = PhoneLeases(folder, wait_s=0.5)
+    with leases.hold("phone"), pytest.raises(PhoneError), leases.hold("phone"):
+        pass
+    (message,) = caplog.messages
+    assert f"in use by process {os.getpid()}" in message
+    assert "waiting up to 0.5 s" in message
 
 
 def test_the_process_that_waits_longest_is_next(folder: Path) -> None:
