@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from latency.adb.address import Address
 from latency.errors import PhoneUnknownError, ProfileError
 from latency.measurement.protocol import MeasurementSettings
 from latency.user_folders import profile_folder
@@ -44,6 +45,10 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reference_ms: Milliseconds
     calibration_ms: tuple[Milliseconds, ...]
     scale: Annotated[float, Meta(gt=0)] = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the address is not one."""
+        Address.parse(self.address)
 
 
 class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -102,7 +102,7 @@ class PhoneLeases:
         Raises:
             PhoneError: `phone_busy`: the turn does not come in time; the message names the process that has the phone.
                 `lease_lost`: after the block, if another process got the phone before it ended; nothing measured in it
-                    counts.
+                counts.
             ToolError: `lease_unusable`: the phone's file cannot be read or written.
         """
         token = self._wait_for_turn(serial)

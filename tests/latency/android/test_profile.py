@@ -76,6 +76,10 @@ def test_an_unknown_phone_names_the_known_ones() -> None:
         ("measurement: {patience: 3}", "patience"),
         ("colour: red", "colour"),
         ("devices: []", "devices"),
+        (
+            "devices: [{serial: A, address: 'wifi:A', reference_ms: 1, calibration_ms: [1]}]",
+            "must have one of the forms tcp:HOST",
+        ),
         ("name: other", "its name is 'other'"),
         ("benchmark: {program: p, command: [p], pattern: '(?P<time>.)', unit: ms}", "does not name `{model}`"),
         ("benchmark: {program: p, command: ['{model}'], pattern: '(', unit: ms}", "no regular expression"),
