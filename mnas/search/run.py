@@ -27,7 +27,7 @@ class Run:
     """A search in its run directory, finished or not, also while it is searched.
 
     Trials are read from the directory each time they are asked for, so a run that is searched shows what is new. No
-    file stays open, and nothing is written.
+    file stays open, and nothing that is stored changes.
 
     Attributes:
         directory: The run directory.
