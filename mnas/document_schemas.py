@@ -6,26 +6,24 @@ The types, bounds and defaults are those that check the files; the descriptions 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import inspect
 
 from controllers import STRATEGIES, Strategy
 from latency import MeasurementSettings
-from mnas.documents.meanings import meanings_of, sentence, summary, with_unit
+from mnas.documents.json_schema import describe_keys, json_schema
+from mnas.documents.meanings import sentence
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
 from search_space import SearchSpace
 
 Schema = dict[str, Any]
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def experiment_schema() -> Schema:
     """Return the JSON Schema of an experiment."""
-    schema = _schema_of(Experiment, "an experiment of `mnas search`")
+    schema = json_schema(Experiment)
     definitions = schema["$defs"]
     definitions["Experiment"]["properties"]["space"]["examples"] = list(SearchSpace.names())
     definitions["Experiment"]["properties"]["controller"].update(_controller())
@@ -35,39 +33,7 @@ def experiment_schema() -> Schema:
 
 def recipe_schema() -> Schema:
     """Return the JSON Schema of a recipe."""
-    return _schema_of(Recipe, "a recipe of `mnas retrain`")
-
-
-def _schema_of(document: type[msgspec.Struct], title: str) -> Schema:
-    schema = msgspec.json.schema(document)
-    for struct in {each.cls: each for each in _structs(inspect.type_info(document))}.values():
-        definition = schema["$defs"][struct.cls.__name__]
-        definition["description"] = summary(struct.cls)
-        meanings = meanings_of(struct.cls)
-        for key, value in definition["properties"].items():
-            if key == struct.tag_field:
-                value["description"] = f"Chooses this form: {struct.tag}."
-            else:
-                value["description"] = with_unit(key, meanings.get(key, ""))
-    return {"$schema": DRAFT, "title": title, **schema}
-
-
-def _structs(kind: inspect.Type) -> Iterator[inspect.StructType]:
-    """Yield every struct that a document can hold."""
-    match kind:
-        case inspect.StructType():
-            yield kind
-            for field in kind.fields:
-                yield from _structs(field.type)
-        case inspect.UnionType():
-            for member in kind.types:
-                yield from _structs(member)
-        case inspect.DictType():
-            yield from _structs(kind.value_type)
-        case inspect.VarTupleType() | inspect.ListType():
-            yield from _structs(kind.item_type)
-        case inspect.Metadata():
-            yield from _structs(kind.type)
+    return json_schema(Recipe)
 
 
 def _controller() -> Schema:
@@ -108,8 +74,6 @@ def _hyperparameter(field: dataclasses.Field[Any]) -> Schema:
 
 def _measurement() -> Schema:
     """Return what makes the schema of `latency.measurement` exact: the fields of the measurement protocol."""
-    meanings = meanings_of(MeasurementSettings)
     definition = msgspec.json.schema(MeasurementSettings)["$defs"]["MeasurementSettings"]
-    for key, value in definition["properties"].items():
-        value["description"] = with_unit(key, meanings.get(key, ""))
+    describe_keys(definition, MeasurementSettings)
     return {"default": {}, "properties": definition["properties"], "additionalProperties": False}

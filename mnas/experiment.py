@@ -121,7 +121,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         A phone that only another host of the cluster knows has no profile here. It gets the protocol's own values.
 
         Raises:
-            ConfigurationError: a field is unknown or a value is not allowed.
+            ConfigurationError: A field is unknown or a value is not allowed.
         """
         allowed = [field.name for field in dataclasses.fields(MeasurementSettings)]
         for key in self.measurement:
@@ -170,9 +170,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Read and check a bundled experiment by its name, or a YAML file.
 
         Raises:
-            ConfigurationError: there is no such bundled experiment, space, controller or phone. The message has the
+            ConfigurationError: There is no such bundled experiment, space, controller or phone. The message has the
                 file and the key's path.
-            DocumentError: the file cannot be read or does not fit the schema. The message has the file, the key's path
+            DocumentError: The file cannot be read or does not fit the schema. The message has the file, the key's path
                 and what is allowed.
         """
         path = find_experiment(name_or_path if isinstance(name_or_path, str) else Path(name_or_path))
@@ -188,8 +188,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Make and check an experiment from what its YAML file would hold.
 
         Raises:
-            ConfigurationError: there is no such space, controller or phone.
-            DocumentError: the document does not fit the schema.
+            ConfigurationError: There is no such space, controller or phone.
+            DocumentError: The document does not fit the schema.
         """
         experiment = convert(_plain(document), cls, source="experiment")
         experiment.check()
@@ -203,8 +203,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 optional value.
 
         Raises:
-            ConfigurationError: a key leads into something that is no mapping; and as `from_dict`.
-            DocumentError: as `from_dict`.
+            ConfigurationError: A key leads into something that is no mapping; and as `from_dict`.
+            DocumentError: As `from_dict`.
         """
         document: dict[str, Any] = msgspec.to_builtins(self)
         for key, value in changes.items():
@@ -223,8 +223,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Write the experiment as a YAML file that `load` reads back as an equal one; replaces a file that is there.
 
         Raises:
-            OSError: the file cannot be written.
-            ConfigurationError: a value is not allowed.
+            OSError: The file cannot be written.
+            ConfigurationError: A value is not allowed.
         """
         self.check_values()
         write_atomically(Path(path), dump(_without_absent(msgspec.to_builtins(self))).encode())
@@ -257,7 +257,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Load the search space.
 
         Raises:
-            ConfigurationError: there is no such space; the message names the key.
+            ConfigurationError: There is no such space; the message names the key.
         """
         try:
             return SearchSpace.load(self.space)
@@ -268,7 +268,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Make the controller at its start.
 
         Raises:
-            ConfigurationError: there is no such controller or hyper-parameter; the message names the key.
+            ConfigurationError: There is no such controller or hyper-parameter; the message names the key.
         """
         hyperparameters = dict(self.controller)
         name = hyperparameters.pop("name", None)
@@ -313,11 +313,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 holds everything that later proposals depend on.
 
         Raises:
-            ConfigurationError: the experiment cannot be carried out as it is.
-            DataError: the images cannot be loaded.
-            RunDirectoryError: the directory holds something else, or another search works on it.
-            SearchStoppedError: too many trials in a row failed, and the networks are not to blame.
-            StoreError: the run directory cannot be written.
+            ConfigurationError: The experiment cannot be carried out as it is.
+            DataError: The images cannot be loaded.
+            RunDirectoryError: The directory holds something else, or another search works on it.
+            SearchStoppedError: Too many trials in a row failed, and the networks are not to blame.
+            StoreError: The run directory cannot be written.
         """
         # Here, because it loads Ray; and the run directory needs this module to read its experiment.
         from mnas.search.launch import OwnParts, run_search

@@ -51,13 +51,13 @@ def train(
         The accuracy after the last step, and the checkpoints.
 
     Raises:
-        ConfigurationError: there is no such recipe, or it does not fit the network, the data or the device.
-        DocumentError: the recipe or the architecture file cannot be read or does not fit its schema.
-        SpaceError: there is no such reference network.
-        DataError: the images cannot be loaded.
-        RunDirectoryError: the directory is that of another training.
-        CheckpointError: the last checkpoint is damaged.
-        TrainingError: the training failed.
+        ConfigurationError: There is no such recipe, or it does not fit the network, the data or the device.
+        DocumentError: The recipe or the architecture file cannot be read or does not fit its schema.
+        SpaceError: There is no such reference network.
+        DataError: The images cannot be loaded.
+        RunDirectoryError: The directory is that of another training.
+        CheckpointError: The last checkpoint is damaged.
+        TrainingError: The training failed.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(find_recipe(_name_or_path(recipe)))
     if data is not None:
@@ -95,10 +95,10 @@ def validate(
         on_batch: Called after each batch with the number of images done so far.
 
     Raises:
-        ConfigurationError: the engine does not compute on the device.
-        CheckpointError: the model is missing, damaged or of another network than `architecture`.
-        DataError: the images are missing or do not fit the network.
-        WeightsError: the answers of the network are not finite numbers.
+        ConfigurationError: The engine does not compute on the device.
+        CheckpointError: The model is missing, damaged or of another network than `architecture`.
+        DataError: The images are missing or do not fit the network.
+        WeightsError: The answers of the network are not finite numbers.
     """
     if engine == "onnx" and compute.device != "CPU":
         raise ConfigurationError('engine="onnx" computes on the CPU; leave the device out, or use engine="mindspore"')

@@ -45,8 +45,8 @@ class Phone:
         """Find the phone.
 
         Raises:
-            PhoneError: no phone has this name (`phone_unknown`), or its profile cannot be used (`profile_invalid`).
-            ToolError: the folder that processes take turns by cannot be made (`lease_unusable`).
+            PhoneError: No phone has this name (`phone_unknown`), or its profile cannot be used (`profile_invalid`).
+            ToolError: The folder that processes take turns by cannot be made (`lease_unusable`).
         """
         self.name = name
         # Two measurements at a time, from two threads, would disturb each other.
@@ -89,10 +89,10 @@ class Phone:
                 `latency.MeasurementSettings`.
 
         Raises:
-            ConfigurationError: the file cannot be read, or a setting is unknown or not allowed.
-            CandidateError: the phone cannot run the model.
-            PhoneError: the phone cannot be reached, or stayed disturbed.
-            ToolError: the measuring program failed.
+            ConfigurationError: The file cannot be read, or a setting is unknown or not allowed.
+            CandidateError: The phone cannot run the model.
+            PhoneError: The phone cannot be reached, or stayed disturbed.
+            ToolError: The measuring program failed.
         """
         model, changed = _model_bytes(onnx), self._settings(settings or {})
         with self._lock, LatencyService(self._phones, changed, retry=_PATIENT) as service:

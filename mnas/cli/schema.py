@@ -6,9 +6,7 @@ import argparse
 
 from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
-from mnas.documents.json_schema import json_schema
-from mnas.experiment import Experiment
-from mnas.retrain.recipe import Recipe
+from mnas.document_schemas import experiment_schema, recipe_schema
 
 _DESCRIPTION = """\
 Print the JSON Schema of an experiment, or of a recipe. An editor with a YAML
@@ -42,5 +40,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    print_json(json_schema(Recipe if arguments.recipe else Experiment))
+    print_json(recipe_schema() if arguments.recipe else experiment_schema())
     return DONE

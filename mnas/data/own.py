@@ -1,7 +1,7 @@
 """Images that a function of the user's own loads."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -146,56 +146,72 @@ class OwnDataSettings(
         return data
 
     def _check(self, parts: dict[str, ImageSource]) -> None:
+        check_own_sources(self.source, parts)
         for name, part in parts.items():
-            self._check_part(f"{self.source}: {name}", part)
+            if part.image_size != self.image_size:
+                raise DataError(
+                    f"{self.source}: {name} has images of {part.image_size} pixels, but `data.image_size` is "
+                    f"{self.image_size}; make them equal"
+                )
             self.input_form(part)
-        (first, train), (second, held_out) = parts.items()
-        if train.class_names != held_out.class_names:
-            raise DataError(
-                f"{self.source}: {first} has the classes {_some(train.class_names)}, {second} has "
-                f"{_some(held_out.class_names)}; both need the same, in the same order"
-            )
 
-    def _check_part(self, name: str, source: ImageSource) -> None:
-        if missing := [member for member in _SOURCE_MEMBERS if not hasattr(source, member)]:
-            raise DataError(
-                f"{name} is {type(source).__name__}, which is no ImageSource: it has no {', '.join(missing)}; return "
-                "ImageArrays, or a class with every member of mnas.data.ImageSource"
-            )
-        if source.image_size != self.image_size:
-            raise DataError(
-                f"{name} has images of {source.image_size} pixels, but `data.image_size` is {self.image_size}; make "
-                "them equal"
-            )
-        if source.num_classes != len(source.class_names) or source.num_classes < 2:
-            raise DataError(
-                f"{name} has {source.num_classes} classes and {len(source.class_names)} class names; give at least 2 "
-                "classes, and a name for each"
-            )
-        if len(source) == 0:
-            raise DataError(f"{name} has no images; give at least one")
-        self._check_batch(name, source)
 
-    def _check_batch(self, name: str, source: ImageSource) -> None:
-        with _users_code(name):
-            images, labels = next(iter(source.evaluation_batches(_CHECKED_IMAGES)))
-        count = min(len(source), _CHECKED_IMAGES)
-        shape = (count, source.channels, source.image_size, source.image_size)
-        if images.shape != shape or images.dtype != np.float32:
-            raise DataError(
-                f"{name}: the first evaluation batch has images {images.dtype} {images.shape}; they must be float32 "
-                f"{shape}"
-            )
-        if labels.shape != (count,) or labels.dtype != np.int32:
-            raise DataError(
-                f"{name}: the first evaluation batch has labels {labels.dtype} {labels.shape}; they must be int32 "
-                f"({count},)"
-            )
-        if labels.min() < 0 or labels.max() >= source.num_classes:
-            raise DataError(
-                f"{name}: has labels from {labels.min()} to {labels.max()}; with {source.num_classes} classes they "
-                f"must be 0 to {source.num_classes - 1}"
-            )
+def check_own_sources(origin: str, parts: Mapping[str, ImageSource]) -> None:
+    """Check images of the user's own before anything starts: their kind, their form and their first batch.
+
+    Args:
+        origin: Where they come from, for messages.
+        parts: Training images and held-out or test images, by what they are.
+
+    Raises:
+        DataError: A part is no image source, has no images, or its batches are of another form; or the parts have
+            different classes.
+    """
+    for name, part in parts.items():
+        _check_part(f"{origin}: {name}", part)
+    (first, train), (second, held_out) = parts.items()
+    if train.class_names != held_out.class_names:
+        raise DataError(
+            f"{origin}: {first} has the classes {_some(train.class_names)}, {second} has "
+            f"{_some(held_out.class_names)}; both need the same, in the same order"
+        )
+
+
+def _check_part(name: str, source: ImageSource) -> None:
+    if missing := [member for member in _SOURCE_MEMBERS if not hasattr(source, member)]:
+        raise DataError(
+            f"{name} is {type(source).__name__}, which is no ImageSource: it has no {', '.join(missing)}; return "
+            "ImageArrays, or a class with every member of mnas.data.ImageSource"
+        )
+    if source.num_classes != len(source.class_names) or source.num_classes < 2:
+        raise DataError(
+            f"{name} has {source.num_classes} classes and {len(source.class_names)} class names; give at least 2 "
+            "classes, and a name for each"
+        )
+    if len(source) == 0:
+        raise DataError(f"{name} has no images; give at least one")
+    _check_batch(name, source)
+
+
+def _check_batch(name: str, source: ImageSource) -> None:
+    with _users_code(name):
+        images, labels = next(iter(source.evaluation_batches(_CHECKED_IMAGES)))
+    count = min(len(source), _CHECKED_IMAGES)
+    shape = (count, source.channels, source.image_size, source.image_size)
+    if images.shape != shape or images.dtype != np.float32:
+        raise DataError(
+            f"{name}: the first evaluation batch has images {images.dtype} {images.shape}; they must be float32 {shape}"
+        )
+    if labels.shape != (count,) or labels.dtype != np.int32:
+        raise DataError(
+            f"{name}: the first evaluation batch has labels {labels.dtype} {labels.shape}; they must be int32 "
+            f"({count},)"
+        )
+    if labels.min() < 0 or labels.max() >= source.num_classes:
+        raise DataError(
+            f"{name}: has labels from {labels.min()} to {labels.max()}; with {source.num_classes} classes they "
+            f"must be 0 to {source.num_classes - 1}"
+        )
 
 
 @contextmanager

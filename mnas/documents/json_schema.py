@@ -2,70 +2,64 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from msgspec import inspect as types
+from msgspec import inspect
 
-_SECTION = re.compile(r"^[A-Z][A-Za-z]+:$", re.MULTILINE)
-_ATTRIBUTES = re.compile(r"^Attributes:\n(?P<items>(?:[ ]+.*\n?|\n)+)", re.MULTILINE)
-_ITEM = re.compile(r"^ {4}(?P<names>\w+(?:, \w+)*): (?P<text>.*(?:\n {5,}.*)*)", re.MULTILINE)
+from mnas.documents.meanings import meanings_of, summary, with_unit
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON Schema of what `mnas.documents.yaml_file.read` takes for a struct.
 
-    The description of a key is that of the `Attributes:` section of its struct's docstring, or of a base class of it.
+    The description of a key is what the docstring of its struct, or of a base class of it, says about the field.
 
     >>> class Training(msgspec.Struct):
     ...     '''How to train.
     ...
     ...     Attributes:
-    ...         epochs: Passes through the images.
+    ...         warmup_s: Time before the first step.
     ...     '''
     ...
-    ...     epochs: int
+    ...     warmup_s: int
     >>> json_schema(Training)["$defs"]["Training"]["properties"]
-    {'epochs': {'type': 'integer', 'description': 'Passes through the images.'}}
+    {'warmup_s': {'type': 'integer', 'description': 'Time before the first step. Unit: seconds.'}}
     """
-    schema: dict[str, Any] = msgspec.json.schema(struct)
-    for each in set(_structs(types.type_info(struct))):
-        definition = schema["$defs"][each.__name__]
-        definition["description"] = _summary(each)
-        for key, meaning in _meanings(each).items():
-            if key in definition["properties"]:
-                definition["properties"][key]["description"] = meaning
+    schema: dict[str, Any] = {"$schema": DRAFT, **msgspec.json.schema(struct)}
+    for each in {found.cls: found for found in _structs(inspect.type_info(struct))}.values():
+        definition = schema["$defs"][each.cls.__name__]
+        definition["description"] = " ".join(summary(each.cls).split())
+        describe_keys(definition, each.cls)
+        if each.tag_field is not None:
+            definition["properties"][each.tag_field]["description"] = f"Chooses this form: {each.tag}."
     return schema
 
 
-def _structs(kind: types.Type) -> Iterator[type]:
+def describe_keys(definition: dict[str, Any], cls: type) -> None:
+    """Add to the JSON Schema of a struct or dataclass what its keys mean."""
+    meanings = meanings_of(cls)
+    for key, value in definition["properties"].items():
+        if key in meanings:
+            value["description"] = with_unit(key, meanings[key])
+
+
+def _structs(kind: inspect.Type) -> Iterator[inspect.StructType]:
+    """Yield every struct that a document can hold."""
     match kind:
-        case types.StructType():
-            yield kind.cls
+        case inspect.StructType():
+            yield kind
             for field in kind.fields:
                 yield from _structs(field.type)
-        case types.UnionType():
-            for each in kind.types:
-                yield from _structs(each)
-        case types.DictType():
+        case inspect.UnionType():
+            for member in kind.types:
+                yield from _structs(member)
+        case inspect.DictType():
             yield from _structs(kind.value_type)
-        case types.ListType() | types.VarTupleType():
+        case inspect.VarTupleType() | inspect.ListType():
             yield from _structs(kind.item_type)
-
-
-def _summary(struct: type) -> str:
-    doc = inspect.getdoc(struct) or ""
-    return " ".join(_SECTION.split(doc)[0].split())
-
-
-def _meanings(struct: type) -> dict[str, str]:
-    """Return what each key means; a base class is asked first, so that a class can say it better."""
-    found: dict[str, str] = {}
-    for cls in reversed(struct.__mro__):
-        section = _ATTRIBUTES.search(inspect.cleandoc(cls.__doc__ or ""))
-        for item in _ITEM.finditer(section["items"] if section else ""):
-            found |= dict.fromkeys(item["names"].split(", "), " ".join(item["text"].split()))
-    return found
+        case inspect.Metadata():
+            yield from _structs(kind.type)

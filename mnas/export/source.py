@@ -73,7 +73,7 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
     """Return the network of a trial.
 
     Raises:
-        RunDirectoryError: the trial is not complete.
+        RunDirectoryError: The trial is not complete.
     """
     if trial.state != "complete":
         raise RunDirectoryError(

@@ -168,7 +168,7 @@ class Search:
 
         Raises:
             SearchStoppedError: `max_consecutive_failures` trials in a row failed, and the networks are not to blame.
-            OwnPartError: the trainer, the latency meter or the controller returned something that cannot be used.
+            OwnPartError: The trainer, the latency meter or the controller returned something that cannot be used.
         """
         self._resume()
         while True:

@@ -13,6 +13,7 @@ from controllers import Controller
 from latency import ProcessPauser
 from latency.host.quiet import Quiet
 from mnas.data import SearchData
+from mnas.data.own import check_own_sources
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
@@ -55,7 +56,11 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
     controller = experiment.create_controller(space) if own.controller is None else own.controller
     if own.latency is None:
         experiment.check_latency()
-    data = experiment.data.load_search() if own.data is None else own.data
+    if own.data is None:
+        data = experiment.data.load_search()
+    else:
+        data = own.data
+        check_own_sources("data", {"train": data.train, "reward": data.reward})
     if own.trainer is None:
         _check_batch_size(experiment, data)
     with open_run(directory, experiment, data, own.class_names()) as store:

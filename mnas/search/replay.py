@@ -17,7 +17,7 @@ def replay(store: TrialStore, controller: Controller) -> None:
     Results are taken from the store; nothing is trained or timed.
 
     Raises:
-        ReplayError: the controller proposes something else, or ends in another state.
+        ReplayError: The controller proposes something else, or ends in another state.
     """
     for step, call in enumerate(store.controller_log(), start=1):
         recorded = [store.trial(trial_id).decisions for trial_id in call.trial_ids]

@@ -27,7 +27,7 @@ class Run:
     """A search in its run directory, finished or not, also while it is searched.
 
     Trials are read from the directory each time they are asked for, so a run that is searched shows what is new. No
-    file stays open, and nothing is written.
+    file stays open, and nothing that is stored changes.
 
     Attributes:
         directory: The run directory.
@@ -44,8 +44,8 @@ class Run:
         """Return the run in a directory.
 
         Raises:
-            RunDirectoryError: there is no such directory, or the run has not begun.
-            StoreError: the directory holds no run.
+            RunDirectoryError: There is no such directory, or the run has not begun.
+            StoreError: The directory holds no run.
         """
         path = Path(directory)
         with read_store(path) as store:
@@ -75,7 +75,7 @@ class Run:
         """Return one trial.
 
         Raises:
-            StoreError: there is no trial of that number.
+            StoreError: There is no trial of that number.
         """
         with read_store(self.directory) as store:
             return store.trial(number)
@@ -94,7 +94,7 @@ class Run:
         """Return the complete trial of highest reward, the earlier one of equals.
 
         Raises:
-            RunDirectoryError: no trial is complete.
+            RunDirectoryError: No trial is complete.
         """
         if best := self.best_trials(1):
             return best[0]
@@ -168,10 +168,10 @@ class Run:
             force: Replace the folder if an export has written it.
 
         Raises:
-            ConfigurationError: the folder must not be written, or the checkpoint is of another network.
-            CheckpointError: the checkpoint cannot be read.
-            ExportError: the folder cannot be written, or the graphs in it do not agree.
-            RunDirectoryError: there is no such complete trial.
+            ConfigurationError: The folder must not be written, or the checkpoint is of another network.
+            CheckpointError: The checkpoint cannot be read.
+            ExportError: The folder cannot be written, or the graphs in it do not agree.
+            RunDirectoryError: There is no such complete trial.
         """
         # Here, because it loads MindSpore; and `mnas export` needs this module to read a run.
         from mnas.export.folder import check_target, export

@@ -33,7 +33,7 @@ def open_run(
         own_parts: The class names of the user's own trainer, latency meter and controller, by part.
 
     Raises:
-        RunDirectoryError: another process works on the run, it belongs to another experiment, other data or other
+        RunDirectoryError: Another process works on the run, it belongs to another experiment, other data or other
             parts, or the directory cannot be made.
     """
     with locked_directory(directory, "mnas search"):
@@ -93,8 +93,8 @@ def read_store(directory: Path) -> Iterator[TrialStore]:
     """Open the store of a run for reading, also while the run is searched.
 
     Raises:
-        RunDirectoryError: there is no such directory.
-        StoreError: the directory holds no run.
+        RunDirectoryError: There is no such directory.
+        StoreError: The directory holds no run.
     """
     if not directory.is_dir():
         raise RunDirectoryError(f"{directory}: no such directory; `mnas search` prints the directory of its run")
@@ -127,7 +127,7 @@ def stored_experiment(directory: Path, text: str) -> Experiment:
     """Return the experiment that a run has stored as JSON text.
 
     Raises:
-        StoreError: the text is no experiment.
+        StoreError: The text is no experiment.
     """
     try:
         return msgspec.json.decode(text, type=Experiment)

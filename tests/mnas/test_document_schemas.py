@@ -10,9 +10,10 @@ import pytest
 
 from controllers import STRATEGIES
 from mnas.bundled_files import experiment_names, find_experiment, find_recipe, recipe_names
-from mnas.document_schemas import DRAFT, Schema, experiment_schema, recipe_schema
+from mnas.document_schemas import Schema, experiment_schema, recipe_schema
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
+from mnas.documents.json_schema import DRAFT
 from mnas.errors import Error
 from mnas.experiment import Experiment
 

@@ -4,7 +4,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["check", "html_table", "json_schema", "names", "own_parts", "yaml_file"])
+@pytest.mark.parametrize("name", ["check", "html_table", "json_schema", "meanings", "names", "own_parts", "yaml_file"])
 def test_examples_in_docstrings_hold(name: str) -> None:
     results = doctest.testmod(importlib.import_module(f"mnas.documents.{name}"))
     assert results.attempted > 0

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 import controllers
-from mnas.data import DigitsSettings
-from mnas.errors import ConfigurationError, FailureKind, TrialError
+from mnas.data import DigitsSettings, SearchData
+from mnas.errors import ConfigurationError, DataError, FailureKind, TrialError
 from mnas.experiment import Experiment, LatencySettings
 from mnas.files import RunDirectoryError
 from mnas.search.driver import Progress
@@ -124,6 +124,13 @@ def test_own_data_is_what_the_run_remembers(tmp_path: Path) -> None:
     assert len(run_small(tmp_path / "run", data=data).trials) == len(run.trials)
     with pytest.raises(RunDirectoryError, match="the training data has changed"):
         run_small(tmp_path / "run")
+
+
+def test_own_data_is_checked(tmp_path: Path) -> None:
+    data = DigitsSettings(image_size=16, reward_images=50).load_search()
+    wrong: Any = SearchData(train=data.train, reward=[1, 2, 3])  # type: ignore[arg-type]  # the mistake that is tested
+    with pytest.raises(DataError, match="data: reward is list, which is no ImageSource"):
+        run_small(tmp_path / "run", data=wrong)
 
 
 @pytest.mark.parametrize("part", ["trainer", "latency", "controller"])
