@@ -30,6 +30,7 @@ SLOW_PLACES = (
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/retrain/test_recipe_steps.py",
+    "mnas/search/test_latency_phones.py",
     "mnas/search/test_notebooks.py",
     "mnas/search/test_old_runs.py",
     "mnas/test_full_training.py",
@@ -38,6 +39,7 @@ SLOW_PLACES = (
     "mnas/training/test_step.py",
     "mnas/training/test_trainer.py",
     "mnas/workers/",
+    "tools/",
 )
 _TESTS = Path(__file__).parent
 

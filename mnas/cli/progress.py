@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from mnas.cli.duration import duration
+from mnas.first_experiment import norm_momentum_note
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
 
@@ -30,9 +31,10 @@ class SearchProgress:
     Without a terminal there is no bar, and each line begins with the number of ended trials and the time.
     """
 
-    def __init__(self, console: Console, bar: Bar) -> None:
+    def __init__(self, console: Console, bar: Bar, norm_momentum: float) -> None:
         self._console = console
         self._bar = bar
+        self._norm_momentum: float | None = norm_momentum
         self._task = bar.add_task("starting", total=None, best="", left="")
         self._started = time.monotonic()
         self._ended_before: int | None = None
@@ -42,6 +44,7 @@ class SearchProgress:
 
     def trial_finished(self, trial: Trial) -> None:
         """Print one line about a trial."""
+        self._note_norm_momentum(trial)
         self._ended += 1
         stand = f"{self._ended:>4} of {self._total}  {duration(time.monotonic() - self._started):>5}  "
         self._print(("" if self._console.is_terminal else stand) + trial_line(trial))
@@ -63,16 +66,24 @@ class SearchProgress:
             left="" if seconds_left is None else f"about {duration(seconds_left)} left",
         )
 
+    def _note_norm_momentum(self, trial: Trial) -> None:
+        """Say once, at the first child that was trained, if its batch norms had too few steps."""
+        if trial.training is None or self._norm_momentum is None:
+            return
+        if note := norm_momentum_note(self._norm_momentum, trial.training["steps"]):
+            self._print(f"mnas: {note}")
+        self._norm_momentum = None
+
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def search_progress() -> Iterator[SearchProgress]:
-    """Show progress for as long as the context lasts."""
+def search_progress(norm_momentum: float) -> Iterator[SearchProgress]:
+    """Show progress for as long as the context lasts; `norm_momentum` is that of the children."""
     console = Console(stderr=True)
     with Bar(*COLUMNS, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield SearchProgress(console, bar)
+        yield SearchProgress(console, bar, norm_momentum)
 
 
 def trial_line(trial: Trial) -> str:

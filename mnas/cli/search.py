@@ -68,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     terminate_as_interrupt()
     try:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
-        with search_progress() as observer, redirect_stdout(LateFile(directory / "ray.log")):
+        with (
+            search_progress(experiment.training.norm_momentum) as observer,
+            redirect_stdout(LateFile(directory / "ray.log")),
+        ):
             found = experiment.run(directory, observer=observer)
     except KeyboardInterrupt:
         print(f"mnas: stopped; nothing is lost. To go on: {_same_command(arguments)}", file=sys.stderr)

@@ -6,7 +6,15 @@ import argparse
 import time
 from pathlib import Path
 
+import msgspec
+
+from latency.android.onboarding import add_phone
+from latency.android.profile import profile_path
+from mnas.cli.errors import DONE
+from mnas.cli.output import print_json
+from mnas.cli.phones.address import serial_address, tcp_address
 from mnas.cli.phones.settings import add_option, changes
+from mnas.cli.phones.waits import said_waits
 
 _DESCRIPTION = """\
 Add a phone under a name: authorise, look at it, push the runtime (once, about
@@ -46,15 +54,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    import msgspec
-
-    from latency.android.onboarding import add_phone
-    from latency.android.profile import profile_path
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import print_json
-    from mnas.cli.phones.address import serial_address, tcp_address
-    from mnas.cli.phones.waits import said_waits
-
     path = profile_path(arguments.name)
     address = tcp_address(arguments.tcp) if arguments.tcp else serial_address(arguments.serial)
     started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from latency.adb import Address
+from latency.adb.server import server_devices
 from mnas.errors import ConfigurationError
 
 
@@ -26,8 +27,6 @@ def serial_address(serial: str) -> Address:
     Raises:
         ConfigurationError: It cannot be a serial number.
     """
-    from latency.adb.server import server_devices
-
     via = "server" if any(device.serial == serial for device in server_devices()) else "usb"
     try:
         return Address.parse(f"{via}:{serial}")

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
+
+from latency.android.checkup import check_phone
+from latency.android.profile import read_profile
+from mnas.cli.errors import DONE, FAILED
+from mnas.cli.output import print_json
+from mnas.cli.phones.waits import said_waits
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,14 +28,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from dataclasses import asdict
-
-    from latency.android.checkup import check_phone
-    from latency.android.profile import read_profile
-    from mnas.cli.errors import DONE, FAILED
-    from mnas.cli.output import print_json
-    from mnas.cli.phones.waits import said_waits
-
     profile = read_profile(arguments.name)
     passed = True
     answers = []

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from latency.adb import Address, discover
+from latency.android.profile import profile_names, read_profile
+from mnas.cli.errors import DONE
+from mnas.cli.output import print_json, print_table
+from mnas.cli.phones.address import tcp_address
+
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
@@ -21,12 +27,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from latency.adb import Address, discover
-    from latency.android.profile import profile_names, read_profile
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import print_json, print_table
-    from mnas.cli.phones.address import tcp_address
-
     names = {unit.address: name for name in profile_names() for unit in read_profile(name).units}
     asked = [tcp_address(text) for text in arguments.tcp]
     known = [Address.parse(text) for text in names if text.startswith("tcp:")]

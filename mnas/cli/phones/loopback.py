@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from latency.loopback import Adbd, check_machine, unpack_adbd
+from latency.user_folders import cache_folder
+from mnas.cli.errors import DONE
+from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.errors import ConfigurationError
 
 _DESCRIPTION = """\
 Let an adb daemon on this machine act as a phone, to try everything without one.
@@ -33,17 +43,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    import signal
-    import sys
-    import tempfile
-    from pathlib import Path
-
-    from latency.loopback import Adbd, check_machine, unpack_adbd
-    from latency.user_folders import cache_folder
-    from mnas.cli.errors import DONE
-    from mnas.cli.interrupt import terminate_as_interrupt
-    from mnas.errors import ConfigurationError
-
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     check_machine()

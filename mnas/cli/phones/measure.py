@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mnas.cli.errors import DONE
+from mnas.cli.output import print_json
 from mnas.cli.phones.settings import add_option, changes
+from mnas.cli.phones.waits import said_waits
+from mnas.phone import Phone
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,11 +32,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from mnas.cli.errors import DONE
-    from mnas.cli.output import print_json
-    from mnas.cli.phones.waits import said_waits
-    from mnas.phone import Phone
-
     given = changes(arguments.set)
     given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
     with said_waits() as waits, Phone(arguments.phone) as phone:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from latency.adb import Address, connect
+from latency.android.installation import uninstall
+from latency.android.profile import profile_path, read_profile
+from latency.errors import LatencyError
+from mnas.cli.errors import DONE
+
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
@@ -21,12 +27,6 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from latency.adb import Address, connect
-    from latency.android.installation import uninstall
-    from latency.android.profile import profile_path, read_profile
-    from latency.errors import LatencyError
-    from mnas.cli.errors import DONE
-
     profile = read_profile(arguments.name)
     for unit in profile.units:
         try:

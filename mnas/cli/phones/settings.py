@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 
+from latency import MeasurementSettings
 from mnas.errors import ConfigurationError
 
 
@@ -25,10 +27,6 @@ def changes(texts: Sequence[str]) -> dict[str, int | float]:
     Raises:
         ConfigurationError: A field is unknown, or a value is not a number.
     """
-    from dataclasses import fields
-
-    from latency import MeasurementSettings
-
     known = {field.name: field.type for field in fields(MeasurementSettings)}
     values: dict[str, int | float] = {}
     for text in texts:

@@ -79,7 +79,7 @@ def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_machine_without_apt_is_told_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("latency.loopback.check_machine", lambda: None)
+    monkeypatch.setattr("mnas.cli.phones.loopback.check_machine", lambda: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("MNAS_DOWNLOADS", "")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -60,7 +60,7 @@ def test_the_bar_shows_counts_workers_and_the_best() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=200)
     with Bar(TextColumn("{task.description}"), TextColumn("{task.fields[best]}"), console=console) as bar:
-        shown = SearchProgress(console, bar)
+        shown = SearchProgress(console, bar, norm_momentum=0.9)
         shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
     assert "1/2 busy, 1 failed best 0.4000 (7)" in written.getvalue()
 
@@ -69,7 +69,7 @@ def test_without_a_terminal_a_line_says_how_many_have_ended() -> None:
     written = io.StringIO()
     console = Console(file=written, width=80)
     with Bar(console=console, disable=True) as bar:
-        shown = SearchProgress(console, bar)
+        shown = SearchProgress(console, bar, norm_momentum=0.9)
         shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
         shown.trial_finished(trial())
     assert "   5 of 9   0:00  trial    7  accuracy 0.5000" in written.getvalue()
@@ -79,7 +79,7 @@ def test_a_long_start_is_explained_without_a_terminal() -> None:
     written = io.StringIO()
     console = Console(file=written, width=80)
     with Bar(console=console, disable=True) as bar:
-        SearchProgress(console, bar)
+        SearchProgress(console, bar, norm_momentum=0.9)
     assert written.getvalue() == "mnas: loading the images and starting the workers\n"
 
 
@@ -87,8 +87,18 @@ def test_the_bar_fits_80_columns() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=80, color_system=None)
     with Bar(*COLUMNS, console=console) as bar:
-        shown = SearchProgress(console, bar)
+        shown = SearchProgress(console, bar, norm_momentum=0.9)
         shown.progress(
             Progress(total=1000, complete=300, failed=12, pending=2, workers=16, workers_busy=14, best=trial(id=123))
         )
     assert "best 0.4000 (123)" in written.getvalue()
+
+
+def test_a_norm_momentum_that_is_too_high_is_said_once() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80)
+    with Bar(console=console, disable=True) as bar:
+        shown = SearchProgress(console, bar, norm_momentum=0.99)
+        for number in (1, 2):
+            shown.trial_finished(trial(id=number, training={"accuracy": 0.5, "steps": 85}))
+    assert written.getvalue().count("training.norm_momentum is 0.99: after 85 steps") == 1
