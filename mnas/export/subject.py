@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from latency import LatencyRecord
 from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
+from mnas.checkpoints.provenance import Provenance, ProvenanceInput, ProvenanceWeights
 from mnas.data import ImageForm, InputForm
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
@@ -28,17 +27,20 @@ _OF_THE_NETWORK = ("accuracy", "latency_ms", "target_ms", "reward", "latency")
 class Subject:
     """A network to export.
 
-    checkpoint: architecture with lineage, input, weights and, after a training, their accuracy.
-    source: where the architecture comes from.
-    as_found: whether it is the very network of the source, not one of another width or input.
-    width: by which the source was scaled.
-    weights_from: the checkpoint file of the weights; None where they are initial ones (an export's checkpoint, too,
-        may hold such).
-    published: numbers from the literature for this network and its training.
+    Attributes:
+        checkpoint: Architecture with lineage, input, weights and, after a training, their accuracy.
+        source: The architecture as it was found.
+        provenance: Where the exported network comes from; the checkpoint's lineage holds it.
+        as_found: Whether it is the very network of the source, not one of another width or input.
+        width: By which the source was scaled.
+        weights_from: The checkpoint file of the weights; None if they are initial (the checkpoint of an export may hold
+            initial weights too).
+        published: Numbers from the literature for this network and its training.
     """
 
     checkpoint: Checkpoint
     source: Source
+    provenance: Provenance
     as_found: bool
     width: float
     weights_from: Path | None
@@ -68,22 +70,13 @@ class Subject:
 
     def latencies(self) -> tuple[LatencyRecord, ...]:
         """Return the latency records of this very network. Raises ConfigurationError where they cannot be read."""
-        found = self.checkpoint.architecture.lineage.get("latency")
-        if found is None:
-            return ()
         try:
-            return tuple(_records(found))
+            return tuple(self.provenance.latency_records())
         except (ValueError, AttributeError) as error:
             raise ConfigurationError(
                 f"{self.source.origin}: its latency record cannot be read ({error}); export it with the release of "
                 "mnas that measured it"
             ) from error
-
-
-def _records(found: Mapping[str, Any]) -> Iterator[LatencyRecord]:
-    others = found.get("others", {})
-    for record in ({key: value for key, value in found.items() if key != "others"}, *others.values()):
-        yield LatencyRecord.from_dict(record)
 
 
 @dataclass(frozen=True)
@@ -138,14 +131,16 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
         adaptation.check(checkpoint.input, checkpoint_path)
     trained = None if _has_initial_weights(checkpoint) else checkpoint_path
     as_found = checkpoint.network() == ImageForm.of(source.input).lower(source.architecture.architecture)
-    lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
+    provenance = _provenance(source, adaptation, checkpoint, trained, as_found)
+    lineage = provenance.lineage(scaled.lineage)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
-    return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
+    published = _published(source, adaptation, checkpoint)
+    return Subject(checkpoint, source, provenance, as_found, adaptation.width, trained, published)
 
 
 def _has_initial_weights(checkpoint: Checkpoint) -> bool:
     # A training takes the lineage of its architecture over as it is, an export's remark about its weights included.
-    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == INITIAL
+    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == "initial"
 
 
 def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
@@ -157,32 +152,16 @@ def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
     )
 
 
-def _lineage(
+def _provenance(
     source: Source, adaptation: Adaptation, checkpoint: Checkpoint, path: Path | None, as_found: bool
-) -> Mapping[str, Any]:
-    lineage = dict(source.architecture.lineage)
-    if not as_found:
-        lineage = {key: value for key, value in lineage.items() if key not in _OF_THE_NETWORK}
-    if adaptation.width != 1:
-        before = lineage.get("width", 1.0)
-        lineage["width"] = adaptation.width * (before if isinstance(before, (int, float)) else 1.0)
-    form = checkpoint.input
-    lineage["input"] = {
-        "image_size": form.image_size,
-        "channels": form.channels,
-        "num_classes": form.num_classes,
-        "mean": list(form.mean),
-        "std": list(form.std),
-        "evaluation_crop": form.evaluation_crop,
-        "interpolation": form.interpolation,
-    }
-    if path is None:
-        lineage["weights"] = INITIAL
-        return lineage
-    lineage["weights"] = {"checkpoint": str(path), "epoch": checkpoint.position.epoch, "step": checkpoint.position.step}
-    if checkpoint.accuracy is not None:
-        lineage["weights"]["accuracy"] = msgspec.to_builtins(checkpoint.accuracy)
-    return lineage
+) -> Provenance:
+    found = source.provenance if as_found else source.provenance.of_another_network()
+    return msgspec.structs.replace(
+        found,
+        width=found.width * adaptation.width,
+        input=ProvenanceInput.of(checkpoint.input),
+        weights="initial" if path is None else ProvenanceWeights.of(str(path), checkpoint),
+    )
 
 
 def _published(source: Source, adaptation: Adaptation, checkpoint: Checkpoint) -> Published | None:
