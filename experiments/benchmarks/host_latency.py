@@ -123,7 +123,7 @@ def training_load(cores: list[int]) -> Iterator[list[int]]:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LatencySample:
     """One measurement."""
 
     model: str
@@ -148,7 +148,7 @@ def measure(phone: HostPhone, model: bytes, settings: MeasurementSettings) -> tu
     return record, time.perf_counter() - started
 
 
-def run(rounds: int, pause_limit_s: float) -> list[Sample]:
+def run(rounds: int, pause_limit_s: float) -> list[LatencySample]:
     """All samples, the conditions interleaved round by round."""
     cores = sorted(os.sched_getaffinity(0))
     settings = MeasurementSettings()
@@ -179,7 +179,7 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
                     for name, model in models.items():
                         paused_s = pauser.paused_s
                         record, seconds = measure(phone, model, used)
-                        samples.append(sample(name, condition, record, seconds, pauser.paused_s - paused_s))
+                        samples.append(latency_sample(name, condition, record, seconds, pauser.paused_s - paused_s))
     finally:
         plain.close()
         windowed.close()
@@ -187,7 +187,7 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
     return samples
 
 
-def sample(model: str, condition: str, record: LatencyRecord, seconds: float, paused_s: float) -> Sample:
+def latency_sample(model: str, condition: str, record: LatencyRecord, seconds: float, paused_s: float) -> LatencySample:
     """What the tables need of one record."""
     windows = [session.window for session in record.sessions]
     windows += [rejected.window for rejected in record.rejected_windows]
@@ -195,7 +195,7 @@ def sample(model: str, condition: str, record: LatencyRecord, seconds: float, pa
     loads = [session.loaded for session in record.sessions if session.loaded is not None]
     untimed_ms = sum(load.first_run_ms + load.warmup_ms for load in loads)
     untimed_ms += len(windows) * record.settings.rewarm_min_ms
-    return Sample(
+    return LatencySample(
         model=model,
         condition=condition,
         latency_ms=record.latency_ms if record.accepted else None,
@@ -205,7 +205,7 @@ def sample(model: str, condition: str, record: LatencyRecord, seconds: float, pa
     )
 
 
-def summary(samples: list[Sample]) -> list[dict[str, Any]]:
+def summary(samples: list[LatencySample]) -> list[dict[str, Any]]:
     """One row per model and condition; ratios are to the model's quiet median."""
     rows = []
     for model in MODELS:
@@ -231,7 +231,7 @@ def summary(samples: list[Sample]) -> list[dict[str, Any]]:
     return rows
 
 
-def accepted_ms(samples: list[Sample], model: str, condition: str) -> list[float]:
+def accepted_ms(samples: list[LatencySample], model: str, condition: str) -> list[float]:
     """The accepted latencies of one model in one condition."""
     latencies_ms = [
         s.latency_ms for s in samples if (s.model, s.condition) == (model, condition) and s.latency_ms is not None

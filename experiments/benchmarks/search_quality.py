@@ -169,7 +169,7 @@ def write_results(path: Path, gaps: Sequence[Gap]) -> None:
             writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
 
 
-def read_results(path: Path) -> list[Gap]:
+def read_gaps(path: Path) -> list[Gap]:
     """Read what `write_results` wrote."""
     types = {"table": str, "strategy": str, "workers": int, "evaluations": int, "first_seed": int, "seeds": int}
     with open(path, newline="") as file:
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables, factories = load_tables(options.tables) if options.seeds else {}, contenders()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     conditions = Conditions(options.evaluations, options.workers, options.failures)
-    gaps = [gap for path in options.reuse for gap in read_results(path)]
+    gaps = [gap for path in options.reuse for gap in read_gaps(path)]
     for table in _selected(tables, options.table) if options.seeds else []:
         checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
         print(f"\n{table:36}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms':>8}")

@@ -101,7 +101,7 @@ def surrogate_table(arrays: Mapping[str, Floats], device: str, noise: float = 0.
         values: Floats = noisy * np.exp(exponent * log_cost(marks))
         return values
 
-    samples = random_architectures(sizes, 20_000)
+    samples = random_decisions(sizes, 20_000)
     optimum = max(climb(sizes, rewards, start) for start in samples[:200])
     return Table(sizes, rewards, observe, optimum, float(np.median(rewards(samples))))
 
@@ -133,7 +133,7 @@ def macro_table(architectures: DecisionArray, trainings: Floats, *, noisy: bool)
     return Table((MACRO_CHOICES,) * decisions, rewards, observe, float(means.max()), float(np.median(means)))
 
 
-def random_architectures(sizes: tuple[int, ...], count: int) -> DecisionArray:
+def random_decisions(sizes: tuple[int, ...], count: int) -> DecisionArray:
     """Return uniform architectures, the same ones at every call."""
     generator = np.random.default_rng(0)
     return np.stack([generator.integers(size, size=count) for size in sizes], axis=1)

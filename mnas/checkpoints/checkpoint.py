@@ -28,7 +28,7 @@ from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwor
 
 FORMAT_VERSION = 2
 _FIRST_VERSION = 1  # has no `num_classes`, and names the classes 0, 1, ... if their names are not known
-SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = ".safetensors"
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -176,16 +176,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]
 
     try:
         if path.is_dir():
-            raise CheckpointError(f"{path}: is a directory; give the {SUFFIX} file of a checkpoint")
+            raise CheckpointError(f"{path}: is a directory; give the {CHECKPOINT_SUFFIX} file of a checkpoint")
         with safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; give the {SUFFIX} file of a checkpoint") from error
+        raise CheckpointError(f"{path}: no such file; give the {CHECKPOINT_SUFFIX} file of a checkpoint") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no {SUFFIX} file ({error}); give a checkpoint that mnas has written"
+            f"{path}: truncated, damaged or no {CHECKPOINT_SUFFIX} file ({error}); give a checkpoint that mnas has "
+            "written"
         ) from error
 
 

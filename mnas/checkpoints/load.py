@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from mnas.checkpoints.mindspore import SUFFIX as MINDSPORE_SUFFIX
-from mnas.checkpoints.mindspore import load_mindspore_checkpoint
+from mnas.checkpoints.mindspore import MINDSPORE_SUFFIX, load_mindspore_checkpoint
 from mnas.data import ImageForm
 from mnas.errors import ConfigurationError
 from search_space import ArchitectureFile

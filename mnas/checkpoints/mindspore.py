@@ -15,7 +15,7 @@ from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile
 
-SUFFIX = ".ckpt"
+MINDSPORE_SUFFIX = ".ckpt"
 # The first layer's and the last layer's weights, under our names and MindCV's: they tell channels and classes.
 _FIRST = ("stem.conv.weight", "features.0.weight")
 _LAST = "classifier.weight"
@@ -49,7 +49,7 @@ def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, ima
 def read_mindspore_weights(path: Path) -> dict[str, FloatArray]:
     """Read every tensor of a `.ckpt` file as float32. Raises CheckpointError where it is missing or damaged."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a {SUFFIX} file of MindSpore")
+        raise CheckpointError(f"{path}: no such file; give a {MINDSPORE_SUFFIX} file of MindSpore")
     set_mindspore_environment()
     import mindspore
 
@@ -58,7 +58,7 @@ def read_mindspore_weights(path: Path) -> dict[str, FloatArray]:
         loaded = mindspore.load_checkpoint(str(path), crc_check=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no {SUFFIX} file of MindSpore; restore it from a copy"
+            f"{path}: truncated, damaged or no {MINDSPORE_SUFFIX} file of MindSpore; restore it from a copy"
         ) from error
     tensors = {name: value for name, value in loaded.items() if isinstance(value, mindspore.Tensor)}
     return {name: np.array(value.asnumpy(), np.float32) for name, value in tensors.items()}

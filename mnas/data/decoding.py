@@ -26,7 +26,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.Decom
 _JPEG_END = b"\xff\xd9"
 _CHUNK = 1024
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 
 def decode_squares(
@@ -107,7 +107,7 @@ def broken_files(listing: FileListing, workers: int) -> Iterator[DataError]:
             yield error
 
 
-def _in_threads(function: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
+def _in_threads(function: Callable[[int], _Result], count: int, workers: int) -> Iterator[_Result]:
     """Apply to 0 .. count - 1, in order. In chunks: a million waiting calls would take a gigabyte."""
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, count, _CHUNK):
