@@ -49,10 +49,18 @@ class Source:
 
 
 def find_source(what: str, trial_id: int | None = None) -> Source:
-    """Find what a user has named: a run directory, a reference network or an architecture file.
+    """Return what a user has named: a run directory, a reference network or an architecture file.
 
-    `trial_id` chooses a trial of a run; None takes the best. Raises ConfigurationError where it is given for anything
-    else, Error where the run has no such complete trial, and what reading the file or the run raises.
+    Args:
+        what: The path or the name.
+        trial_id: Number of a trial of a run; None takes the best.
+
+    Raises:
+        ConfigurationError: There is no such run, or a trial was named for something that is no run.
+        SpaceError: There is no such reference network.
+        DocumentError: The architecture file cannot be read.
+        RunDirectoryError: The run has not begun, or has no such complete trial.
+        StoreError: The run cannot be read, or has no trial of that number.
     """
     path = Path(what)
     if path.is_dir():
@@ -74,7 +82,7 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
     """Return the network of a trial.
 
     Raises:
-        RunDirectoryError: the trial is not complete.
+        RunDirectoryError: The trial is not complete.
     """
     if trial.state != "complete":
         raise RunDirectoryError(

@@ -1,4 +1,4 @@
-"""What is exported: a network with its weights and all that is known of it."""
+"""What is exported: a network with its weights, and what is known of it."""
 
 from __future__ import annotations
 
@@ -62,14 +62,18 @@ class Subject:
         return self.weights_from is not None
 
     def released_checkpoint(self) -> Checkpoint:
-        """Return the checkpoint to hand on: the weights to evaluate alone, without what only resuming needs."""
+        """Return the checkpoint of the export: only the weights to evaluate, without what resuming needs."""
         kept = self.checkpoint
         return Checkpoint(
             kept.architecture, kept.input, kept.best_weights(), position=kept.position, accuracy=kept.accuracy
         )
 
     def latencies(self) -> tuple[LatencyRecord, ...]:
-        """Return the latency records of this very network. Raises ConfigurationError where they cannot be read."""
+        """Return the latency records of this very network.
+
+        Raises:
+            ConfigurationError: They cannot be read.
+        """
         try:
             return tuple(self.provenance.latency_records())
         except (ValueError, AttributeError) as error:
@@ -81,7 +85,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What a user changes about a source; None keeps the source's, or the checkpoint's, own."""
+    """What a user changes about a source. None keeps what the source has, or the checkpoint.
+
+    Attributes:
+        width: Multiplies every width but the head's.
+        image_size: Height and width of the input, in pixels.
+        channels: Channels of the input.
+        num_classes: Number of classes.
+    """
 
     width: float = 1.0
     image_size: int | None = None
@@ -89,7 +100,7 @@ class Adaptation:
     num_classes: int | None = None
 
     def check(self, form: InputForm, path: Path) -> None:
-        """Raise ConfigurationError where a checkpoint's input is not the one that was asked for."""
+        """Raise ConfigurationError if a checkpoint's input is not the one that was asked for."""
         for option, wanted, found in (
             ("--image-size", self.image_size, form.image_size),
             ("--channels", self.channels, form.channels),
@@ -99,7 +110,11 @@ class Adaptation:
                 raise ConfigurationError(f"{option}: the network of {path} has {found}, not {wanted}; leave it out")
 
     def apply(self, form: InputForm) -> InputForm:
-        """Return the input with the changes."""
+        """Return the input with the changes.
+
+        Raises:
+            ConfigurationError: Nothing tells how other channels are normalized.
+        """
         num_classes = form.num_classes if self.num_classes is None else self.num_classes
         changed = msgspec.structs.replace(
             form,
@@ -117,9 +132,16 @@ class Adaptation:
 
 
 def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | None) -> Subject:
-    """Give a source its width, its input and its weights: those of a checkpoint, or initial ones.
+    """Return a source with its width, its input and its weights.
 
-    Raises CheckpointError where the file is none, ConfigurationError where it is of another network than asked for.
+    Args:
+        source: The architecture as it was found.
+        adaptation: What is changed about it.
+        checkpoint_path: File of the weights; None for initial weights.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or is of another network.
+        ConfigurationError: The input of the checkpoint is not the one that was asked for.
     """
     scaled = _scaled(source.architecture, adaptation.width)
     if checkpoint_path is None:
@@ -139,7 +161,7 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
 
 
 def _has_initial_weights(checkpoint: Checkpoint) -> bool:
-    # A training takes the lineage of its architecture over as it is, an export's remark about its weights included.
+    # A training keeps the lineage of its architecture as it is, what an export says about its weights included.
     return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == "initial"
 
 
@@ -165,7 +187,7 @@ def _provenance(
 
 
 def _published(source: Source, adaptation: Adaptation, checkpoint: Checkpoint) -> Published | None:
-    """Published numbers are of ImageNet at 224 pixels."""
+    """Return the published numbers, which are of ImageNet at 224 pixels."""
     form = checkpoint.input
     if source.reference is None or (form.image_size, form.channels, form.num_classes) != (224, 3, 1000):
         return None
