@@ -4,7 +4,7 @@
 
 Starts Debian's adbd on loopback, adds it as a phone as `mnas phones add` does (timed, the push included), then measures
 networks of a search space alternately over adb and by `host`, and prints for each network the ratio of the medians,
-for all of them Kendall's rank correlation, the spread of repeated sessions, and what a measurement costs besides its
+for all of them Kendall's rank correlation, the spread of repeated sessions, and what a measurement costs without its
 warm-up and its timed runs. Run it on a machine that does nothing else.
 """
 
@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Median over adb / median by the host."""
+        """The median over adb divided by the median by the host."""
         return statistics.median(self.adb_ms) / statistics.median(self.host_ms)
 
 
@@ -172,7 +172,7 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
