@@ -30,8 +30,6 @@ CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470
 class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar10_binary"):
     """CIFAR-10 as its authors' binary batches: data_batch_1.bin ... data_batch_5.bin and test_batch.bin.
 
-    The other keys are those of `ImageSettings`.
-
     Attributes:
         directory: Folder of the batches.
     """

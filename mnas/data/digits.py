@@ -19,10 +19,7 @@ DIGITS_NORMALIZATION = Normalization(mean=(0.3054,), std=(0.3755,))
 
 
 class DigitsSettings(ImageSettings, frozen=True, kw_only=True, tag="digits"):
-    """The 1,797 handwritten digits that ship with mnas (1,437 for training, 360 for test).
-
-    The keys are those of `ImageSettings`.
-    """
+    """The 1,797 handwritten digits that ship with mnas (1,437 for training, 360 for test)."""
 
     image_size: ImageSize = 32
     reward_images: ImageCount = 300
