@@ -94,7 +94,7 @@ def look_at(directory: str) -> DataSummary:
     folder = Path(directory).expanduser()
     if (folder / cifar10.TRAINING_FILES[0]).is_file():
         images = Cifar10BinarySettings(directory=str(folder)).load_training()
-        sizes = {name: int((images.labels == label).sum()) for label, name in enumerate(cifar10.CLASS_NAMES)}
+        sizes = {name: int((images.labels == label).sum()) for label, name in enumerate(cifar10.CIFAR10_NAMES)}
         has_test_set = all((folder / name).is_file() for name in cifar10.TEST_FILES)
         return DataSummary(directory, "cifar10_binary", sizes, cifar10.SIDE, has_test_set)
     listing = list_training(folder)

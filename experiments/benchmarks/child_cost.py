@@ -43,7 +43,7 @@ A1_LIKE = replace(reference("mnasnet-a1").architecture.scaled(0.25), stem_stride
 
 
 @dataclass(frozen=True)
-class Run:
+class ChildRun:
     """One child, trained once in one way; `whole` is measured from outside."""
 
     child: str
@@ -108,16 +108,16 @@ def _cpu_s_of_children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def medians(runs: Sequence[Run], value: Callable[[Run], float]) -> dict[tuple[str, str], float]:
+def medians(runs: Sequence[ChildRun], value: Callable[[ChildRun], float]) -> dict[tuple[str, str], float]:
     """Return the median over rounds by child and way."""
     keys = dict.fromkeys((run.child, run.way) for run in runs)
     return {key: statistics.median(value(run) for run in runs if (run.child, run.way) == key) for key in keys}
 
 
-def mean_cost(runs: Sequence[Run], phase: str | None) -> PhaseTime:
+def mean_cost(runs: Sequence[ChildRun], phase: str | None) -> PhaseTime:
     """Return the mean over children of the medians over rounds, of a phase or (None) of the whole child."""
 
-    def part(run: Run) -> PhaseTime:
+    def part(run: ChildRun) -> PhaseTime:
         return run.whole if phase is None else run.phases[phase]
 
     return PhaseTime(
@@ -126,7 +126,7 @@ def mean_cost(runs: Sequence[Run], phase: str | None) -> PhaseTime:
     )
 
 
-def print_summary(runs: Sequence[Run]) -> None:
+def print_summary(runs: Sequence[ChildRun]) -> None:
     """Print each child's cost, the mean of each way and phase, and the ratios of the ways."""
     ways = list(dict.fromkeys(run.way for run in runs))
     wall_s, cpu_s = medians(runs, lambda run: run.whole.wall_s), medians(runs, lambda run: run.whole.cpu_s)
@@ -150,7 +150,7 @@ def print_summary(runs: Sequence[Run]) -> None:
             print(f"{what} of {way} / mnas: {statistics.mean(ratios):.2f} on average, {spread}")
 
 
-def write_results(path: Path, named: Mapping[str, Architecture], data: SearchData, runs: Sequence[Run]) -> None:
+def write_results(path: Path, named: Mapping[str, Architecture], data: SearchData, runs: Sequence[ChildRun]) -> None:
     """Write the children, with their size, and every run."""
     networks = {
         name: {
@@ -197,7 +197,7 @@ def main() -> None:
                         if way == "script" and number >= arguments.script_rounds:
                             continue
                         whole, phases = train(architecture)
-                        runs.append(Run(child, way, number, whole, phases))
+                        runs.append(ChildRun(child, way, number, whole, phases))
                         print(
                             f"round {number} {child:12} {way:8} {whole.wall_s:7.2f} s, CPU {whole.cpu_s:7.2f} s",
                             flush=True,

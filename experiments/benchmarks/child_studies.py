@@ -44,7 +44,7 @@ from search_space import Architecture, reference
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChildOutcome:
     """One child in this process: CPU seconds of its phases, evaluation included, and the memory after it."""
 
     accuracy: float
@@ -54,7 +54,7 @@ class Outcome:
 
 def run_child(
     architecture: Architecture, training: TrainingSettings, data: SearchData, seed: int, kernels: bool = True
-) -> Outcome:
+) -> ChildOutcome:
     """Train a child in this process as a worker does, in one thread."""
     network = ImageForm.of(data.train).lower(architecture)
     compute = Compute(threads=1, kernels=kernels)
@@ -63,13 +63,13 @@ def run_child(
     evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     resident_mb = psutil.Process().memory_info().rss / 1e6
-    return Outcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)
+    return ChildOutcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)
 
 
-def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[Outcome]]:
+def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[ChildOutcome]]:
     """Train one random child with every seed, alternately with the kernels and without."""
     architecture = children(experiment, 1, seed=experiment.seed)[f"random {experiment.seed}.0"]
-    outcomes: dict[str, list[Outcome]] = {"kernels": [], "mindspore": []}
+    outcomes: dict[str, list[ChildOutcome]] = {"kernels": [], "mindspore": []}
     for seed in range(seeds):
         for way, own in outcomes.items():
             own.append(run_child(architecture, experiment.training, data, seed, kernels=way == "kernels"))
@@ -82,7 +82,7 @@ def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, lis
     return outcomes
 
 
-def endurance(experiment: Experiment, data: SearchData, count: int) -> list[Outcome]:
+def endurance(experiment: Experiment, data: SearchData, count: int) -> list[ChildOutcome]:
     """Train random children one after the other in this process.
 
     The A1-like child is the first and the last, so that a slowdown is seen.
@@ -192,7 +192,7 @@ def _recycling_pass(way: str, experiment: Experiment, data: SearchData, count: i
 
 
 @dataclass(frozen=True)
-class Cost:
+class GrowthCost:
     """CPU time of one child: a fixed part, and a part for each image."""
 
     fixed_s: float
@@ -200,7 +200,7 @@ class Cost:
     evaluate_ms_per_image: float
 
 
-def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, list[Cost]]:
+def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, list[GrowthCost]]:
     """Train A1-like children for one epoch each; vary width, resolution, depth and images one at a time."""
     base = {"width": 0.25, "size": 32, "extra_layers": 0, "images": 512}
     changes: list[dict[str, float]] = [
@@ -213,14 +213,14 @@ def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, l
         {"images": 1024},
     ]
     training = msgspec.structs.replace(experiment.training, epochs=1, schedule=Constant())
-    costs: dict[str, list[Cost]] = {}
+    costs: dict[str, list[GrowthCost]] = {}
     for _ in range(rounds):
         for change in changes:
             variant = {**base, **change}
             shaped = _shaped(data, int(variant["size"]), int(variant["images"]))
             outcome = run_child(_a1_like(variant["width"], int(variant["extra_layers"])), training, shaped, seed=0)
             trained = variant["images"] // training.batch_size * training.batch_size
-            cost = Cost(
+            cost = GrowthCost(
                 fixed_s=outcome.cpu_s["build"] + outcome.cpu_s["compile"],
                 train_ms_per_image=1e3 * outcome.cpu_s["train"] / trained,
                 evaluate_ms_per_image=1e3 * outcome.cpu_s["evaluate"] / len(shaped.reward),

@@ -1,10 +1,10 @@
-"""How far host latencies stand apart from the quiet ones while other processes keep every core busy.
+"""Compare host latencies measured while other processes keep every core busy with quiet ones.
 
 Two models (about 0.5 ms and 10 ms) are measured in rounds, in three conditions that take turns:
 
     quiet      nothing else runs
     windows    one training-like process per core, held back while a window is timed (ProcessPauser)
-    load       the same processes, not held back, every window accepted: what happens without protection
+    load       the same processes, not held back, every window accepted: the result without protection
 
     python -m experiments.benchmarks.host_latency --rounds 10 [--json]
 """
@@ -55,7 +55,7 @@ while True:
 
 
 def separable_network(channels: list[int], strides: list[int], size: int) -> bytes:
-    """A serialized ONNX network of depthwise-separable layers (3x3 depthwise, 1x1), with a dynamic batch."""
+    """Return an ONNX network of depthwise-separable layers (3x3 depthwise, 1x1), with a dynamic batch."""
     generator = np.random.default_rng(0)
     nodes, weights = [], []
 
@@ -109,7 +109,7 @@ MODELS: dict[str, Callable[[], bytes]] = {
 
 @contextmanager
 def training_load(cores: list[int]) -> Iterator[list[int]]:
-    """One busy worker per core; yields their process ids."""
+    """Keep one worker per core busy; yield their process ids."""
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(core)], stdout=subprocess.PIPE) for core in cores]
     try:
         for worker in workers:
@@ -123,7 +123,7 @@ def training_load(cores: list[int]) -> Iterator[list[int]]:
 
 
 @dataclass(frozen=True)
-class Sample:
+class LatencySample:
     """One measurement."""
 
     model: str
@@ -133,11 +133,11 @@ class Sample:
     rejected: tuple[str, ...]
     paused_s: float
     overhead_s: float
-    """Time of the whole measurement besides first run, warm-up, re-warm and timed runs."""
+    """Time of the whole measurement without the first run, the warm-up, the re-warm and the timed runs."""
 
 
 def measure(phone: HostPhone, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
-    """The record, accepted or not, and the seconds it took."""
+    """Return the record, accepted or not, and the seconds it took."""
     started = time.perf_counter()
     try:
         record = phone.measure(model, settings)
@@ -148,11 +148,11 @@ def measure(phone: HostPhone, model: bytes, settings: MeasurementSettings) -> tu
     return record, time.perf_counter() - started
 
 
-def run(rounds: int, pause_limit_s: float) -> list[Sample]:
-    """All samples, the conditions interleaved round by round."""
+def run(rounds: int, pause_limit_s: float) -> list[LatencySample]:
+    """Return all samples, the conditions interleaved round by round."""
     cores = sorted(os.sched_getaffinity(0))
     settings = MeasurementSettings()
-    # In the unprotected condition whatever is measured counts, as it would in a tool without a protocol.
+    # In the unprotected condition every measurement counts, as in a tool without a protocol.
     unprotected = replace(
         settings,
         contention_limit=10.0,
@@ -179,7 +179,7 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
                     for name, model in models.items():
                         paused_s = pauser.paused_s
                         record, seconds = measure(phone, model, used)
-                        samples.append(sample(name, condition, record, seconds, pauser.paused_s - paused_s))
+                        samples.append(latency_sample(name, condition, record, seconds, pauser.paused_s - paused_s))
     finally:
         plain.close()
         windowed.close()
@@ -187,15 +187,15 @@ def run(rounds: int, pause_limit_s: float) -> list[Sample]:
     return samples
 
 
-def sample(model: str, condition: str, record: LatencyRecord, seconds: float, paused_s: float) -> Sample:
-    """What the tables need of one record."""
+def latency_sample(model: str, condition: str, record: LatencyRecord, seconds: float, paused_s: float) -> LatencySample:
+    """Return what the tables need of one record."""
     windows = [session.window for session in record.sessions]
     windows += [rejected.window for rejected in record.rejected_windows]
     timed_s = sum(sum(window.wall_ms) for window in windows) / 1000
     loads = [session.loaded for session in record.sessions if session.loaded is not None]
     untimed_ms = sum(load.first_run_ms + load.warmup_ms for load in loads)
     untimed_ms += len(windows) * record.settings.rewarm_min_ms
-    return Sample(
+    return LatencySample(
         model=model,
         condition=condition,
         latency_ms=record.latency_ms if record.accepted else None,
@@ -205,8 +205,8 @@ def sample(model: str, condition: str, record: LatencyRecord, seconds: float, pa
     )
 
 
-def summary(samples: list[Sample]) -> list[dict[str, Any]]:
-    """One row per model and condition; ratios are to the model's quiet median."""
+def summary(samples: list[LatencySample]) -> list[dict[str, Any]]:
+    """Return one row per model and condition; ratios are to the model's quiet median."""
     rows = []
     for model in MODELS:
         quiet_ms = median(accepted_ms(samples, model, "quiet"))
@@ -231,8 +231,8 @@ def summary(samples: list[Sample]) -> list[dict[str, Any]]:
     return rows
 
 
-def accepted_ms(samples: list[Sample], model: str, condition: str) -> list[float]:
-    """The accepted latencies of one model in one condition."""
+def accepted_ms(samples: list[LatencySample], model: str, condition: str) -> list[float]:
+    """Return the accepted latencies of one model in one condition."""
     latencies_ms = [
         s.latency_ms for s in samples if (s.model, s.condition) == (model, condition) and s.latency_ms is not None
     ]
@@ -246,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--pause-limit-s", type=float, default=10.0)
-    parser.add_argument("--json", action="store_true", help="every sample besides the table")
+    parser.add_argument("--json", action="store_true", help="print every sample too, as JSON")
     arguments = parser.parse_args()
     samples = run(arguments.rounds, arguments.pause_limit_s)
     rows = summary(samples)

@@ -67,7 +67,7 @@ def run_and_kill(command: list[str], moment_s: float) -> bool:
         finished = True
     except subprocess.TimeoutExpired:
         finished = False
-    # The driver dies first, as under `kill -9`; the processes it has started must not go on working on the same run.
+    # The driver dies first, as under `kill -9`; the processes that it has started must not go on with the same run.
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20

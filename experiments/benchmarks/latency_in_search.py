@@ -1,10 +1,10 @@
-"""Compare the latencies that a search measured, beside its children, with quiet ones of the same networks.
+"""Compare the latencies that a search measured, while children trained, with quiet ones of the same networks.
 
     python -m experiments.benchmarks.latency_in_search runs/cifar10 --rounds 5
 
 Run it when the search has ended and the machine is idle. Every network is timed again, `rounds` times with all networks
-in turn, and the ratio of the search's latency to the median of the quiet ones is printed, with its spread over the
-networks. The spread of single quiet measurements around their median is printed beside it: no search can do better.
+in turn. Printed are the ratio of the search's latency to the median of the quiet ones, with its spread over the
+networks, and the spread of single quiet measurements around their median: no search can do better.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ validate` reads it, and evaluated on the same images by MindCV's definition, by 
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ IMAGE_SIZE = 224
 
 def main() -> None:
     """Print one line for each width."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("width  trainable  statistics  names alike  largest logit  ours - theirs  ONNX - theirs")
     for width in WIDTHS:
         print(compare(width))

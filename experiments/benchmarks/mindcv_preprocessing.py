@@ -30,7 +30,7 @@ class EncodedFiles:
         self._paths = paths
 
     def __len__(self) -> int:
-        """Number of files."""
+        """Return the number of files."""
         return len(self._paths)
 
     def __getitem__(self, position: int) -> tuple[npt.NDArray[np.uint8]]:

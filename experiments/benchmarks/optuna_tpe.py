@@ -1,4 +1,4 @@
-"""Optuna's tree-structured Parzen estimator (TPE) behind our controllers' ask and tell, as a peer in benchmarks."""
+"""Optuna's tree-structured Parzen estimator (TPE) with ask and tell, as a peer in benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from controllers import Decisions
 
-# Imported by name, for type checkers shall not miss what only this peer needs.
+# Imported by name, so that type checkers do not need a package that only this peer uses.
 optuna: Any = importlib.import_module("optuna")
 
 

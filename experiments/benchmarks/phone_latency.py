@@ -4,7 +4,7 @@
 
 Starts Debian's adbd on loopback, adds it as a phone as `mnas phones add` does (timed, the push included), then measures
 networks of a search space alternately over adb and by `host`, and prints for each network the ratio of the medians,
-for all of them Kendall's rank correlation, the spread of repeated sessions, and what a measurement costs besides its
+for all of them Kendall's rank correlation, the spread of repeated sessions, and what a measurement costs without its
 warm-up and its timed runs. Run it on a machine that does nothing else.
 """
 
@@ -35,7 +35,7 @@ from search_space import SearchSpace, lower
 
 PATIENCE = 20
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def ratio(self) -> float:
-        """Median over adb / median by the host."""
+        """The median over adb divided by the median by the host."""
         return statistics.median(self.adb_ms) / statistics.median(self.host_ms)
 
 
@@ -101,11 +101,11 @@ def compare(adbd: Adbd, models: dict[str, bytes], rounds: int) -> dict[str, obje
         host_ms: dict[str, list[float]] = {name: [] for name in models}
         for number in range(rounds):
             for name, model in models.items():
-                record, seconds = timed(phone, model, settings)
+                record, seconds = measure_timed(phone, model, settings)
                 adb_ms[name].append(record.latency_ms)
                 if not record.rejected_windows:
                     overheads_s.append(seconds - warm_and_timed_s(record))
-                record, _ = timed(host, model, settings)
+                record, _ = measure_timed(host, model, settings)
                 host_ms[name].append(record.latency_ms)
             say(f"round {number + 1} of {rounds}")
     finally:
@@ -127,7 +127,7 @@ def compare(adbd: Adbd, models: dict[str, bytes], rounds: int) -> dict[str, obje
     }
 
 
-def timed(phone: Phone, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
+def measure_timed(phone: Phone, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
     """Return an accepted record and how long its measurement took, failed tries not included."""
 
     def measure() -> tuple[LatencyRecord, float]:
@@ -137,7 +137,7 @@ def timed(phone: Phone, model: bytes, settings: MeasurementSettings) -> tuple[La
     return patiently(measure)
 
 
-def patiently(measure: Callable[[], Result]) -> Result:
+def patiently(measure: Callable[[], _Result]) -> _Result:
     """Try again while the machine is unsteady."""
     for _ in range(PATIENCE - 1):
         try:
@@ -172,7 +172,7 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits."""
+    """Print progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

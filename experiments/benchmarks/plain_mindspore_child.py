@@ -8,6 +8,7 @@ phase is printed as JSON. Weights have MindSpore's initial values: the cost of a
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ from search_space import LoweredNetwork, architecture_from_dict
 
 def main() -> None:
     """Train and evaluate the architecture of standard input."""
-    experiment = Experiment.load(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", type=Path, help="its data and training are used")
+    experiment = Experiment.load(parser.parse_args().experiment)
     data = experiment.data.load_search()
     network = ImageForm.of(data.train).lower(architecture_from_dict(json.load(sys.stdin)))
     print(json.dumps(msgspec.to_builtins(train(network, experiment.training, data))))

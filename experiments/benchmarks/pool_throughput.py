@@ -1,15 +1,15 @@
-"""Compare the throughput of a healthy phone alone with that of the same phone beside one that fails every time.
+"""Compare the throughput of a healthy phone alone with that of a pool in which another one fails every time.
 
     python -m experiments.benchmarks.pool_throughput --models 150 --rounds 5 --fault hangs
 
 Each phone is an adb daemon (Debian's) on this machine with a core of its own; with `--phones host`, a core without adb.
-The broken one is real, too: its runner is killed (`--fault dies`) or stopped until it is given up (`--fault hangs`) in
+The broken phone is real too: its runner is killed (`--fault dies`) or stopped until it is given up (`--fault hangs`) in
 each of its measurements. Rounds alternate between the healthy phone alone and both together, each with a service of
 its own as a search has it. Printed are every round's ratio of the two throughputs, and the share of the time in which
-the healthy phone was at work: what the pool costs, whatever else this machine does.
+the healthy phone was at work. That share is the cost of the pool, independent of other load on this machine.
 
 All rules against disturbed timings are off, since two cores of one machine disturb each other, which phones do not. For
-the same reason the ratio is too low rather than too high: the broken phone's fresh runners take CPU time.
+the same reason the ratio is too low rather than too high: the broken phone's new runners take CPU time.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class HealthyPhone:
 
 @dataclass(frozen=True)
 class Throughput:
-    """What came of one round; `busy` is the share of the time in which the healthy phone was at work."""
+    """The result of one round; `busy` is the share of the time in which the healthy phone was at work."""
 
     models_per_s: float
     busy: float
@@ -123,7 +123,7 @@ class BrokenPhone:
 
 @contextmanager
 def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
-    """Give a healthy and a broken phone, each a core of this machine."""
+    """Yield a healthy and a broken phone, each a core of this machine."""
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
         # Leases of their own: two cores of one host would take turns.
@@ -139,7 +139,7 @@ def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
 
 @contextmanager
 def adb_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
-    """Give a healthy and a broken phone, each an adb daemon with a core of its own."""
+    """Yield a healthy and a broken phone, each an adb daemon with a core of its own."""
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
         root = Path(folder, "debian")
@@ -157,7 +157,7 @@ PHONES = {"adb": adb_phones, "host": host_phones}
 
 
 def throughput(healthy: HealthyPhone, others: Sequence[Phone], models: int) -> Throughput:
-    """Return how fast the phones measure so many models, of a queue that is never empty."""
+    """Return how fast the phones measure this number of models, from a queue that is never empty."""
     model = reference_model()
     with LatencyService([*others, healthy], SETTINGS, retry=PATIENT) as service:
         service.submit(model).result()  # The runners have started when the clock does.
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=150, help="models in a round (default: 150)")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of rounds (default: 5)")
     parser.add_argument("--fault", choices=FAULTS, default="dies", help="what the broken phone does (default: dies)")
-    parser.add_argument("--phones", choices=PHONES, default="adb", help="what plays the phones (default: adb)")
+    parser.add_argument("--phones", choices=PHONES, default="adb", help="what stands in for the phones (default: adb)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rounds = []
@@ -194,7 +194,7 @@ def main() -> None:
         return
     for (alone, together), ratio in zip(rounds, ratios, strict=True):
         print(
-            f"alone {alone.models_per_s:.2f} models/s, {alone.busy:.1%} at work; beside one that {arguments.fault} "
+            f"alone {alone.models_per_s:.2f} models/s, {alone.busy:.1%} at work; with one that {arguments.fault} "
             f"{together.models_per_s:.2f} models/s, {together.busy:.1%} at work, {together.failures} failures; "
             f"ratio {ratio:.3f}"
         )

@@ -27,7 +27,7 @@ WINDOW = 500
 
 
 @dataclass(frozen=True)
-class Cost:
+class SearchCost:
     """CPU time of one strategy over the last trials before `trial`: a row of the results file."""
 
     strategy: str
@@ -39,7 +39,7 @@ class Cost:
     """Of one state with its bytes, after that trial."""
 
 
-def measure(strategy: str, checkpoints: Sequence[int], window: int, seed: int = 0) -> list[Cost]:
+def measure(strategy: str, checkpoints: Sequence[int], window: int, seed: int = 0) -> list[SearchCost]:
     """Run one strategy up to the last checkpoint."""
     generator = np.random.default_rng(seed)
     values = generator.normal(size=(len(DECISION_SIZES) - 1, max(DECISION_SIZES), max(DECISION_SIZES)))
@@ -63,7 +63,7 @@ def measure(strategy: str, checkpoints: Sequence[int], window: int, seed: int = 
             controllers.state_to_bytes(controller.state())
             state_ms = 1e3 * (time.process_time() - started_s)
             costs.append(
-                Cost(strategy, trial, float(latest.mean()), float(np.percentile(latest, 95)), state_ms),
+                SearchCost(strategy, trial, float(latest.mean()), float(np.percentile(latest, 95)), state_ms),
             )
     return costs
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.results:
         with open(options.results, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(field.name for field in fields(Cost))
+            writer.writerow(field.name for field in fields(SearchCost))
             for cost in costs:
                 writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in astuple(cost))
 

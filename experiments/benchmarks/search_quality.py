@@ -7,7 +7,7 @@ random architectures): 0 is the optimum, 1 a random architecture. The reward is 
 architecture with the best evaluation so far. Only evaluations of new architectures count. The mean over seeds
 is printed with its standard error.
 
-With --workers W, W proposals are always out and come back after random durations of 0.5 to 1.5. With
+With --workers W, W proposals are always pending; each takes a random time of 0.5 to 1.5. With
 --failures SHARE, that share of the evaluations fails and is told as 0, as a search does it. Optuna's TPE takes
 part if Optuna is installed; the plot needs Matplotlib. Neither is a dependency of the project. Parts of a
 comparison can be run apart: --reuse FILE.csv puts the rows of an earlier results file before this run's, and with
@@ -45,7 +45,7 @@ PANELS_PER_ROW = 3
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which circumstances strategies are compared."""
+    """The circumstances under which strategies are compared."""
 
     evaluations: int
     """Distinct architectures of a run."""
@@ -107,7 +107,7 @@ def search(contender: Contender, table: Table, conditions: Conditions, generator
     """Return the true reward of the best architecture after each evaluation, shape (evaluations,).
 
     The best is the one with the highest observed reward; before there is any, the median of random ones stands
-    in for it. Should the contender come to rest early, its last value is repeated.
+    in for it. If the contender stops early, its last value is repeated.
     """
     observed: dict[Decisions, float] = {}
     running: list[tuple[float, int, Decisions]] = []
@@ -169,7 +169,7 @@ def write_results(path: Path, gaps: Sequence[Gap]) -> None:
             writer.writerow(f"{value:.4g}" if isinstance(value, float) else value for value in values)
 
 
-def read_results(path: Path) -> list[Gap]:
+def read_gaps(path: Path) -> list[Gap]:
     """Read what `write_results` wrote."""
     types = {"table": str, "strategy": str, "workers": int, "evaluations": int, "first_seed": int, "seeds": int}
     with open(path, newline="") as file:
@@ -180,7 +180,7 @@ def read_results(path: Path) -> list[Gap]:
 
 def plot(path: Path, gaps: Sequence[Gap]) -> None:
     """Draw one panel per table: the gap against evaluations, with a band of one standard error."""
-    # Imported by name, for type checkers shall not miss what only this function needs.
+    # Imported by name, so that type checkers do not need a package that only this function uses.
     canvas = importlib.import_module("matplotlib.figure")
     tables = list(dict.fromkeys(gap.table for gap in gaps))
     rows, columns = -(-len(tables) // PANELS_PER_ROW), min(len(tables), PANELS_PER_ROW)
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="append", help="run on this table only (may be repeated)")
     parser.add_argument("--strategy", action="append", help="run this strategy only (may be repeated)")
     parser.add_argument("--evaluations", type=int, default=500, help="distinct architectures per run")
-    parser.add_argument("--workers", type=int, default=1, help="proposals that are out at a time")
+    parser.add_argument("--workers", type=int, default=1, help="pending proposals at a time")
     parser.add_argument("--failures", type=float, default=0.0, metavar="SHARE", help="of the evaluations fail")
     parser.add_argument("--seeds", type=int, default=10, help="runs per contender, at least 2, or 0 to run nothing")
     parser.add_argument("--first-seed", type=int, default=0)
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables, factories = load_tables(options.tables) if options.seeds else {}, contenders()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     conditions = Conditions(options.evaluations, options.workers, options.failures)
-    gaps = [gap for path in options.reuse for gap in read_results(path)]
+    gaps = [gap for path in options.reuse for gap in read_gaps(path)]
     for table in _selected(tables, options.table) if options.seeds else []:
         checkpoints = [count for count in CHECKPOINTS if count <= options.evaluations]
         print(f"\n{table:36}" + "".join(f"{count:>16}" for count in checkpoints) + f"{'CPU ms':>8}")

@@ -78,9 +78,9 @@ def surrogate_table(arrays: Mapping[str, Floats], device: str, noise: float = 0.
     """Return the surrogate with the reward accuracy x latency^-0.07, or x throughput^0.07.
 
     Args:
-        arrays: of the surrogate's archive.
+        arrays: Arrays of the surrogate's archive.
         device: `log_latency_` or `log_throughput_` and the device's name.
-        noise: standard deviation in % accuracy of an evaluation.
+        noise: Standard deviation in % accuracy of an evaluation.
     """
     sizes = tuple(int(size) for size in arrays["K"])
     accuracy, log_cost = (
@@ -101,7 +101,7 @@ def surrogate_table(arrays: Mapping[str, Floats], device: str, noise: float = 0.
         values: Floats = noisy * np.exp(exponent * log_cost(marks))
         return values
 
-    samples = random_architectures(sizes, 20_000)
+    samples = random_decisions(sizes, 20_000)
     optimum = max(climb(sizes, rewards, start) for start in samples[:200])
     return Table(sizes, rewards, observe, optimum, float(np.median(rewards(samples))))
 
@@ -110,9 +110,9 @@ def macro_table(architectures: DecisionArray, trainings: Floats, *, noisy: bool)
     """Return a table of all architectures with the mean accuracy of their trainings as reward.
 
     Args:
-        architectures: every architecture once, shape (architectures, decisions).
-        trainings: accuracies, shape (architectures, trainings).
-        noisy: an evaluation returns one of the trainings.
+        architectures: Every architecture once, shape (architectures, decisions).
+        trainings: Accuracies, shape (architectures, trainings).
+        noisy: An evaluation returns one of the trainings.
     """
     decisions = architectures.shape[1]
     powers = MACRO_CHOICES ** np.arange(decisions)
@@ -133,7 +133,7 @@ def macro_table(architectures: DecisionArray, trainings: Floats, *, noisy: bool)
     return Table((MACRO_CHOICES,) * decisions, rewards, observe, float(means.max()), float(np.median(means)))
 
 
-def random_architectures(sizes: tuple[int, ...], count: int) -> DecisionArray:
+def random_decisions(sizes: tuple[int, ...], count: int) -> DecisionArray:
     """Return uniform architectures, the same ones at every call."""
     generator = np.random.default_rng(0)
     return np.stack([generator.integers(size, size=count) for size in sizes], axis=1)

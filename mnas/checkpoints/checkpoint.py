@@ -1,4 +1,4 @@
-"""Checkpoints: a network's weights in one file, with all that is needed to evaluate it and to go on training it.
+"""Checkpoints: a network's weights in one file, with all that evaluation and further training need.
 
 The file is in the safetensors format (https://github.com/huggingface/safetensors), which holds no code and which many
 tools read. Tensors are named `weights/NAME`, `ema/NAME` and `training/NAME`; the header's metadata has two entries:
@@ -28,23 +28,36 @@ from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwor
 
 FORMAT_VERSION = 2
 _FIRST_VERSION = 1  # has no `num_classes`, and names the classes 0, 1, ... if their names are not known
-SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = ".safetensors"
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 class CheckpointError(InputError):
-    """A checkpoint that is missing, damaged, or not one of ours."""
+    """A checkpoint that is missing, damaged, or not of mnas."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a training had come: `epoch` whole epochs are done, `step` optimizer steps in all."""
+    """How far a training has come.
+
+    Attributes:
+        epoch: Whole epochs that are done.
+        step: Optimizer steps that are done.
+    """
 
     epoch: Annotated[int, Meta(ge=0)] = 0
     step: Annotated[int, Meta(ge=0)] = 0
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a validation showed: shares of `images`, mean cross entropy, and which weights it was of."""
+    """The result of a validation.
+
+    Attributes:
+        top1: Share of the images whose label has the highest logit.
+        top5: Share of the images whose label is among the five highest logits.
+        loss: Mean cross entropy.
+        images: Number of images.
+        of_ema: Whether the weights were the moving average.
+    """
 
     top1: float
     top5: float
@@ -57,11 +70,15 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Checkpoint:
     """A network with weights.
 
-    weights: by the parameter names of `search_space.counting.parameters`, batch-norm statistics included.
-    ema: the moving average of the same, where the training kept one; evaluation should prefer it.
-    training: what else resuming needs (optimizer slots), by name; empty in a checkpoint that is only evaluated.
-    counters: plain numbers that resuming needs beside `position`, such as a dynamic loss scale.
-    accuracy: the validation of these weights, if there was one.
+    Attributes:
+        architecture: The architecture with its name and lineage.
+        input: The images that the network takes.
+        weights: By the parameter names of `search_space.counting.parameters`, batch-norm statistics included.
+        ema: The moving average of the weights, if the training kept one; evaluation should prefer it.
+        training: What else resuming needs (optimizer slots), by name; empty in a checkpoint that is only evaluated.
+        position: How far the training has come.
+        counters: Plain numbers that resuming needs in addition to `position`, such as a dynamic loss scale.
+        accuracy: The validation of these weights, if there was one.
     """
 
     architecture: ArchitectureFile
@@ -78,7 +95,7 @@ class Checkpoint:
         return ImageForm.of(self.input).lower(self.architecture.architecture)
 
     def best_weights(self) -> Weights:
-        """Return the weights to evaluate: the moving average where there is one."""
+        """Return the weights to evaluate: the moving average if there is one."""
         return self.weights if self.ema is None else self.ema
 
 
@@ -94,9 +111,11 @@ class _Info(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; readers see the old file or the whole new one, whatever happens meanwhile.
+    """Write a checkpoint. Readers see the old file or the whole new one, also after a crash.
 
-    Raises WeightsError where the weights are not those of the network, and OSError where the file cannot be written.
+    Raises:
+        WeightsError: The weights are not those of the network.
+        OSError: The file cannot be written.
     """
     import safetensors.numpy
 
@@ -124,8 +143,9 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read and check a checkpoint.
 
-    Raises CheckpointError where there is none, it is damaged or truncated, is no checkpoint of mnas or of a newer
-    version, or its weights are not those of its architecture.
+    Raises:
+        CheckpointError: There is no such file, it is damaged or truncated, it is no checkpoint of mnas or is of a newer
+            version, or its weights are not those of its architecture.
     """
     path = Path(path)
     metadata, tensors = _read_safetensors(path)
@@ -176,16 +196,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]
 
     try:
         if path.is_dir():
-            raise CheckpointError(f"{path}: is a directory; give the {SUFFIX} file of a checkpoint")
+            raise CheckpointError(f"{path}: is a directory; give the {CHECKPOINT_SUFFIX} file of a checkpoint")
         with safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file; give the {SUFFIX} file of a checkpoint") from error
+        raise CheckpointError(f"{path}: no such file; give the {CHECKPOINT_SUFFIX} file of a checkpoint") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no {SUFFIX} file ({error}); give a checkpoint that mnas has written"
+            f"{path}: truncated, damaged or no {CHECKPOINT_SUFFIX} file ({error}); give a checkpoint that mnas has "
+            "written"
         ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mnas.data import InputForm
-from mnas.data.digits import NORMALIZATION as DIGITS_NORMALIZATION
+from mnas.data.digits import DIGITS_NORMALIZATION
 from mnas.data.image_folder import IMAGENET_NORMALIZATION
 
 # Images below this size (CIFAR-10, digits) come in the network's size and are evaluated as they are.

@@ -1,23 +1,28 @@
-"""Any file of weights that mnas reads: checkpoints of its own, and MindSpore's with an architecture beside them."""
+"""Any file of weights that mnas reads: its own checkpoints, and MindSpore's together with an architecture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from mnas.checkpoints.mindspore import SUFFIX as MINDSPORE_SUFFIX
-from mnas.checkpoints.mindspore import load_mindspore_checkpoint
+from mnas.checkpoints.mindspore import MINDSPORE_SUFFIX, load_mindspore_checkpoint
 from mnas.data import ImageForm
 from mnas.errors import ConfigurationError
 from search_space import ArchitectureFile
 
 
 def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_size: int) -> Checkpoint:
-    """Read a checkpoint of ours, or a `.ckpt` of MindSpore under our names or MindCV's.
+    """Read a checkpoint of mnas, or a `.ckpt` of MindSpore under the names of mnas or MindCV.
 
-    Ours tells its architecture; one that is given must be the same. A `.ckpt` needs one, and `image_size`, which is
-    used for nothing else. Raises CheckpointError where the file cannot be read or is of another network, and
-    ConfigurationError where the architecture is missing.
+    Args:
+        path: The file.
+        architecture: The network of the weights. A `.ckpt` needs it; a checkpoint of mnas has its own, and one that is
+            given must be the same.
+        image_size: Size of the images of a `.ckpt`'s network, in pixels; a checkpoint of mnas has its own.
+
+    Raises:
+        CheckpointError: The file cannot be read or is of another network.
+        ConfigurationError: The architecture is missing.
     """
     if path.suffix == MINDSPORE_SUFFIX:
         if architecture is None:

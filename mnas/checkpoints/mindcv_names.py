@@ -1,9 +1,10 @@
-"""Weights under the names of MindCV's `Mnasnet`, so that its published checkpoints load here and ours load there.
+"""Weights under the names of MindCV's `Mnasnet`: its published checkpoints load here, and ours load there.
 
 MindCV (mindcv/models/mnasnet.py, version 0.3) puts the layers of the stem, of the first block and of the head one after
-the other into the list `features`; every other block layer is one entry of it, with a list `layers` of its own. Layers
+the other into the list `features`. Every other block layer is one entry of it, with a list `layers` of its own. Layers
 are named by their place, activations counted: the first convolution is `features.0.weight`, its batch norm
-`features.1.gamma` and so on, the first one of the second block `features.8.layers.0.weight`; then `classifier.weight`.
+`features.1.gamma` and so on. The first convolution of the second block is `features.8.layers.0.weight`, and the
+classifier's weights are `classifier.weight`.
 
 MindCV's definition has MnasNet-B1's form only: other networks have no such names.
 """
@@ -31,7 +32,8 @@ def has_mindcv_names(names: Iterable[str]) -> bool:
 def from_mindcv(network: LoweredNetwork, weights: Weights) -> dict[str, FloatArray]:
     """Return MindCV's weights of a network under our names.
 
-    Raises WeightsError where a name is missing, left over or of another shape, or MindCV has no such network.
+    Raises:
+        WeightsError: A name is missing, left over or of another shape, or MindCV has no such network.
     """
     names = mindcv_names(network)
     if missing := sorted(set(names.values()) - weights.keys()):
@@ -52,7 +54,8 @@ def from_mindcv(network: LoweredNetwork, weights: Weights) -> dict[str, FloatArr
 def to_mindcv(network: LoweredNetwork, weights: Weights) -> dict[str, FloatArray]:
     """Return our weights of a network under MindCV's names.
 
-    Raises WeightsError where they are those of another network, or MindCV has no such network.
+    Raises:
+        WeightsError: The weights are those of another network, or MindCV has no such network.
     """
     check_weights(network, weights)
     return {theirs: weights[ours] for ours, theirs in mindcv_names(network).items()}
@@ -61,13 +64,14 @@ def to_mindcv(network: LoweredNetwork, weights: Weights) -> dict[str, FloatArray
 def mindcv_names(network: LoweredNetwork) -> dict[str, str]:
     """Return MindCV's name of every parameter by our name, in the order of the layers.
 
-    Raises WeightsError where the network is not of MnasNet-B1's form.
+    Raises:
+        WeightsError: The network is not of MnasNet-B1's form.
     """
     stem, first, *blocks, head, classifier = network.units
     _check(first, _SEPARABLE, residual=False)
     for block in blocks:
         _check(block, _INVERTED_RESIDUAL, residual=_keeps_shape(block))
-    # The classifier is named alike; the global mean at the end of the head stands outside of MindCV's list.
+    # The classifier has the same name in both; the global mean at the end of the head is not in MindCV's list.
     layers = [(f"{_PREFIX}{place}", layer) for place, layer in enumerate((*stem.body, *first.body))]
     places = len(layers)
     for number, block in enumerate(blocks, start=places):

@@ -1,4 +1,4 @@
-"""MindSpore's own checkpoints (`.ckpt`): weights by name and nothing else, under our names or MindCV's."""
+"""MindSpore's own checkpoints (`.ckpt`): weights by name and nothing else, under the names of mnas or MindCV."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import FloatArray, Weights, check_weights
 from search_space import ArchitectureFile
 
-SUFFIX = ".ckpt"
-# The first layer's and the last layer's weights, under our names and MindCV's: they tell channels and classes.
+MINDSPORE_SUFFIX = ".ckpt"
+# The weights of the first and the last layer, under the names of mnas and MindCV. Their shapes give the number of
+# channels and of classes.
 _FIRST = ("stem.conv.weight", "features.0.weight")
 _LAST = "classifier.weight"
 
@@ -24,8 +25,15 @@ _LAST = "classifier.weight"
 def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, image_size: int) -> Checkpoint:
     """Read a `.ckpt` file as the weights of an architecture.
 
-    Channels and number of classes are read off the weights; the images' preparation is the conventional one.
-    Raises CheckpointError where the file cannot be read or its weights are not exactly those of the architecture.
+    The numbers of channels and classes come from the weights, the preparation of images from convention.
+
+    Args:
+        path: The file.
+        architecture: The network of the weights.
+        image_size: Height and width of its input, in pixels.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its weights are not exactly those of the architecture.
     """
     weights = read_mindspore_weights(path)
     first = next((weights[name] for name in _FIRST if name in weights), None)
@@ -47,25 +55,33 @@ def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, ima
 
 
 def read_mindspore_weights(path: Path) -> dict[str, FloatArray]:
-    """Read every tensor of a `.ckpt` file as float32. Raises CheckpointError where it is missing or damaged."""
+    """Read every tensor of a `.ckpt` file as float32.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a {SUFFIX} file of MindSpore")
+        raise CheckpointError(f"{path}: no such file; give a {MINDSPORE_SUFFIX} file of MindSpore")
     set_mindspore_environment()
     import mindspore
 
     try:
-        # Where the file has a checksum it is compared; MindCV's have none.
+        # The checksum is compared if the file has one; MindCV's have none.
         loaded = mindspore.load_checkpoint(str(path), crc_check=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no {SUFFIX} file of MindSpore; restore it from a copy"
+            f"{path}: truncated, damaged or no {MINDSPORE_SUFFIX} file of MindSpore; restore it from a copy"
         ) from error
     tensors = {name: value for name, value in loaded.items() if isinstance(value, mindspore.Tensor)}
     return {name: np.array(value.asnumpy(), np.float32) for name, value in tensors.items()}
 
 
 def write_mindspore_weights(path: Path, weights: Weights) -> None:
-    """Write a `.ckpt` file with a checksum. Raises OSError where it cannot be written."""
+    """Write a `.ckpt` file with a checksum.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     set_mindspore_environment()
     import mindspore
 

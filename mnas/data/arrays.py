@@ -18,11 +18,14 @@ from mnas.files import fingerprint_of
 class ImageArrays:
     """Decoded images as an `ImageSource`.
 
-    Ray puts the two arrays into shared memory, and every worker of a machine reads them there without a
-    copy; they are never written to.
+    Ray puts the two arrays into shared memory, and every worker of a machine reads them there without a copy. They are
+    never written to.
 
-    images: uint8 (count, image_size, image_size, channels).
-    labels: int32 (count,).
+    Attributes:
+        images: uint8 (count, image_size, image_size, channels).
+        labels: int32 (count,).
+        class_names: Name of each class; the position is the label.
+        preprocessing: Augmentation and normalization of the images.
     """
 
     images: Uint8Images
@@ -65,15 +68,15 @@ class ImageArrays:
         return int(self.images.shape[3])
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.labels)
 
     def select(self, indices: npt.NDArray[np.int64]) -> "ImageArrays":
-        """The images at these positions, copied."""
+        """Return the images at these positions, copied."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def resized(self, image_size: int) -> "ImageArrays":
-        """Images of image_size x image_size pixels (bilinear); itself if they have that size."""
+        """Return images of image_size x image_size pixels (bilinear); itself if they have that size."""
         if self.image_size == image_size:
             return self
         images = np.empty((len(self), image_size, image_size, self.channels), np.uint8)
@@ -100,11 +103,11 @@ class ImageArrays:
             yield self.preprocessing.normalize(self.images[part]), self.labels[part]
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of pixels, labels and class names."""
+        """Return the SHA-256 (hex) of pixels, labels and class names."""
         return fingerprint_of(self.images, self.labels, *self.class_names)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         return (
             f"{len(self):,} images of {self.num_classes} classes, {self.image_size}x{self.image_size}"
             f"x{self.channels}, in memory ({self.images.nbytes / 1e6:,.1f} MB)"

@@ -12,10 +12,13 @@ from mnas.errors import DataError
 
 
 def find_broken_images(directory: Path) -> list[DataError]:
-    """Decode every image of `train`, `test` and `val`; return the error of each one that cannot be read.
+    """Decode every image of `train`, `test` and `val`, and return the errors.
+
+    Returns:
+        The error of each image that cannot be read.
 
     Raises:
-        DataError: the folders are not laid out as train/CLASS/IMAGE.
+        DataError: The folders are not laid out as train/CLASS/IMAGE.
     """
     training = list_training(directory)
     folders = [name for name in TEST_FOLDERS if (directory / name).is_dir()]
@@ -25,7 +28,7 @@ def find_broken_images(directory: Path) -> list[DataError]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print each broken image; return 0 if there is none, else 1."""
+    """Print each broken image, and return 0 if there is none, else 1."""
     parser = argparse.ArgumentParser(description="Decode every image of DIRECTORY/train, test and val.")
     parser.add_argument("directory", type=Path)
     directory: Path = parser.parse_args(arguments).directory

@@ -23,14 +23,12 @@ SIDE = 32
 RECORD_BYTES = 1 + 3 * SIDE * SIDE
 TRAINING_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 
 
 class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar10_binary"):
     """CIFAR-10 as its authors' binary batches: data_batch_1.bin ... data_batch_5.bin and test_batch.bin.
-
-    The other keys are those of `ImageSettings`.
 
     Attributes:
         directory: Folder of the batches.
@@ -40,7 +38,7 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
     image_size: ImageSize = 32
     reward_images: ImageCount = 5000
     augment: Literal["none", "crop_flip"] = "crop_flip"
-    normalize: Normalization = NORMALIZATION
+    normalize: Normalization = CIFAR10_NORMALIZATION
 
     @property
     def path(self) -> Path:
@@ -83,7 +81,7 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
         return ImageArrays(
             images=np.concatenate([images for images, _ in batches]),
             labels=np.concatenate([labels for _, labels in batches]),
-            class_names=CLASS_NAMES,
+            class_names=CIFAR10_NAMES,
             preprocessing=self.preprocessing,
         )
 
@@ -102,8 +100,8 @@ def _read_batch(path: Path) -> tuple[Uint8Images, npt.NDArray[np.int32]]:
         )
     records = content.reshape(-1, RECORD_BYTES)
     labels = records[:, 0].astype(np.int32)
-    if labels.max() >= len(CLASS_NAMES):
-        record = int(np.argmax(labels >= len(CLASS_NAMES)))
+    if labels.max() >= len(CIFAR10_NAMES):
+        record = int(np.argmax(labels >= len(CIFAR10_NAMES)))
         raise DataError(
             f"{path}: record {record} has label {labels[record]}, but CIFAR-10's labels are 0 to 9; "
             "the file is damaged or is not CIFAR-10 (CIFAR-100 has another record format)"

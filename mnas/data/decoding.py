@@ -1,8 +1,8 @@
 """From image file to pixels, with Pillow.
 
 Every image becomes 8-bit RGB: grey is repeated on three channels, palettes are looked up, CMYK is converted,
-transparency is dropped. Images with more than 8 bits per channel in one plane (modes I and F) are refused,
-since converting would clip them.
+transparency is dropped. Images with more than 8 bits per channel in one plane (modes I and F) are refused, since
+converting would clip them.
 """
 
 import io
@@ -26,7 +26,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.Decom
 _JPEG_END = b"\xff\xd9"
 _CHUNK = 1024
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 
 def decode_squares(
@@ -41,11 +41,14 @@ def decode_squares(
     The filter covers all pixels that fall together (antialiased).
 
     Args:
-        crop_fraction: side of the square as a fraction of the picture's shorter side.
-        workers: threads; Pillow decodes and resizes outside Python's lock.
+        listing: The files.
+        image_size: Height and width of the result, in pixels.
+        crop_fraction: Side of the square as a fraction of the picture's shorter side.
+        workers: Threads; Pillow decodes and resizes outside Python's lock.
+        interpolation: The filter.
 
     Raises:
-        DataError: a file cannot be read as an image.
+        DataError: A file cannot be read as an image.
     """
     resampling = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
     images = np.empty((len(listing), image_size, image_size, 3), np.uint8)
@@ -66,19 +69,19 @@ def decode_rgb(path: Path) -> Image.Image:
     """Decode a whole file to RGB.
 
     Raises:
-        DataError: the file cannot be read as an image.
+        DataError: The file cannot be read as an image.
     """
     return _to_rgb(path, _read(path))
 
 
 def encoded_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """A file's bytes (count,) if they are a whole RGB JPEG, else the picture as an RGB bitmap file.
+    """Return a file's bytes (count,), or those of an RGB bitmap file of it.
 
-    MindSpore's decoders end the process on some damaged files and fill the missing part of others with
-    grey, so only what Pillow has recognised reaches them.
+    The bytes are the file's own if it is a whole RGB JPEG. MindSpore's decoders end the process on some damaged files
+    and fill the missing part of others with grey, so only what Pillow has recognised reaches them.
 
     Raises:
-        DataError: the file cannot be read as an image.
+        DataError: The file cannot be read as an image.
     """
     content = _read(path)
     try:
@@ -93,7 +96,7 @@ def encoded_rgb(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def broken_files(listing: FileListing, workers: int) -> Iterator[DataError]:
-    """Decode every file and yield the error of each one that cannot be."""
+    """Decode every file, and yield the error of each one that cannot be decoded."""
 
     def examine(position: int) -> DataError | None:
         try:
@@ -107,8 +110,8 @@ def broken_files(listing: FileListing, workers: int) -> Iterator[DataError]:
             yield error
 
 
-def _in_threads(function: Callable[[int], T], count: int, workers: int) -> Iterator[T]:
-    """Apply to 0 .. count - 1, in order. In chunks: a million waiting calls would take a gigabyte."""
+def _in_threads(function: Callable[[int], _Result], count: int, workers: int) -> Iterator[_Result]:
+    """Yield the results for 0 .. count - 1, in order. In chunks: a million waiting calls would take a gigabyte."""
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, count, _CHUNK):
             yield from pool.map(function, range(start, min(start + _CHUNK, count)))

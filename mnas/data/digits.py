@@ -14,20 +14,17 @@ from mnas.errors import ConfigurationError
 
 TEST_IMAGES = 360
 GREY_LEVELS = 16
-CLASS_NAMES = tuple("0123456789")
-NORMALIZATION = Normalization(mean=(0.3054,), std=(0.3755,))
+DIGIT_NAMES = tuple("0123456789")
+DIGITS_NORMALIZATION = Normalization(mean=(0.3054,), std=(0.3755,))
 
 
 class DigitsSettings(ImageSettings, frozen=True, kw_only=True, tag="digits"):
-    """The 1,797 handwritten digits that ship with mnas (1,437 for training, 360 for test).
-
-    The keys are those of `ImageSettings`.
-    """
+    """The 1,797 handwritten digits that ship with mnas (1,437 for training, 360 for test)."""
 
     image_size: ImageSize = 32
     reward_images: ImageCount = 300
     augment: Literal["none", "crop_flip"] = "none"
-    normalize: Normalization = NORMALIZATION
+    normalize: Normalization = DIGITS_NORMALIZATION
 
     @property
     def channels(self) -> int:
@@ -73,6 +70,6 @@ class DigitsSettings(ImageSettings, frozen=True, kw_only=True, tag="digits"):
         return ImageArrays(
             images=pixels[..., np.newaxis],
             labels=labels.astype(np.int32),
-            class_names=CLASS_NAMES,
+            class_names=DIGIT_NAMES,
             preprocessing=self.preprocessing,
         )

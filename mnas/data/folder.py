@@ -20,9 +20,12 @@ TEST_FOLDERS = ("test", "val")
 class FileListing:
     """Labelled image files below one folder, sorted by class, then by file name.
 
-    names: CLASS/FILE of each image, as file system bytes: one array of ImageNet's size takes 50 MB, and
-        Ray shares it between processes like any array.
-    labels: int32 (count,).
+    Attributes:
+        directory: The folder.
+        names: CLASS/FILE of each image, as file system bytes: one array of ImageNet's size takes 50 MB, and Ray shares
+            it between processes like any array.
+        labels: int32 (count,).
+        class_names: Name of each class; the position is the label.
     """
 
     directory: Path
@@ -31,22 +34,22 @@ class FileListing:
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Number of files."""
+        """Return the number of files."""
         return len(self.labels)
 
     def path(self, position: int) -> Path:
-        """Path of one file."""
+        """Return the path of one file."""
         return self.directory / os.fsdecode(self.names[position])
 
     def select(self, indices: npt.NDArray[np.int64]) -> "FileListing":
-        """The files at these positions."""
+        """Return the files at these positions."""
         return replace(self, names=self.names[indices], labels=self.labels[indices])
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of names, sizes and labels of the files; their content is not read.
+        """Return the SHA-256 (hex) of names, sizes and labels of the files; their content is not read.
 
         Raises:
-            DataError: a file has gone.
+            DataError: A file has gone.
         """
         try:
             sizes = np.array([self.path(position).stat().st_size for position in range(len(self))], np.int64)
@@ -59,7 +62,7 @@ def list_training(directory: Path) -> FileListing:
     """List DIRECTORY/train; the test set is not looked at.
 
     Raises:
-        DataError: the folder is missing or is not laid out as train/CLASS/IMAGE.
+        DataError: The folder is missing or is not laid out as train/CLASS/IMAGE.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder; `directory` must hold train/CLASS/IMAGE files")
@@ -71,10 +74,14 @@ def list_training(directory: Path) -> FileListing:
 def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, ...] | None) -> FileListing:
     """List the test set: the named folder, else whichever of `test` and `val` exists.
 
-    class_names: those of the training data; None where they are not known.
+    Args:
+        directory: The folder that holds the test set.
+        test_folder: Name of the folder in it; None for `test` or `val`.
+        class_names: Those of the training data; None if they are not known.
 
     Raises:
-        DataError: no such folder, both, wrong layout, or other classes than the training data's.
+        DataError: There is no such folder or there are both, the layout is wrong, or the classes are not those of the
+            training data.
     """
     listing = _list_classes(find_test_folder(directory, test_folder))
     if class_names is None:
@@ -92,10 +99,10 @@ def list_test(directory: Path, test_folder: str | None, class_names: tuple[str, 
 
 
 def find_test_folder(directory: Path, test_folder: str | None) -> Path:
-    """The folder of the test set.
+    """Return the folder of the test set.
 
     Raises:
-        DataError: there is none, or it is not clear which.
+        DataError: There is none, or it is not clear which.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder; give the one that holds the test set")
@@ -110,7 +117,7 @@ def find_test_folder(directory: Path, test_folder: str | None) -> Path:
 
 
 def _list_classes(directory: Path) -> FileListing:
-    """List CLASS/IMAGE below a folder. Hidden entries, and files that are not images, are passed over."""
+    """List CLASS/IMAGE below a folder. Hidden entries and files that are not images are left out."""
     classes: list[str] = []
     for entry in _entries(directory):
         if entry.is_dir():
@@ -141,7 +148,7 @@ def _list_classes(directory: Path) -> FileListing:
 
 
 def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """Visible entries, by name."""
+    """Return the visible entries, by name."""
     try:
         with os.scandir(directory) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]

@@ -21,8 +21,6 @@ IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0
 class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_folder"):
     """Images in class folders: DIRECTORY/train/CLASS/*.jpg and DIRECTORY/test/... or DIRECTORY/val/...
 
-    The other keys are those of `ImageSettings`.
-
     Attributes:
         directory: The folder that holds `train`, and `test` or `val`.
         test_folder: Folder of the test set; if absent, whichever of `test` and `val` exists.

@@ -11,21 +11,21 @@ from mnas.errors import DataError
 
 
 def random_order(count: int, *key: int) -> npt.NDArray[np.int64]:
-    """A permutation of 0 .. count - 1 that depends on the key (non-negative integers) alone."""
+    """Return a permutation of 0 .. count - 1 that depends on the key (non-negative integers) alone."""
     draws = np.random.PCG64(np.random.SeedSequence(key)).random_raw(count)
     return np.argsort(draws, kind="stable")
 
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """The order in which this epoch visits `count` images."""
+    """Return the order in which this epoch visits `count` images."""
     return random_order(count, seed, epoch)
 
 
 def full_batches(count: int, batch_size: int) -> int:
-    """Number of full batches in an epoch.
+    """Return the number of full batches in an epoch.
 
     Raises:
-        DataError: not even one batch can be filled.
+        DataError: Not even one batch can be filled.
     """
     if count < batch_size:
         raise DataError(
@@ -36,11 +36,11 @@ def full_batches(count: int, batch_size: int) -> int:
 
 
 def chosen_batches(count: int, batch_size: int, batches: range | None) -> range:
-    """The batches of an epoch that are wanted, checked; None for all of them.
+    """Return the batches of an epoch that are wanted, checked; all of them for None.
 
     Raises:
-        DataError: not even one batch can be filled.
-        IndexError: the epoch has no such batch.
+        DataError: Not even one batch can be filled.
+        IndexError: The epoch has no such batch.
     """
     available = full_batches(count, batch_size)
     if batches is None:

@@ -13,9 +13,11 @@ Uint8Images = npt.NDArray[np.uint8]
 class Preprocessing:
     """How prepared square images become network inputs.
 
-    crop: pad each side with this many black pixels, then crop at random; 0 for no crop.
-    flip: mirror each image left to right with probability 1/2.
-    mean, std: per channel, of pixel values scaled to 0..1.
+    Attributes:
+        crop: Pad each side with this many black pixels, then crop at random; 0 for no crop.
+        flip: Mirror each image left to right with probability 1/2.
+        mean: Mean of each channel, of pixel values scaled to 0..1.
+        std: Standard deviation of each channel, of pixel values scaled to 0..1.
     """
 
     crop: int
@@ -24,7 +26,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def normalize(self, images: Uint8Images) -> npt.NDArray[np.float32]:
-        """(pixel / 255 - mean) / std, from NHWC to contiguous NCHW."""
+        """Return (pixel / 255 - mean) / std, from NHWC to contiguous NCHW."""
         return self._normalize_nchw(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
     def augment(self, images: Uint8Images, draws: "AugmentationDraws") -> npt.NDArray[np.float32]:
@@ -54,8 +56,10 @@ class Preprocessing:
 class AugmentationDraws:
     """The random choices for some images.
 
-    top, left: corner of the crop in the padded image, in pixels.
-    flipped: whether the image is mirrored.
+    Attributes:
+        top: Upper edge of the crop in the padded image, in pixels.
+        left: Left edge of the crop in the padded image, in pixels.
+        flipped: Whether the image is mirrored.
     """
 
     top: npt.NDArray[np.int64]
@@ -64,7 +68,7 @@ class AugmentationDraws:
 
     @classmethod
     def for_epoch(cls, count: int, preprocessing: Preprocessing, *, seed: int, epoch: int) -> "AugmentationDraws":
-        """Draws for the first, second, ... image that this epoch visits, whatever the batch size."""
+        """Return draws for the first, second, ... image that this epoch visits, whatever the batch size."""
         # The third number keeps this stream apart from the one that orders the epoch.
         random = np.random.default_rng([seed, epoch, 1])
         positions = 2 * preprocessing.crop + 1
@@ -75,5 +79,5 @@ class AugmentationDraws:
         )
 
     def __getitem__(self, part: slice) -> "AugmentationDraws":
-        """The draws of a batch."""
+        """Return the draws of a batch."""
         return AugmentationDraws(self.top[part], self.left[part], self.flipped[part])

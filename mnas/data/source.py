@@ -1,4 +1,4 @@
-"""The interface between data and training: labelled images in batches, wherever they are kept."""
+"""The interface between data and training: labelled images in batches."""
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
@@ -19,8 +19,9 @@ Batch: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 class ImageSource(Protocol):
     """Labelled images that a training loop reads.
 
-    Sources are immutable, and cheap to send to another process: large arrays travel out of band, files
-    travel as names.
+    Sources are immutable, and cheap to send to another process: large arrays travel out of band, files travel as names.
+    A source may have an attribute `preprocessing` (`Preprocessing`): exports and checkpoints keep its mean and standard
+    deviation.
     """
 
     @property
@@ -44,7 +45,7 @@ class ImageSource(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         ...
 
     def training_batches(
@@ -52,11 +53,18 @@ class ImageSource(Protocol):
     ) -> Iterator[Batch]:
         """Yield one epoch of shuffled, augmented, full batches; the tail that fills no batch is left out.
 
-        The order depends on (seed, epoch) alone: not on the process, nor on earlier epochs. `batches` chooses some of
-        the epoch's batches, those that remain after a resume or those of one of several processes.
+        The order depends on (seed, epoch) alone, not on the process or on earlier epochs.
+
+        Args:
+            batch_size: Images in a batch.
+            seed: Chooses the order and the augmentation.
+            epoch: Number of the epoch, from 0.
+            batches: Some of the epoch's batches: those that remain after a resume, or those of one of several
+                processes. None for all of them.
 
         Raises:
-            DataError: there are fewer images than one batch, or a file cannot be read as an image.
+            DataError: There are fewer images than one batch, or a file cannot be read as an image.
+            IndexError: The epoch has no such batch.
         """
         ...
 
@@ -64,22 +72,27 @@ class ImageSource(Protocol):
         """Yield every image once, in order and not augmented; the last batch may be short.
 
         Raises:
-            DataError: a file cannot be read as an image.
+            DataError: A file cannot be read as an image.
         """
         ...
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content, by which a resumed run notices that its data changed."""
+        """Return the SHA-256 (hex) of the content, by which a resumed run notices that its data changed."""
         ...
 
     def describe(self) -> str:
-        """One line for people: count, classes, size and where the images are kept."""
+        """Return one line for people: count, classes, size and where the images are kept."""
         ...
 
 
 @dataclass(frozen=True)
 class SearchData:
-    """What a search uses: images to train children on, and held-out training images for their reward."""
+    """The images of a search.
+
+    Attributes:
+        train: Images that children are trained on.
+        reward: Held-out training images that their reward is computed on.
+    """
 
     train: ImageSource
     reward: ImageSource
@@ -95,7 +108,12 @@ class SearchData:
 
 @dataclass(frozen=True)
 class FullData:
-    """What full training uses: every training image, and the test set."""
+    """The images of full training.
+
+    Attributes:
+        train: Every training image.
+        test: The test set.
+    """
 
     train: ImageSource
     test: ImageSource
@@ -110,7 +128,7 @@ class FullData:
 
 
 def check_source(network: LoweredNetwork, source: ImageSource) -> None:
-    """Raise DataError unless `source` has images, and of the form that the network is lowered for."""
+    """Raise DataError if `source` has no images, or images of another form than the network takes."""
     given, needed = ImageForm.of(source), ImageForm.of(network)
     if given != needed:
         raise DataError(

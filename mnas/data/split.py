@@ -14,20 +14,20 @@ def split_training(
 ) -> tuple[Indices, Indices]:
     """Choose the images that children train on and those that compute their reward.
 
-    Both choices are stratified: each class gets its share of the images to within one. They depend only on
-    the order of the images, the seed and the counts; the reward set does not depend on `train_images`.
+    Both choices are stratified: each class gets its share of the images to within one. They depend only on the order
+    of the images, the seed and the counts; the reward set does not depend on `train_images`.
 
     Args:
-        labels: label of each image of the training data, in its order.
-        reward_images: size of the reward set.
-        train_images: images to train on, out of those that remain; None for all of them.
-        split_seed: chooses the images.
+        labels: Label of each image of the training data, in its order.
+        reward_images: Size of the reward set.
+        train_images: Images to train on, out of those that remain; None for all of them.
+        split_seed: Chooses the images.
 
     Returns:
         Two disjoint, increasing arrays of positions: (train, reward).
 
     Raises:
-        DataError: more images are asked for than there are.
+        DataError: More images are asked for than there are.
     """
     available = len(labels) - reward_images
     if available < 1:
@@ -48,7 +48,7 @@ def split_training(
 
 
 def _take_stratified(order: Indices, labels: npt.NDArray[np.int32], count: int) -> tuple[Indices, Indices]:
-    """The first images of each class in this order, `count` in all, and the others."""
+    """Return the first images of each class in this order, `count` in all, and the other ones."""
     ordered_labels = labels[order]
     class_sizes = np.bincount(ordered_labels)
     quotas = _apportion(class_sizes, count)

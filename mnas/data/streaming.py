@@ -1,4 +1,4 @@
-"""Images that are read and decoded anew in every epoch, by the C++ threads of mindspore.dataset."""
+"""Images that are read and decoded again in every epoch, by the C++ threads of mindspore.dataset."""
 
 import os
 import random
@@ -28,10 +28,15 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 class StreamedImages:
     """Image files as an `ImageSource`.
 
-    random_parts: training cuts a random part out of each picture (Inception), not the centred square.
-    color_jitter: largest change of brightness, contrast and saturation, as a share.
-    evaluation_crop: side of the centred square that evaluation sees, as a fraction of the shorter side.
-    workers: threads that decode.
+    Attributes:
+        listing: The files.
+        image_size: Height and width of the batches' images, in pixels.
+        random_parts: Training cuts a random part out of each picture (Inception), not the centred square.
+        color_jitter: Largest change of brightness, contrast and saturation, as a share.
+        interpolation: Filter that pictures are resized with.
+        evaluation_crop: Side of the centred square that evaluation sees, as a fraction of the shorter side.
+        workers: Threads that decode.
+        preprocessing: Augmentation and normalization of the decoded images.
     """
 
     listing: FileListing
@@ -59,7 +64,7 @@ class StreamedImages:
         return 3
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.listing)
 
     def training_batches(
@@ -67,8 +72,8 @@ class StreamedImages:
     ) -> Iterator[Batch]:
         """Yield one epoch of shuffled, augmented, full batches, or some of them; see `ImageSource`.
 
-        Which part is cut out and how colours change repeats for the same (seed, epoch, batches) if the number of
-        workers is the same too.
+        The random parts and changes of colour repeat for the same (seed, epoch, batches) if the number of workers is
+        the same too.
         """
         set_mindspore_environment()
         batches = chosen_batches(len(self), batch_size, batches)
@@ -91,11 +96,11 @@ class StreamedImages:
             yield self.preprocessing.normalize(images), self.listing.labels[start : start + len(images)]
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the files' names, sizes and labels."""
+        """Return the SHA-256 (hex) of the files' names, sizes and labels."""
         return self.listing.fingerprint()
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         return (
             f"{len(self):,} images of {self.num_classes} classes, {self.image_size}x{self.image_size}x3, "
             f"streamed from {self.listing.directory}"
@@ -166,7 +171,7 @@ class _Reader:
 
 
 def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError) -> DataError:
-    """The error of the first file that Pillow cannot decode: MindSpore says what went wrong, not where."""
+    """Return the error of the first file that Pillow cannot decode: MindSpore tells what went wrong, not where."""
     remaining = listing.select(np.arange(done, len(listing)))
     for broken in broken_files(remaining, workers):
         return broken
@@ -178,7 +183,7 @@ def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError)
 
 @contextmanager
 def _pipeline_seed(seed: int) -> Iterator[None]:
-    """Seed the pipelines built inside. MindSpore also seeds Python and NumPy globally: undo all of it."""
+    """Seed the pipelines built inside. MindSpore seeds Python and NumPy globally too: all of it is undone."""
     from mindspore.dataset import config
 
     previous, python_state, numpy_state = config.get_seed(), random.getstate(), np.random.get_state()

@@ -1,1 +1,1 @@
-"""Export: a self-contained folder that carries a network out of a search or a training."""
+"""Export: a self-contained folder with a network of a search or a training."""

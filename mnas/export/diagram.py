@@ -1,4 +1,4 @@
-"""The diagram of a network in the style of the paper's figure 7: a column of its blocks, and beside it their layers.
+"""The diagram of a network in the style of the paper's figure 7: a column of its blocks, and next to it their layers.
 
 Everything is read off the lowered network, so the diagram cannot differ from what is exported.
 """
@@ -16,7 +16,7 @@ from search_space.lowering import Convolution, Unit
 
 _MARGIN = 30
 _BOX_WIDTH, _BOX_HEIGHT = 250, 38
-_GAP = 42  # between two boxes, room for an arrow and the shape beside it
+_GAP = 42  # between two boxes, room for an arrow and the shape next to it
 _COLUMN_X = _MARGIN + 70
 _NOTES_X = _COLUMN_X + _BOX_WIDTH + 36
 _PANELS_X = _NOTES_X + 320
@@ -148,7 +148,7 @@ def _short(count: int) -> str:
 
 
 def _panels(architecture: Architecture, network: LoweredNetwork) -> list[tuple[str, Unit]]:
-    """Return one layer of every kind: of those in a block, the last, which has the residual where the block has any."""
+    """Return one layer of every kind: the last of its block, which has the residual if the block has one."""
     units = iter(network.units[1:-2])
     last_layers = [[next(units) for _ in range(block.layers)][-1] for block in architecture.blocks]
     kinds = ((_kind(block, unit), unit) for block, unit in zip(architecture.blocks, last_layers, strict=True))

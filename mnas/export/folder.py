@@ -38,7 +38,8 @@ _WHAT = {
     DIAGRAM: "the network as a diagram",
     CARD: "this text",
 }
-# Two engines that add up float32 in another order; far more means that they do not compute the same network.
+# Two engines add up float32 in another order. A difference far above this means that they do not compute the same
+# network.
 _TOLERANCE = 1e-3
 _CHECKED_IMAGES = 3
 
@@ -49,7 +50,13 @@ class ExportError(Error):
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the folder, its files, and the difference of its two graphs (see `model_card`)."""
+    """What was written.
+
+    Attributes:
+        folder: The folder.
+        files: Names of its files, sorted.
+        difference: Largest difference between the logits of the ONNX and the MindIR graph, relative to the largest.
+    """
 
     folder: Path
     files: tuple[str, ...]
@@ -57,7 +64,7 @@ class Exported:
 
 
 def check_target(folder: Path, *, force: bool) -> None:
-    """Raise ConfigurationError where `folder` must not be written: it exists, or `force` would remove other things."""
+    """Raise ConfigurationError if `folder` must not be written: it exists, or `force` would remove foreign files."""
     if not folder.exists():
         return
     if not force:
@@ -73,11 +80,19 @@ def check_target(folder: Path, *, force: bool) -> None:
 def export(
     subject: Subject, folder: Path, *, recipe: Recipe | None = None, mindcv: bool = False, force: bool = False
 ) -> Exported:
-    """Write the folder of a subject; a reader sees no folder (or the old one) or the whole new one.
+    """Write the folder of a subject. A reader sees no folder (or the old one) or the whole new one.
 
-    `recipe` is added as recipe.yaml. `mindcv` adds a checkpoint under MindCV's names. `force` replaces an exported
-    folder that is there. Raises ConfigurationError as `check_target` does, WeightsError where MindCV has no such
-    network, ExportError where the graphs do not agree or the folder cannot be written.
+    Args:
+        subject: The network.
+        folder: The folder to write.
+        recipe: Added as recipe.yaml.
+        mindcv: Add a checkpoint under MindCV's names.
+        force: Replace an exported folder that is there.
+
+    Raises:
+        ConfigurationError: The folder must not be written; see `check_target`.
+        WeightsError: MindCV has no such network.
+        ExportError: The graphs do not agree, or the folder cannot be written.
     """
     check_target(folder, force=force)
     try:
@@ -99,7 +114,7 @@ def export(
 
 
 def _put_in_place(draft: Path, folder: Path, aside: Path) -> None:
-    """Move the draft to where it belongs; what stood there goes aside, and comes back where the move fails."""
+    """Move the draft to its place. A folder that is there goes aside, and comes back if the move fails."""
     replaced = folder.exists()
     if replaced:
         os.rename(folder, aside)
@@ -112,7 +127,7 @@ def _put_in_place(draft: Path, folder: Path, aside: Path) -> None:
 
 
 def _write(subject: Subject, folder: Path) -> float:
-    """Write all files that every export has; return the difference of the two graphs."""
+    """Write all files that every export has, and return the difference of the two graphs."""
     network, checkpoint = subject.network, subject.checkpoint
     weights = checkpoint.best_weights()
     write_architecture(folder / ARCHITECTURE, checkpoint.architecture)

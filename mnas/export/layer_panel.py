@@ -35,7 +35,7 @@ def layer_panel(unit: Unit, title: str, x: float, y: float) -> Iterator[str]:
         yield svg.text(middle, at + _GAP + _BOX_HEIGHT / 2 + 4, label, size=12)
         at += _GAP + _BOX_HEIGHT
     if unit.shortcut is not None:
-        # The shortcut leaves above the first layer and goes down beside the others into the sum.
+        # The shortcut leaves above the first layer and goes down next to the other layers into the sum.
         side = x + PANEL_WIDTH - 24
         yield svg.arrow([(middle, at), (middle, at + _GAP)])
         sum_y = at + _GAP + _BOX_HEIGHT / 2

@@ -12,7 +12,11 @@ from search_space import LoweredNetwork
 
 
 def write_mindir(path: Path, network: LoweredNetwork, weights: Weights) -> None:
-    """Write the inference graph of a network with a free batch size. Raises TrainingError where MindSpore fails."""
+    """Write the inference graph of a network with a free batch size.
+
+    Raises:
+        TrainingError: MindSpore failed.
+    """
     prepare_mindspore()
     import mindspore
 

@@ -1,4 +1,4 @@
-"""The model card: what an exported network is, how good, how it came about, how to use it, what nobody has verified."""
+"""The model card: an exported network's numbers, origin and use, and what was not verified."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from search_space import cost, fingerprint, format_block
 
 
 def model_card(subject: Subject, files: Mapping[str, str], difference: float) -> str:
-    """Write the card as Markdown.
+    """Return the card as Markdown.
 
-    `files` says what each file of the folder is; `difference` is the largest one between the logits of the ONNX and the
-    MindIR file, relative to the largest logit.
+    Args:
+        subject: The exported network.
+        files: What each file of the folder is, by name.
+        difference: The largest difference between the logits of the ONNX and the MindIR file, relative to the largest
+            logit.
     """
     parts = (
         _head(subject),
@@ -40,9 +43,9 @@ def _head(subject: Subject) -> Iterator[str]:
     if not subject.is_trained:
         yield ""
         yield (
-            "**Its weights are initial ones: the network is not trained.** What it answers means nothing. The folder "
-            "serves to time the network, to look at it, and to train it (`mnas retrain`); export again with "
-            "`--checkpoint` after the training."
+            "**Its weights are initial ones: the network is not trained.** Its answers mean nothing. Use the folder to "
+            "time the network, to look at it and to train it (`mnas retrain`); export again with `--checkpoint` after "
+            "the training."
         )
     yield ""
     yield "![The network](network.svg)"
@@ -70,7 +73,7 @@ def _numbers(subject: Subject) -> Iterator[str]:
         yield ""
         yield (
             f"Published for this network on ImageNet: top-1 {published.top1_percent:g}%{top5}{latency}. These numbers "
-            "are from the literature, not of the weights in this folder."
+            "are from the literature, not from the weights in this folder."
         )
 
 
@@ -79,7 +82,7 @@ def _accuracy(subject: Subject) -> str:
         return "none: not trained"
     accuracy = subject.checkpoint.accuracy
     if accuracy is None:
-        return "not known: the checkpoint does not tell; measure it with `mnas validate`"
+        return "not known: the checkpoint holds none; measure it with `mnas validate`"
     average = "the moving average of the weights" if accuracy.of_ema else "the weights"
     position = subject.checkpoint.position
     return f"{accuracy.top1:.2%} of {accuracy.images:,} test images, {average} after epoch {position.epoch}"
@@ -173,7 +176,7 @@ def _usage(subject: Subject) -> Iterator[str]:
     )
     if not subject.is_trained:
         yield ""
-        yield "No training has used this preparation yet; the one that does decides."
+        yield "No training has used this preparation yet; a training on other data may change it."
     if form.class_names is None:
         yield ""
         yield "The names of the classes are not known; the labels are 0, 1, ... in the order of the training data."
@@ -242,6 +245,6 @@ def _verification(subject: Subject, difference: float) -> Iterator[str]:
     if not subject.latencies():
         yield "- Not verified: any latency of this network."
     else:
-        yield "- Not verified: the latency of the files in this folder; that of the same graph with other weights was."
+        yield "- Not verified: the latency of the files in this folder; the same graph was timed with other weights."
     yield "- Not verified: MindSpore Lite, Ascend, NNAPI, Core ML or any other converter or delegate."
     yield "- Not verified: behaviour on images unlike those of the training, fairness, robustness."

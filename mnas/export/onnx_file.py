@@ -1,4 +1,4 @@
-"""The exported ONNX model: the graph that phones time, with its real weights and what a reader must know of it."""
+"""The exported ONNX model: the graph that phones time, with its weights and with metadata."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def onnx_bytes(subject: Subject) -> bytes:
 
 
 def onnx_metadata(subject: Subject) -> dict[str, str]:
-    """Return what the model says of itself: text by key; `architecture`, `input` and `class_names` are JSON.
+    """Return the metadata of the model: text by key.
 
-    `weights` is "initial" or "trained". `top1`, the accuracy of just these weights, is there where they were validated.
+    `architecture`, `input` and `class_names` are JSON; `class_names` is there if the names are known. `weights` is
+    "initial" or "trained". `top1`, the accuracy of these very weights, is there if they were validated.
     """
     form, accuracy = subject.checkpoint.input, subject.checkpoint.accuracy
     architecture = subject.checkpoint.architecture.architecture
@@ -59,7 +60,11 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
 
 
 def read_onnx(path: Path, network: LoweredNetwork) -> bytes:
-    """Read an exported model. Raises CheckpointError where it is missing, damaged or not of the network's form."""
+    """Read an exported model.
+
+    Raises:
+        CheckpointError: It is missing or damaged, or its shapes are not those of the network.
+    """
     try:
         content = path.read_bytes()
         onnx.checker.check_model(content)

@@ -1,4 +1,4 @@
-"""The retraining recipe of an exported folder: one that a user has chosen, with the network's own form."""
+"""The retraining recipe of an exported folder: one that a user has chosen, made to fit the network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from mnas.retrain.recipe import Recipe, load_recipe
 def recipe_for(path: Path, form: InputForm) -> Recipe:
     """Read a recipe of mnas or MindCV and give it the image size and the number of classes of a network.
 
-    It names no architecture: the folder has its own. Raises DocumentError or ConfigurationError where the file is no
-    recipe or its images have other channels than the network's.
+    It names no architecture: the folder has its own.
+
+    Raises:
+        DocumentError: The file is no recipe.
+        ConfigurationError: The recipe cannot be carried out, or its images have other channels than the network takes.
     """
     recipe = load_recipe(path)
     if recipe.data.channels not in (None, form.channels):
@@ -29,5 +32,9 @@ def recipe_for(path: Path, form: InputForm) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe with every default spelled out; `load_recipe` reads an equal one. Raises OSError."""
+    """Write a recipe with every default spelled out; `load_recipe` reads an equal one.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     path.write_text(yaml_file.dump(recipe), encoding="utf-8")

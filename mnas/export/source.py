@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from mnas.checkpoints.image_input import conventional_input
+from mnas.checkpoints.provenance import Provenance
 from mnas.data import InputForm
-from mnas.data.image_form import Interpolation
-from mnas.documents.check import convert
 from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
@@ -27,19 +22,25 @@ from search_space import (
     reference_names,
 )
 
-IMAGENET_FORM = {"image_size": 224, "channels": 3, "num_classes": 1000}
+IMAGENET_INPUT = conventional_input(image_size=224, channels=3, num_classes=1000)
 
 
 @dataclass(frozen=True)
 class Source:
     """An architecture as it was found, and what its finder knew: at width 1, before any training.
 
-    origin: in words, for people.
-    trial, experiment: of a search; both or neither.
-    reference: the reference network that it is.
+    Attributes:
+        architecture: The architecture with its name; its lineage may have keys of other tools.
+        provenance: Where it comes from.
+        input: The images that it takes.
+        origin: Where it comes from in words, for people.
+        trial: Of a search; together with `experiment`, or None.
+        experiment: Of that search.
+        reference: The reference network that it is.
     """
 
     architecture: ArchitectureFile
+    provenance: Provenance
     input: InputForm
     origin: str
     trial: Trial | None = None
@@ -48,10 +49,18 @@ class Source:
 
 
 def find_source(what: str, trial_id: int | None = None) -> Source:
-    """Find what a user has named: a run directory, a reference network or an architecture file.
+    """Return what a user has named: a run directory, a reference network or an architecture file.
 
-    `trial_id` chooses a trial of a run; None takes the best. Raises ConfigurationError where it is given for anything
-    else, Error where the run has no such complete trial, and what reading the file or the run raises.
+    Args:
+        what: The path or the name.
+        trial_id: Number of a trial of a run; None takes the best.
+
+    Raises:
+        ConfigurationError: There is no such run, or a trial was named for something that is no run.
+        SpaceError: There is no such reference network.
+        DocumentError: The architecture file cannot be read.
+        RunDirectoryError: The run has not begun, or has no such complete trial.
+        StoreError: The run cannot be read, or has no trial of that number.
     """
     path = Path(what)
     if path.is_dir():
@@ -79,50 +88,29 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
         raise RunDirectoryError(
             f"{run.directory}: trial {trial.id} is {trial.state}; `mnas show {run.directory}` lists complete ones"
         )
-    lineage = {
-        "run": str(run.directory),
-        "trial": trial.id,
-        "accuracy": trial.accuracy,
-        "latency_ms": trial.latency_ms,
-        "target_ms": run.experiment.latency.target_ms,
-        "reward": trial.reward,
-        "latency": trial.latency,
-    }
-    architecture = replace(run.architecture_file(trial), lineage=lineage)
+    provenance = Provenance(
+        run=str(run.directory),
+        trial=trial.id,
+        accuracy=trial.accuracy,
+        latency_ms=trial.latency_ms,
+        target_ms=run.experiment.latency.target_ms,
+        reward=trial.reward,
+        latency=None if trial.latency is None else dict(trial.latency),
+    )
     origin = f"trial {trial.id} of the search in {run.directory}"
-    return Source(architecture, run.images, origin, trial, run.experiment)
+    return Source(run.architecture_file(trial), provenance, run.images, origin, trial, run.experiment)
 
 
 def _from_reference(name: str) -> Source:
     found = reference(name)
-    architecture = ArchitectureFile(found.architecture, name=name, lineage={"reference": name})
-    return Source(architecture, conventional_input(**IMAGENET_FORM), f"the reference network {name}", reference=found)
-
-
-class _LineageInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What lineage may say of the input: the first three as a search writes them, all of them as an export does."""
-
-    image_size: int
-    channels: int
-    num_classes: int
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    evaluation_crop: float | None = None
-    interpolation: Interpolation | None = None
+    architecture = ArchitectureFile(found.architecture, name=name)
+    origin = f"the reference network {name}"
+    return Source(architecture, Provenance(reference=name), IMAGENET_INPUT, origin, reference=found)
 
 
 def _from_file(path: Path) -> Source:
     file = read_architecture(path)
     named = file if file.name is not None else replace(file, name=path.stem)
-    return Source(named, lineage_input(file.lineage, str(path)), f"the architecture file {path}")
-
-
-def lineage_input(lineage: Mapping[str, Any], source: str) -> InputForm:
-    """Return the input that an architecture file's lineage tells of; what it leaves out is by convention.
-
-    `source` names the file in messages. Raises DocumentError where `lineage.input` is of another form.
-    """
-    told = convert(lineage.get("input", IMAGENET_FORM), _LineageInput, source=f"{source}: lineage.input")
-    form = conventional_input(told.image_size, told.channels, told.num_classes)
-    more = {key: getattr(told, key) for key in ("mean", "std", "evaluation_crop", "interpolation")}
-    return msgspec.structs.replace(form, **{key: value for key, value in more.items() if value is not None})
+    provenance = Provenance.of(file.lineage, str(path))
+    form = IMAGENET_INPUT if provenance.input is None else provenance.input.form()
+    return Source(named, provenance, form, f"the architecture file {path}")

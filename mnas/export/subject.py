@@ -1,18 +1,17 @@
-"""What is exported: a network with its weights and all that is known of it."""
+"""What is exported: a network with its weights, and what is known of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from latency import LatencyRecord
 from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
+from mnas.checkpoints.provenance import Provenance, ProvenanceInput, ProvenanceWeights
 from mnas.data import ImageForm, InputForm
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
@@ -28,17 +27,20 @@ _OF_THE_NETWORK = ("accuracy", "latency_ms", "target_ms", "reward", "latency")
 class Subject:
     """A network to export.
 
-    checkpoint: architecture with lineage, input, weights and, after a training, their accuracy.
-    source: where the architecture comes from.
-    as_found: whether it is the very network of the source, not one of another width or input.
-    width: by which the source was scaled.
-    weights_from: the checkpoint file of the weights; None where they are initial ones (an export's checkpoint, too,
-        may hold such).
-    published: numbers from the literature for this network and its training.
+    Attributes:
+        checkpoint: Architecture with lineage, input, weights and, after a training, their accuracy.
+        source: The architecture as it was found.
+        provenance: Where the exported network comes from; the checkpoint's lineage holds it.
+        as_found: Whether it is the very network of the source, not one of another width or input.
+        width: By which the source was scaled.
+        weights_from: The checkpoint file of the weights; None if they are initial (the checkpoint of an export may hold
+            initial weights too).
+        published: Numbers from the literature for this network and its training.
     """
 
     checkpoint: Checkpoint
     source: Source
+    provenance: Provenance
     as_found: bool
     width: float
     weights_from: Path | None
@@ -60,19 +62,20 @@ class Subject:
         return self.weights_from is not None
 
     def released_checkpoint(self) -> Checkpoint:
-        """Return the checkpoint to hand on: the weights to evaluate alone, without what only resuming needs."""
+        """Return the checkpoint of the export: only the weights to evaluate, without what resuming needs."""
         kept = self.checkpoint
         return Checkpoint(
             kept.architecture, kept.input, kept.best_weights(), position=kept.position, accuracy=kept.accuracy
         )
 
     def latencies(self) -> tuple[LatencyRecord, ...]:
-        """Return the latency records of this very network. Raises ConfigurationError where they cannot be read."""
-        found = self.checkpoint.architecture.lineage.get("latency")
-        if found is None:
-            return ()
+        """Return the latency records of this very network.
+
+        Raises:
+            ConfigurationError: They cannot be read.
+        """
         try:
-            return tuple(_records(found))
+            return tuple(self.provenance.latency_records())
         except (ValueError, AttributeError) as error:
             raise ConfigurationError(
                 f"{self.source.origin}: its latency record cannot be read ({error}); export it with the release of "
@@ -80,15 +83,16 @@ class Subject:
             ) from error
 
 
-def _records(found: Mapping[str, Any]) -> Iterator[LatencyRecord]:
-    others = found.get("others", {})
-    for record in ({key: value for key, value in found.items() if key != "others"}, *others.values()):
-        yield LatencyRecord.from_dict(record)
-
-
 @dataclass(frozen=True)
 class Adaptation:
-    """What a user changes about a source; None keeps the source's, or the checkpoint's, own."""
+    """What a user changes about a source. None keeps what the source has, or the checkpoint.
+
+    Attributes:
+        width: Multiplies every width but the head's.
+        image_size: Height and width of the input, in pixels.
+        channels: Channels of the input.
+        num_classes: Number of classes.
+    """
 
     width: float = 1.0
     image_size: int | None = None
@@ -96,7 +100,7 @@ class Adaptation:
     num_classes: int | None = None
 
     def check(self, form: InputForm, path: Path) -> None:
-        """Raise ConfigurationError where a checkpoint's input is not the one that was asked for."""
+        """Raise ConfigurationError if a checkpoint's input is not the one that was asked for."""
         for option, wanted, found in (
             ("--image-size", self.image_size, form.image_size),
             ("--channels", self.channels, form.channels),
@@ -106,7 +110,11 @@ class Adaptation:
                 raise ConfigurationError(f"{option}: the network of {path} has {found}, not {wanted}; leave it out")
 
     def apply(self, form: InputForm) -> InputForm:
-        """Return the input with the changes."""
+        """Return the input with the changes.
+
+        Raises:
+            ConfigurationError: Nothing tells how other channels are normalized.
+        """
         num_classes = form.num_classes if self.num_classes is None else self.num_classes
         changed = msgspec.structs.replace(
             form,
@@ -124,9 +132,16 @@ class Adaptation:
 
 
 def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | None) -> Subject:
-    """Give a source its width, its input and its weights: those of a checkpoint, or initial ones.
+    """Return a source with its width, its input and its weights.
 
-    Raises CheckpointError where the file is none, ConfigurationError where it is of another network than asked for.
+    Args:
+        source: The architecture as it was found.
+        adaptation: What is changed about it.
+        checkpoint_path: File of the weights; None for initial weights.
+
+    Raises:
+        CheckpointError: The file is no checkpoint, or is of another network.
+        ConfigurationError: The input of the checkpoint is not the one that was asked for.
     """
     scaled = _scaled(source.architecture, adaptation.width)
     if checkpoint_path is None:
@@ -138,14 +153,16 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
         adaptation.check(checkpoint.input, checkpoint_path)
     trained = None if _has_initial_weights(checkpoint) else checkpoint_path
     as_found = checkpoint.network() == ImageForm.of(source.input).lower(source.architecture.architecture)
-    lineage = _lineage(source, adaptation, checkpoint, trained, as_found)
+    provenance = _provenance(source, adaptation, checkpoint, trained, as_found)
+    lineage = provenance.lineage(scaled.lineage)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
-    return Subject(checkpoint, source, as_found, adaptation.width, trained, _published(source, adaptation, checkpoint))
+    published = _published(source, adaptation, checkpoint)
+    return Subject(checkpoint, source, provenance, as_found, adaptation.width, trained, published)
 
 
 def _has_initial_weights(checkpoint: Checkpoint) -> bool:
-    # A training takes the lineage of its architecture over as it is, an export's remark about its weights included.
-    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == INITIAL
+    # A training keeps the lineage of its architecture as it is, what an export says about its weights included.
+    return checkpoint.position.step == 0 and checkpoint.architecture.lineage.get("weights") == "initial"
 
 
 def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
@@ -157,36 +174,20 @@ def _scaled(file: ArchitectureFile, width: float) -> ArchitectureFile:
     )
 
 
-def _lineage(
+def _provenance(
     source: Source, adaptation: Adaptation, checkpoint: Checkpoint, path: Path | None, as_found: bool
-) -> Mapping[str, Any]:
-    lineage = dict(source.architecture.lineage)
-    if not as_found:
-        lineage = {key: value for key, value in lineage.items() if key not in _OF_THE_NETWORK}
-    if adaptation.width != 1:
-        before = lineage.get("width", 1.0)
-        lineage["width"] = adaptation.width * (before if isinstance(before, (int, float)) else 1.0)
-    form = checkpoint.input
-    lineage["input"] = {
-        "image_size": form.image_size,
-        "channels": form.channels,
-        "num_classes": form.num_classes,
-        "mean": list(form.mean),
-        "std": list(form.std),
-        "evaluation_crop": form.evaluation_crop,
-        "interpolation": form.interpolation,
-    }
-    if path is None:
-        lineage["weights"] = INITIAL
-        return lineage
-    lineage["weights"] = {"checkpoint": str(path), "epoch": checkpoint.position.epoch, "step": checkpoint.position.step}
-    if checkpoint.accuracy is not None:
-        lineage["weights"]["accuracy"] = msgspec.to_builtins(checkpoint.accuracy)
-    return lineage
+) -> Provenance:
+    found = source.provenance if as_found else source.provenance.of_another_network()
+    return msgspec.structs.replace(
+        found,
+        width=found.width * adaptation.width,
+        input=ProvenanceInput.of(checkpoint.input),
+        weights="initial" if path is None else ProvenanceWeights.of(str(path), checkpoint),
+    )
 
 
 def _published(source: Source, adaptation: Adaptation, checkpoint: Checkpoint) -> Published | None:
-    """Published numbers are of ImageNet at 224 pixels."""
+    """Return the published numbers, which are of ImageNet at 224 pixels."""
     form = checkpoint.input
     if source.reference is None or (form.image_size, form.channels, form.num_classes) != (224, 3, 1000):
         return None

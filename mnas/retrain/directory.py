@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 import mnas
-from mnas.checkpoints.checkpoint import SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
+from mnas.checkpoints.checkpoint import CHECKPOINT_SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
@@ -18,7 +18,7 @@ from mnas.retrain.recipe import RESUMABLE_RECIPE_KEYS, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 
 START_FILE = "retraining.json"
-LAST_FILE = f"last{SUFFIX}"
+LAST_FILE = f"last{CHECKPOINT_SUFFIX}"
 BEST_FOLDER = "best"
 PROCESSES_FOLDER = "processes"  # output of all processes but the first; `--cards` writes it
 
@@ -65,14 +65,14 @@ class RetrainDirectory:
             return
         folder = self.path / BEST_FOLDER
         folder.mkdir(exist_ok=True)
-        path = folder / f"epoch-{checkpoint.position.epoch:04}{SUFFIX}"
+        path = folder / f"epoch-{checkpoint.position.epoch:04}{CHECKPOINT_SUFFIX}"
         write_checkpoint(path, replace(checkpoint, training={}, counters={}))
         for _, worse in self._ranked()[keep:]:
             worse.unlink()
 
     def _ranked(self) -> list[tuple[tuple[float, float], Path]]:
         ranked = []
-        for path in sorted((self.path / BEST_FOLDER).glob(f"epoch-*{SUFFIX}")):
+        for path in sorted((self.path / BEST_FOLDER).glob(f"epoch-*{CHECKPOINT_SUFFIX}")):
             accuracy = read_checkpoint(path).accuracy
             assert accuracy is not None, f"{path} was written with the accuracy of its validation"
             ranked.append(((-accuracy.top1, accuracy.loss), path))

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnas.checkpoints.provenance import Provenance, ProvenanceInput
 from mnas.data import ImageForm, InputForm
 from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
@@ -139,15 +140,15 @@ class Run:
             name=f"trial {trial.id} of {self.directory.resolve().name}",
             space=self.experiment.load_space().name,
             indices=trial.decisions,
-            lineage={
-                "run": str(self.directory),
-                "trial": trial.id,
-                "input": self.image_form.to_dict(),
-                "accuracy": trial.accuracy,
-                "latency_ms": trial.latency_ms,
-                **({"other_latencies_ms": others} if (others := trial.other_latencies_ms) else {}),
-                "reward": trial.reward,
-            },
+            lineage=Provenance(
+                run=str(self.directory),
+                trial=trial.id,
+                input=ProvenanceInput.of(self.images),
+                accuracy=trial.accuracy,
+                latency_ms=trial.latency_ms,
+                other_latencies_ms=dict(trial.other_latencies_ms) or None,
+                reward=trial.reward,
+            ).lineage(),
         )
 
     def export(

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import child_cost
-from experiments.benchmarks.child_cost import Run, mean_cost, medians
+from experiments.benchmarks.child_cost import ChildRun, mean_cost, medians
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.training.phases import PhaseTime
 from search_space import SearchSpace, cost, lower
 from search_space.lowering import LoweredNetwork
 
 
-def run(child: str, wall_s: float, train_s: float) -> Run:
-    return Run(child, "mnas", 0, PhaseTime(wall_s, 2 * wall_s), {"train": PhaseTime(train_s, train_s)})
+def run(child: str, wall_s: float, train_s: float) -> ChildRun:
+    return ChildRun(child, "mnas", 0, PhaseTime(wall_s, 2 * wall_s), {"train": PhaseTime(train_s, train_s)})
 
 
 RUNS = [run("a", 1.0, 0.5), run("a", 2.0, 0.6), run("a", 9.0, 0.7), run("b", 4.0, 3.0)]

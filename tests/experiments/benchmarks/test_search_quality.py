@@ -15,7 +15,7 @@ from experiments.benchmarks.search_quality import (
     compare,
     contenders,
     main,
-    read_results,
+    read_gaps,
     search,
     write_results,
 )
@@ -122,7 +122,7 @@ def test_the_results_file_has_a_row_per_gap(tmp_path: Path) -> None:
 def test_a_results_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     gap = Gap("a, table", "random", 2, 0.05, 100, 0.25, 0.125, 7, 20, 1.5)
     write_results(tmp_path / "gaps.csv", [gap])
-    assert read_results(tmp_path / "gaps.csv") == [gap]
+    assert read_gaps(tmp_path / "gaps.csv") == [gap]
 
 
 @pytest.mark.parametrize("name", [name for name in contenders() if name != "Optuna TPE"])
@@ -137,4 +137,4 @@ def test_results_are_put_together_without_running_anything(tmp_path: Path) -> No
         write_results(tmp_path / f"{gap.strategy}.csv", [gap])
     parts = [argument for gap in gaps for argument in ("--reuse", str(tmp_path / f"{gap.strategy}.csv"))]
     main(["--tables", str(tmp_path), "--seeds", "0", "--results", str(tmp_path / "all.csv"), *parts])
-    assert read_results(tmp_path / "all.csv") == gaps
+    assert read_gaps(tmp_path / "all.csv") == gaps

@@ -75,7 +75,7 @@ def test_the_search_is_told_with_its_reward(untrained: Subject) -> None:
 def test_published_numbers_are_told_apart_from_the_weights() -> None:
     text = card(subject_of(find_source("mnasnet-a1"), Adaptation(), None))
     assert "Published for this network on ImageNet: top-1 75.2%, top-5 92.5%, 78 ms on a Pixel 1." in text
-    assert "not of the weights in this folder" in text
+    assert "not from the weights in this folder" in text
 
 
 def test_few_classes_are_listed(trained: Subject) -> None:

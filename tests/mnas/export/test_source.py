@@ -1,12 +1,14 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError, Error
-from mnas.export.source import find_source, lineage_input
+from mnas.export.source import find_source
+from mnas.search.run import Run
 from mnas.search.store import StoreError
-from search_space import SpaceError, read_architecture, reference
+from search_space import SpaceError, read_architecture, reference, write_architecture
 
 
 def test_a_run_gives_its_best_trial(searched_run: Path) -> None:
@@ -19,8 +21,8 @@ def test_a_run_gives_its_best_trial(searched_run: Path) -> None:
 def test_a_trial_of_a_run_can_be_chosen(searched_run: Path) -> None:
     source = find_source(str(searched_run), 1)
     assert source.origin == f"trial 1 of the search in {searched_run}"
-    lineage = source.architecture.lineage
-    assert (lineage["run"], lineage["trial"], lineage["accuracy"], lineage["latency_ms"], lineage["reward"]) == (
+    found = source.provenance
+    assert (found.run, found.trial, found.accuracy, found.latency_ms, found.reward) == (
         str(searched_run),
         1,
         0.3,
@@ -85,26 +87,20 @@ def test_a_file_without_lineage_is_taken_for_imagenet(tmp_path: Path) -> None:
     assert (form.image_size, form.num_classes, form.evaluation_crop) == (224, 1000, 0.875)
 
 
-def test_the_best_file_of_a_search_tells_the_size_of_its_images() -> None:
-    form = lineage_input({"input": {"image_size": 32, "channels": 3, "num_classes": 10}}, "best.yaml")
+def test_a_file_tells_the_images_that_it_was_found_for(tmp_path: Path) -> None:
+    path = written(tmp_path / "best.yaml", "{input: {image_size: 32, channels: 3, num_classes: 10}}")
+    form = find_source(str(path)).input
     assert (form.image_size, form.num_classes, form.evaluation_crop) == (32, 10, 1.0)
 
 
-def test_an_exported_file_tells_the_whole_preparation() -> None:
-    told = {
-        "image_size": 32,
-        "channels": 3,
-        "num_classes": 10,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.2, 0.2, 0.2],
-        "evaluation_crop": 0.9,
-        "interpolation": "bicubic",
-    }
-    form = lineage_input({"input": told}, "architecture.yaml")
-    assert (form.mean, form.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
-    assert (form.evaluation_crop, form.interpolation) == (0.9, "bicubic")
+def test_the_file_of_the_best_trial_prepares_images_as_the_search_did(searched_run: Path, tmp_path: Path) -> None:
+    run = Run.open(searched_run)
+    write_architecture(tmp_path / "best.yaml", run.architecture_file(run.best()))
+    form = find_source(str(tmp_path / "best.yaml")).input
+    assert form == msgspec.structs.replace(run.images, class_names=None)
 
 
-def test_a_wrong_input_in_lineage_is_named() -> None:
-    with pytest.raises(DocumentError, match=r"mine\.yaml: lineage\.input: 'image_size' is 'big'"):
-        lineage_input({"input": {"image_size": "big", "channels": 3, "num_classes": 10}}, "mine.yaml")
+def test_a_wrong_lineage_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.yaml", "{input: {image_size: big, channels: 3, num_classes: 10}}")
+    with pytest.raises(DocumentError, match=r"mine\.yaml: lineage: 'input\.image_size' is 'big'"):
+        find_source(str(path))

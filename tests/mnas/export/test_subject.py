@@ -93,7 +93,7 @@ def test_a_width_scales_the_network_and_its_name(source: Source) -> None:
 
 def test_widths_multiply(source: Source) -> None:
     once = subject_of(source, Adaptation(width=2.0), None)
-    again = replace(source, architecture=once.checkpoint.architecture, trial=None, experiment=None)
+    again = replace(source, architecture=once.checkpoint.architecture, provenance=once.provenance)
     assert subject_of(again, Adaptation(width=1.5), None).checkpoint.architecture.lineage["width"] == 3.0
 
 
@@ -139,9 +139,9 @@ def test_channels_without_a_normalization_are_refused(source: Source) -> None:
 
 
 def test_a_latency_that_is_no_record_is_named(source: Source) -> None:
-    file = replace(source.architecture, lineage={**source.architecture.lineage, "latency": {"schema": 9}})
+    provenance = msgspec.structs.replace(source.provenance, latency={"schema": 9})
     with pytest.raises(ConfigurationError, match=r"its latency record cannot be read \(.*schema 9"):
-        subject_of(replace(source, architecture=file), Adaptation(), None).latencies()
+        subject_of(replace(source, provenance=provenance), Adaptation(), None).latencies()
 
 
 def test_the_released_checkpoint_has_the_moving_average_as_its_weights(source: Source) -> None:
