@@ -15,6 +15,7 @@ import controllers
 from controllers.hyperparameters import Hyperparameter
 from latency import MeasurementSettings
 from latency.android.profile import PhoneProfile
+from latency.measurement.protocol import BOUNDS
 from mnas.documents.meanings import meanings_of, sentence, summary, with_unit
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
@@ -163,7 +164,13 @@ def _measurement_keys() -> Iterator[Key]:
     meanings = meanings_of(MeasurementSettings)
     for field in dataclasses.fields(MeasurementSettings):
         kind = "whole number" if field.type == "int" else "number"
-        yield Key(field.name, with_unit(field.name, meanings.get(field.name, "")), kind, _value(field.default))
+        low, high = (f"{bound:,.10g}" for bound in BOUNDS[field.name])
+        yield Key(
+            field.name,
+            _with_unit(field.name, meanings.get(field.name, "")),
+            f"{kind} ≥\N{NO-BREAK SPACE}{low}, ≤\N{NO-BREAK SPACE}{high}",
+            _value(field.default),
+        )
 
 
 def _hyperparameter_key(hyperparameter: Hyperparameter) -> Key:
