@@ -131,7 +131,13 @@ def _section(struct: type, title: str, anchors: Mapping[type, str]) -> Section:
     config = struct.__struct_config__  # type: ignore[attr-defined]
     if config.tag_field is not None:
         keys.insert(0, Key(config.tag_field, "Chooses this form.", f"`{config.tag}`", "required"))
-    return Section(title, summary(struct), tuple(keys))
+    return Section(title, _introduction(struct, is_form=config.tag_field is not None), tuple(keys))
+
+
+def _introduction(struct: type, *, is_form: bool) -> str:
+    """Return what the docstring says to a user; of a struct that no tag chooses, its first paragraph."""
+    paragraphs = [text for text in summary(struct).split("\n\n") if "keys are those of" not in text]
+    return "\n\n".join(paragraphs if is_form else paragraphs[:1])
 
 
 def _fields(struct: type) -> tuple[types.Field, ...]:
@@ -167,7 +173,7 @@ def _measurement_keys() -> Iterator[Key]:
         low, high = (f"{bound:,.10g}" for bound in BOUNDS[field.name])
         yield Key(
             field.name,
-            _with_unit(field.name, meanings.get(field.name, "")),
+            with_unit(field.name, meanings.get(field.name, "")),
             f"{kind} ≥\N{NO-BREAK SPACE}{low}, ≤\N{NO-BREAK SPACE}{high}",
             _value(field.default),
         )
