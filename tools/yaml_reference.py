@@ -15,6 +15,7 @@ import controllers
 from controllers.hyperparameters import Hyperparameter
 from latency import MeasurementSettings
 from latency.android.profile import PhoneProfile
+from latency.measurement.protocol import BOUNDS
 from mnas.documents.meanings import meanings_of, sentence, summary, with_unit
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
@@ -130,7 +131,13 @@ def _section(struct: type, title: str, anchors: Mapping[type, str]) -> Section:
     config = struct.__struct_config__  # type: ignore[attr-defined]
     if config.tag_field is not None:
         keys.insert(0, Key(config.tag_field, "Chooses this form.", f"`{config.tag}`", "required"))
-    return Section(title, summary(struct), tuple(keys))
+    return Section(title, _introduction(struct, is_form=config.tag_field is not None), tuple(keys))
+
+
+def _introduction(struct: type, *, is_form: bool) -> str:
+    """Return what the docstring says to a user; of a struct that no tag chooses, its first paragraph."""
+    paragraphs = [text for text in summary(struct).split("\n\n") if "keys are those of" not in text]
+    return "\n\n".join(paragraphs if is_form else paragraphs[:1])
 
 
 def _fields(struct: type) -> tuple[types.Field, ...]:
@@ -163,7 +170,13 @@ def _measurement_keys() -> Iterator[Key]:
     meanings = meanings_of(MeasurementSettings)
     for field in dataclasses.fields(MeasurementSettings):
         kind = "whole number" if field.type == "int" else "number"
-        yield Key(field.name, with_unit(field.name, meanings.get(field.name, "")), kind, _value(field.default))
+        low, high = (f"{bound:,.10g}" for bound in BOUNDS[field.name])
+        yield Key(
+            field.name,
+            with_unit(field.name, meanings.get(field.name, "")),
+            f"{kind} ≥\N{NO-BREAK SPACE}{low}, ≤\N{NO-BREAK SPACE}{high}",
+            _value(field.default),
+        )
 
 
 def _hyperparameter_key(hyperparameter: Hyperparameter) -> Key:

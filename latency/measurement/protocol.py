@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -81,32 +82,8 @@ class MeasurementSettings:
     """Longest time for one window; a runner that takes longer is killed."""
 
     def __post_init__(self) -> None:
-        _require_whole(self, "warmup_runs", 0, 10_000)
-        _require_number(self, "warmup_min_ms", 0.0, 60_000.0)
-        _require_whole(self, "rewarm_runs", 0, 1_000)
-        _require_number(self, "rewarm_min_ms", 0.0, 10_000.0)
-        _require_whole(self, "runs", 1, 100_000)
-        _require_whole(self, "sessions", 1, 1_000)
-        _require_whole(self, "min_runs", 1, 100_000)
-        _require_number(self, "window_budget_ms", 1.0, 600_000.0)
-        _require_number(self, "contention_limit", 1.0, 10.0)
-        _require_number(self, "relative_mad_limit", 0.0, 1.0)
-        _require_number(self, "switches_per_s_limit", 0.0, 1e6)
-        _require_number(self, "others_busy_limit", 0.0, 1e3)
-        _require_whole(self, "reference_runs", 1, 100_000)
-        _require_number(self, "drift_limit", 0.0, 1e3)
-        _require_number(self, "calibration_s", 0.0, 600.0)
-        _require_number(self, "session_spread_limit", 0.0, 1e3)
-        _require_number(self, "checksum_tolerance", 0.0, 1.0)
-        _require_number(self, "cooldown_drift", 0.0, 1e3)
-        _require_number(self, "cooldown_s", 0.0, 3_600.0)
-        _require_whole(self, "thermal_status_limit", 0, 6)
-        _require_number(self, "temperature_limit_c", 0.0, 150.0)
-        _require_number(self, "thermal_timeout_s", 0.0, 86_400.0)
-        _require_whole(self, "max_attempts", 1, 1_000)
-        _require_number(self, "backoff_s", 0.0, 60.0)
-        _require_number(self, "load_timeout_s", 0.01, 3_600.0)
-        _require_number(self, "window_timeout_s", 0.01, 3_600.0)
+        for field in fields(self):
+            _check(field.name, getattr(self, field.name), is_whole=field.type == "int")
 
     @property
     def digest(self) -> str:
@@ -117,14 +94,42 @@ class MeasurementSettings:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _require_whole(settings: MeasurementSettings, name: str, low: int, high: int) -> None:
-    value = getattr(settings, name)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "warmup_runs": (0, 10_000),
+        "warmup_min_ms": (0.0, 60_000.0),
+        "rewarm_runs": (0, 1_000),
+        "rewarm_min_ms": (0.0, 10_000.0),
+        "runs": (1, 100_000),
+        "sessions": (1, 1_000),
+        "min_runs": (1, 100_000),
+        "window_budget_ms": (1.0, 600_000.0),
+        "contention_limit": (1.0, 10.0),
+        "relative_mad_limit": (0.0, 1.0),
+        "switches_per_s_limit": (0.0, 1e6),
+        "others_busy_limit": (0.0, 1e3),
+        "reference_runs": (1, 100_000),
+        "drift_limit": (0.0, 1e3),
+        "calibration_s": (0.0, 600.0),
+        "session_spread_limit": (0.0, 1e3),
+        "checksum_tolerance": (0.0, 1.0),
+        "cooldown_drift": (0.0, 1e3),
+        "cooldown_s": (0.0, 3_600.0),
+        "thermal_status_limit": (0, 6),
+        "temperature_limit_c": (0.0, 150.0),
+        "thermal_timeout_s": (0.0, 86_400.0),
+        "max_attempts": (1, 1_000),
+        "backoff_s": (0.0, 60.0),
+        "load_timeout_s": (0.01, 3_600.0),
+        "window_timeout_s": (0.01, 3_600.0),
+    }
+)
+"""The smallest and the largest value of each field of MeasurementSettings."""
 
 
-def _require_number(settings: MeasurementSettings, name: str, low: float, high: float) -> None:
-    value = getattr(settings, name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+def _check(name: str, value: object, *, is_whole: bool) -> None:
+    low, high = BOUNDS[name]
+    allowed = int if is_whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:  # NaN is never between
+        kind = "whole number" if is_whole else "number"
+        raise ValueError(f"{name} is {value!r}; it must be a {kind} from {low:g} to {high:g}")

@@ -33,18 +33,14 @@ _UNITS_OF_KEYS = {
     "filters": "filters",
     "trials": "trials",
 }
-_ITEM = re.compile(r"(?P<names>`?\w+`?(?:, `?\w+`?)*)(?: \([^)]*\))?: (?P<text>\S.*)")
+_SECTION = re.compile(r"^(?:Attributes|Raises|Returns|Args|Yields):$", re.MULTILINE)
+_ITEM = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>\S.*)")
 
 
 def summary(cls: type) -> str:
-    """Return the docstring of a class up to its fields, without what it raises."""
-    lines: list[str] = []
-    for line in (inspect.getdoc(cls) or "").splitlines():
-        if _ITEM.fullmatch(line) or re.fullmatch(r"(Attributes|Raises|Returns|Args):", line.strip()):
-            break
-        lines.append(line)
-    paragraphs = "\n".join(lines).strip().split("\n\n")
-    return "\n\n".join(text for text in paragraphs if ">>>" not in text and not text.startswith("Raises "))
+    """Return the docstring of a class up to its sections, without doctests."""
+    text = _SECTION.split(inspect.getdoc(cls) or "", maxsplit=1)[0].strip()
+    return "\n\n".join(paragraph for paragraph in text.split("\n\n") if ">>>" not in paragraph)
 
 
 def meanings_of(cls: type) -> dict[str, str]:
@@ -66,7 +62,7 @@ def with_unit(key: str, meaning: str) -> str:
     """
     endings = sorted((end for end in _UNITS if key.endswith(end)), key=len)
     unit = _UNITS_OF_KEYS.get(key) or (_UNITS[endings[-1]] if endings else None)
-    return f"{meaning} Unit: {unit}." if unit and meaning else meaning
+    return f"{meaning} Unit: {unit}." if unit and meaning and unit not in meaning else meaning
 
 
 def sentence(text: str) -> str:
@@ -81,11 +77,9 @@ def sentence(text: str) -> str:
 
 
 def _attributes_part(doc: str | None) -> str:
-    """Return the part of a docstring that lists fields: its `Attributes:` section, or all of it."""
-    if doc is None:
-        return ""
-    found = re.search(r"^Attributes:\n((?:[ ]+.*\n?|\n)+)", doc, re.MULTILINE)
-    return textwrap.dedent(found.group(1)) if found else doc
+    """Return the items of a docstring's `Attributes:` section."""
+    found = re.search(r"^Attributes:\n((?:[ ]+.*\n?|\n)+)", doc or "", re.MULTILINE)
+    return textwrap.dedent(found.group(1)) if found else ""
 
 
 def _items(text: str) -> dict[str, str]:
@@ -93,10 +87,9 @@ def _items(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     names: Sequence[str] = ()
     for line in text.splitlines():
-        line = line.removeprefix("- ")
         match = _ITEM.fullmatch(line)
         if match:
-            names = [name.strip("` ") for name in match["names"].split(",")]
+            names = match["names"].split(", ")
             found.update(dict.fromkeys(names, match["text"]))
         elif line.startswith(" ") and names:
             for name in names:

@@ -34,3 +34,8 @@ def test_it_gives_bounds_defaults_and_units() -> None:
     assert "10^9 bytes" in row
     assert "number >\N{NO-BREAK SPACE}0" in row
     assert "`4`" in row
+
+
+def test_it_gives_the_bounds_of_the_measurement_protocol() -> None:
+    row = next(line for line in yaml_reference().splitlines() if line.startswith("| `thermal_status_limit` |"))
+    assert row.endswith("| whole number ≥\N{NO-BREAK SPACE}0, ≤\N{NO-BREAK SPACE}6 | `0` |")
