@@ -39,7 +39,7 @@ from mnas.bundled_files import find_experiment, find_recipe
 from mnas.data import ImageArrays
 from mnas.data.preprocessing import Preprocessing
 from mnas.documents.errors import Error
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
 from mnas.retrain.recipe import load_recipe
 from mnas.training.settings import TrainingSettings
@@ -87,7 +87,7 @@ def steps() -> dict[str, Step]:
     b1, a1 = (
         lower(reference(name).architecture.scaled(width)) for name, width in (("mnasnet-b1", 0.75), ("mnasnet-a1", 1.0))
     )
-    child = load_experiment(find_experiment("imagenet_ascend")).training
+    child = Experiment.load(find_experiment("imagenet_ascend")).training
     return {
         "B1 0.75, child": Step(b1, child),
         "A1, child": Step(a1, child),

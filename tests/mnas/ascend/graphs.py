@@ -14,7 +14,7 @@ from experiments.benchmarks.ascend_kernels import black_images
 from mnas.bundled_files import find_experiment, find_recipe
 from mnas.evaluation.accuracy import BATCH_SIZE
 from mnas.evaluation.classifiers import MindSporeClassifier
-from mnas.experiment import load_experiment
+from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute, Precision, prepare_mindspore
 from mnas.network.weights import initial_weights
 from mnas.retrain.recipe import load_recipe
@@ -71,7 +71,7 @@ def child_graphs(spaces: Collection[str]) -> list[Graph]:
     graphs = []
     for space in spaces:
         experiment, channels, classes = CHILDREN[space]
-        settings = load_experiment(find_experiment(experiment)).training
+        settings = Experiment.load(find_experiment(experiment)).training
         size = SearchSpace.load(space).image_size
         networks = {
             name: lower(architecture, image_size=size, channels=channels, num_classes=classes)
