@@ -160,10 +160,10 @@ def test_bad_input_is_told_in_one_line(
     message: str,
 ) -> None:
     assert main([*make_command(tmp_path, **changes), *arguments]) == 2
-    error = capsys.readouterr().err
+    *progress, error = capsys.readouterr().err.splitlines()
     assert error.startswith("mnas: ")
     assert message in error
-    assert error.count("\n") == 1
+    assert progress in ([], ["mnas: loading the images, and building and compiling the network"])
 
 
 def test_a_recipe_without_architecture_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
