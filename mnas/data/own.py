@@ -86,13 +86,13 @@ class OwnDataSettings(
             )
         if len(normalize.mean) != source.channels:
             raise DataError(
-                f"{self.source}: its images have {source.channels} channels, but `data.normalize` has values for "
-                f"{len(normalize.mean)}; write one for each"
+                f"{self.source}: its images have {source.channels} channels, but `data.normalize` (or the network to "
+                f"validate) has values for {len(normalize.mean)}; make them equal"
             )
         if self.normalize not in (None, normalize):
             raise DataError(
-                f"{self.source}: normalizes by {_numbers(normalize)}, but `data.normalize` is "
-                f"{_numbers(self.normalize)}; make them equal, or leave `data.normalize` out"
+                f"{self.source}: normalizes by {_numbers(normalize)}, but `data.normalize` (or the network to "
+                f"validate) has {_numbers(self.normalize)}; make them equal"
             )
         return InputForm(
             image_size=source.image_size,
@@ -140,8 +140,8 @@ class OwnDataSettings(
         for name, part in parts.items():
             if part.image_size != self.image_size:
                 raise DataError(
-                    f"{self.source}: {name} has images of {part.image_size} pixels, but `data.image_size` is "
-                    f"{self.image_size}; make them equal"
+                    f"{self.source}: {name} has images of {part.image_size} pixels, but `data.image_size` (or the "
+                    f"network to validate) has {self.image_size}; make them equal"
                 )
             self.input_form(part)
 
