@@ -179,7 +179,10 @@ def _usage(subject: Subject) -> Iterator[str]:
         yield "No training has used this preparation yet; a training on other data may change it."
     if form.class_names is None:
         yield ""
-        yield "The names of the classes are not known; the labels are 0, 1, ... in the order of the training data."
+        yield (
+            "The names of the classes are not known. The labels are 0, 1, ...: for data in class folders, the positions in "
+            "the sorted names of the folders."
+        )
     elif form.num_classes <= 20:
         yield ""
         yield f"Classes, by label: {', '.join(form.class_names)}."
