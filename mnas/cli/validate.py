@@ -53,7 +53,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "--data",
         metavar="DIR",
         required=True,
-        help="the images: a folder with test/CLASS/* or val/CLASS/*, one with CIFAR-10's binary batches, or `digits`",
+        help="the images: a folder with test/CLASS/* or val/CLASS/*, one with CIFAR-10's binary batches, `digits`, or "
+        "your own function, package.module:function",
     )
     parser.add_argument("--test-folder", metavar="NAME", help="its folder of test images (default: test or val)")
     parser.add_argument(

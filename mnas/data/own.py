@@ -1,24 +1,18 @@
 """Images that a function of the user's own loads."""
 
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from mnas.data.image_form import InputForm, Interpolation
+from mnas.data.own_sources import check_own_sources, users_code
 from mnas.data.settings import ImageSize, Normalization, normalization_of
 from mnas.data.source import FullData, ImageSource, SearchData
 from mnas.documents.own_parts import is_own_part, load_own_part
-from mnas.errors import ConfigurationError, DataError, Error
+from mnas.errors import ConfigurationError, DataError
 
 Data = TypeVar("Data", SearchData, FullData)
-
-_SOURCE_MEMBERS = ("__len__", *(name for name in vars(ImageSource) if not name.startswith("_")))
-_CHECKED_IMAGES = 64
 
 
 class OwnDataSettings(
@@ -62,10 +56,6 @@ class OwnDataSettings(
             raise ValueError(f"`source` must have the form package.module:function, found {self.source!r}")
 
     @property
-    def reward_images(self) -> None:
-        """None: only the function knows how many images it holds out."""
-
-    @property
     def channels(self) -> int | None:
         """Number of channels that `normalize` has values for; None if only the function knows."""
         return None if self.normalize is None else len(self.normalize.mean)
@@ -73,13 +63,13 @@ class OwnDataSettings(
     def load_search(self) -> SearchData:
         """Load the images of a search with the function; see `DataFormat`."""
         data = self._load(SearchData, "a search needs SearchData(train, reward)")
-        self._check({"train": data.train, "reward": data.reward})
+        self._check(train=data.train, reward=data.reward)
         return data
 
     def load_full(self) -> FullData:
         """Load all training images and the test set with the function; see `DataFormat`."""
         data = self._load(FullData, "full training and validation need FullData(train, test)")
-        self._check({"train": data.train, "test": data.test})
+        self._check(train=data.train, test=data.test)
         return data
 
     def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageSource:
@@ -96,13 +86,13 @@ class OwnDataSettings(
             )
         if len(normalize.mean) != source.channels:
             raise DataError(
-                f"{self.source}: its images have {source.channels} channels, but `data.normalize` has values for "
-                f"{len(normalize.mean)}; write one for each"
+                f"{self.source}: its images have {source.channels} channels, but `data.normalize` (or the network to "
+                f"validate) has values for {len(normalize.mean)}; make them equal"
             )
         if self.normalize not in (None, normalize):
             raise DataError(
-                f"{self.source}: normalizes by {_numbers(normalize)}, but `data.normalize` is "
-                f"{_numbers(self.normalize)}; make them equal, or leave `data.normalize` out"
+                f"{self.source}: normalizes by {_numbers(normalize)}, but `data.normalize` (or the network to "
+                f"validate) has {_numbers(self.normalize)}; make them equal"
             )
         return InputForm(
             image_size=source.image_size,
@@ -139,99 +129,22 @@ class OwnDataSettings(
         function = load_own_part(self.source)
         if not callable(function):
             raise DataError(f"{self.source}: is no function; name one that returns the images")
-        with _users_code(self.source):
+        with users_code(self.source):
             data = function(**self.options)
         if not isinstance(data, kind):
             raise DataError(f"{self.source}: returned {type(data).__name__}, but {needed} of mnas.data; return that")
         return data
 
-    def _check(self, parts: dict[str, ImageSource]) -> None:
+    def _check(self, **parts: ImageSource) -> None:
         check_own_sources(self.source, parts)
         for name, part in parts.items():
             if part.image_size != self.image_size:
                 raise DataError(
-                    f"{self.source}: {name} has images of {part.image_size} pixels, but `data.image_size` is "
-                    f"{self.image_size}; make them equal"
+                    f"{self.source}: {name} has images of {part.image_size} pixels, but `data.image_size` (or the "
+                    f"network to validate) has {self.image_size}; make them equal"
                 )
             self.input_form(part)
 
 
-def check_own_sources(origin: str, parts: Mapping[str, ImageSource]) -> None:
-    """Check images of the user's own before anything starts: their kind, their form and their first batch.
-
-    Args:
-        origin: Where they come from, for messages.
-        parts: Training images and held-out or test images, by what they are.
-
-    Raises:
-        DataError: A part is no image source, has no images, or its batches are of another form; or the parts have
-            different classes.
-    """
-    for name, part in parts.items():
-        _check_part(f"{origin}: {name}", part)
-    (first, train), (second, held_out) = parts.items()
-    if train.class_names != held_out.class_names:
-        raise DataError(
-            f"{origin}: {first} has the classes {_some(train.class_names)}, {second} has "
-            f"{_some(held_out.class_names)}; both need the same, in the same order"
-        )
-
-
-def _check_part(name: str, source: ImageSource) -> None:
-    if missing := [member for member in _SOURCE_MEMBERS if not hasattr(source, member)]:
-        raise DataError(
-            f"{name} is {type(source).__name__}, which is no ImageSource: it has no {', '.join(missing)}; return "
-            "ImageArrays, or a class with every member of mnas.data.ImageSource"
-        )
-    if source.num_classes != len(source.class_names) or source.num_classes < 2:
-        raise DataError(
-            f"{name} has {source.num_classes} classes and {len(source.class_names)} class names; give at least 2 "
-            "classes, and a name for each"
-        )
-    if len(source) == 0:
-        raise DataError(f"{name} has no images; give at least one")
-    _check_batch(name, source)
-
-
-def _check_batch(name: str, source: ImageSource) -> None:
-    with _users_code(name):
-        images, labels = next(iter(source.evaluation_batches(_CHECKED_IMAGES)))
-    count = min(len(source), _CHECKED_IMAGES)
-    shape = (count, source.channels, source.image_size, source.image_size)
-    if images.shape != shape or images.dtype != np.float32:
-        raise DataError(
-            f"{name}: the first evaluation batch has images {images.dtype} {images.shape}; they must be float32 {shape}"
-        )
-    if labels.shape != (count,) or labels.dtype != np.int32:
-        raise DataError(
-            f"{name}: the first evaluation batch has labels {labels.dtype} {labels.shape}; they must be int32 "
-            f"({count},)"
-        )
-    if labels.min() < 0 or labels.max() >= source.num_classes:
-        raise DataError(
-            f"{name}: has labels from {labels.min()} to {labels.max()}; with {source.num_classes} classes they "
-            f"must be 0 to {source.num_classes - 1}"
-        )
-
-
-@contextmanager
-def _users_code(name: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into a DataError that names the first line of theirs."""
-    try:
-        yield
-    except Error:
-        raise
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        at = f" ({frames[0].filename}, line {frames[0].lineno})" if frames else ""
-        raise DataError(
-            f"{name}: {type(error).__name__}: {error}{at}; correct the function or its `options`"
-        ) from error
-
-
 def _numbers(normalize: Normalization) -> str:
     return f"mean {list(normalize.mean)} and std {list(normalize.std)}"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -55,11 +55,6 @@ class DataFormat(Protocol):
         """1 for grey, 3 for RGB; None if only loading tells."""
         ...
 
-    @property
-    def reward_images(self) -> int | None:
-        """Number of training images that a search holds out; None if the settings do not say."""
-        ...
-
     def load_search(self) -> SearchData:
         """Load the training images of a search, some of them held out for the reward.
 

@@ -137,12 +137,12 @@ def _origin(subject: Subject) -> Iterator[str]:
 
 
 def _search(subject: Subject) -> Iterator[str]:
-    trial, experiment = subject.source.trial, subject.source.experiment
-    if trial is None or experiment is None:
+    trial, run = subject.source.trial, subject.source.run
+    if trial is None or run is None:
         return
+    experiment, reward_images = run.experiment, run.reward_images
     steps = (trial.training or {}).get("steps", "?")
     controller, exponents = experiment.controller.get("name"), experiment.reward.exponents
-    reward_images = experiment.data.reward_images
     held_out = "held-out" if reward_images is None else f"{reward_images:,} held-out"
     numbers = (
         f"accuracy {trial.accuracy:.4f} on {held_out} training images after "
@@ -179,7 +179,10 @@ def _usage(subject: Subject) -> Iterator[str]:
         yield "No training has used this preparation yet; a training on other data may change it."
     if form.class_names is None:
         yield ""
-        yield "The names of the classes are not known; the labels are 0, 1, ... in the order of the training data."
+        yield (
+            "The names of the classes are not known. The labels are 0, 1, ...: for data in class folders, the positions in "
+            "the sorted names of the folders."
+        )
     elif form.num_classes <= 20:
         yield ""
         yield f"Classes, by label: {', '.join(form.class_names)}."

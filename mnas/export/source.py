@@ -10,7 +10,6 @@ from mnas.checkpoints.provenance import Provenance
 from mnas.data import InputForm
 from mnas.documents.names import is_path
 from mnas.errors import ConfigurationError
-from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
 from mnas.search.store import Trial
@@ -34,8 +33,8 @@ class Source:
         provenance: Where it comes from.
         input: The images that it takes.
         origin: Where it comes from in words, for people.
-        trial: Of a search; together with `experiment`, or None.
-        experiment: Of that search.
+        trial: Of a search; together with `run`, or None.
+        run: Of that search.
         reference: The reference network that it is.
     """
 
@@ -44,7 +43,7 @@ class Source:
     input: InputForm
     origin: str
     trial: Trial | None = None
-    experiment: Experiment | None = None
+    run: Run | None = None
     reference: Reference | None = None
 
 
@@ -98,7 +97,7 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
         latency=None if trial.latency is None else dict(trial.latency),
     )
     origin = f"trial {trial.id} of the search in {run.directory}"
-    return Source(run.architecture_file(trial), provenance, run.images, origin, trial, run.experiment)
+    return Source(run.architecture_file(trial), provenance, run.images, origin, trial, run)
 
 
 def _from_reference(name: str) -> Source:

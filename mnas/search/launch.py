@@ -13,7 +13,7 @@ from controllers import Controller
 from latency import ProcessPauser
 from latency.host.quiet import Quiet
 from mnas.data import SearchData
-from mnas.data.own import check_own_sources
+from mnas.data.own_sources import check_own_sources
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment

@@ -13,7 +13,7 @@ from mnas.data import ImageForm, InputForm
 from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
-from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment, stored_images
+from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment, stored_images, stored_reward_images
 from mnas.search.store import Trial, TrialState
 from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
 
@@ -34,11 +34,13 @@ class Run:
         directory: The run directory.
         experiment: What the run was started with, or last resumed with.
         images: How the images of the run are prepared for evaluation.
+        reward_images: Number of held-out training images that accuracies are of; None if it is not known.
     """
 
     directory: Path
     experiment: Experiment
     images: InputForm
+    reward_images: int | None
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> Run:
@@ -54,7 +56,8 @@ class Run:
         if "experiment" not in meta:
             raise RunDirectoryError(f"{path}: the run has not begun yet; start it with `mnas search`")
         experiment = stored_experiment(path, meta["experiment"])
-        return cls(path, experiment, stored_images(path, meta, experiment))
+        images = stored_images(path, meta, experiment)
+        return cls(path, experiment, images, stored_reward_images(meta, experiment))
 
     @property
     def image_form(self) -> ImageForm:

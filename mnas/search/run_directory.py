@@ -72,6 +72,7 @@ def _check_or_start(
             "data_fingerprint": data_fingerprint,
             "input": json.dumps(ImageForm.of(data.train).to_dict()),
             "images": msgspec.json.encode(experiment.data.input_form(data.train)).decode(),
+            "reward_images": str(len(data.reward)),
             "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
         }
@@ -121,6 +122,13 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
         raise StoreError(
             f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
         ) from error
+
+
+def stored_reward_images(meta: Mapping[str, str], experiment: Experiment) -> int | None:
+    """Return the number of held-out training images that a run's accuracies are of; None if it is not known."""
+    if "reward_images" in meta:
+        return int(meta["reward_images"])
+    return experiment.data.reward_images if isinstance(experiment.data, ImageSettings) else None
 
 
 def stored_experiment(directory: Path, text: str) -> Experiment:

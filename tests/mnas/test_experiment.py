@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from latency.android.profile import PhoneProfile, PhoneUnit, write_profile
 from mnas.bundled_files import experiment_names
-from mnas.data import DigitsSettings
+from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents import yaml_file
 from mnas.errors import ConfigurationError, DocumentError
 from mnas.experiment import RESUMABLE, Experiment, LatencySettings, SearchSettings, changed_keys
@@ -102,6 +102,7 @@ def test_other_phones_have_a_say_only_where_the_worst_decides() -> None:
 
 def test_the_papers_protocol_is_the_papers() -> None:
     paper = Experiment.load("imagenet_ascend")
+    assert isinstance(paper.data, ImageFolderSettings)
     assert (paper.search.trials, paper.training.epochs, paper.data.reward_images) == (8000, 5, 50_000)
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))
 

@@ -141,7 +141,7 @@ def test_validation_takes_the_test_set_of_full_data() -> None:
 
 
 def test_validation_needs_images_of_the_networks_size() -> None:
-    with pytest.raises(DataError, match=r"train has images of 16 pixels, but `data.image_size` is 32"):
+    with pytest.raises(DataError, match=r"train has images of 16 pixels, but `data\.image_size` .* has 32"):
         load_images("own_shades:full", conventional_input(32, 1, 2))
 
 
@@ -169,7 +169,7 @@ def test_a_source_that_tells_nothing_needs_normalize() -> None:
 
 
 def test_normalize_must_be_what_the_source_tells() -> None:
-    with pytest.raises(DataError, match=r"normalizes by mean \[0\.5\] and std \[0\.25\], but .* is mean \[0\.4\]"):
+    with pytest.raises(DataError, match=r"normalizes by mean \[0\.5\] and std \[0\.25\], but .* has mean \[0\.4\]"):
         settings("arrays", normalize={"mean": [0.4], "std": [0.25]}).load_search()
 
 
@@ -184,14 +184,18 @@ def test_own_data_is_in_no_directory() -> None:
         ("full", {}, r"returned FullData, but a search needs SearchData\(train, reward\)"),
         ("images", {}, "returned list, but a search needs SearchData"),
         ("THRESHOLD", {}, "own_shades:THRESHOLD: is no function"),
-        ("broken", {}, r"KeyError: 'photos' \(.*own_shades\.py, line \d+\); correct the function"),
+        ("broken", {}, r"KeyError: 'photos' \(.*own_shades\.py, line \d+\); correct that code"),
         ("shades", {"cuont": 3}, r"unexpected keyword argument 'cuont'"),
         ("no_source", {}, r"own_shades:no_source: train is function, which is no ImageSource: it has no __len__"),
-        ("shades", {"image_size": 32}, "train has images of 32 pixels, but `data.image_size` is 16"),
-        ("shades", {"channels": 3}, "images have 3 channels, but `data.normalize` has values for 1"),
+        ("shades", {"image_size": 32}, "image size of train: 32, of reward: 16; make them equal"),
+        ("shades", {"channels": 3}, "number of channels of train: 3, of reward: 1; make them equal"),
         ("shades", {"num_classes": 3}, "train has 3 classes and 2 class names"),
         ("shades", {"count": 0}, "train has no images; give at least one"),
-        ("shades", {"class_names": ["day", "night"]}, r"train has the classes \(day, night\), reward has \(dark, brig"),
+        (
+            "shades",
+            {"class_names": ["day", "night"]},
+            "class names of train: day, night, of reward: dark, bright; make them equal",
+        ),
         ("shades", {"dtype": "float64"}, r"has images float64 \(64, 1, 16, 16\); they must be float32"),
         ("shades", {"first_label": 1}, "has labels from 1 to 2; with 2 classes they must be 0 to 1"),
         ("shades", {"first_label": -1}, "has labels from -1 to 0; with 2 classes they must be 0 to 1"),
@@ -201,6 +205,11 @@ def test_own_data_is_in_no_directory() -> None:
 def test_what_the_function_returns_is_checked(function: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
         settings(function, options).load_search()
+
+
+def test_normalize_needs_values_for_every_channel() -> None:
+    with pytest.raises(DataError, match=r"its images have 1 channels, but .* has values for 3"):
+        settings("shades", normalize={"mean": [0.5] * 3, "std": [0.2] * 3}).load_search()
 
 
 def test_full_training_needs_full_data() -> None:

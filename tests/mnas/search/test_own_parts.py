@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 import controllers
-from mnas.data import DigitsSettings, SearchData
+from mnas.data import DigitsSettings, ImageArrays, ImageSource, Preprocessing, SearchData
 from mnas.errors import ConfigurationError, DataError, FailureKind, TrialError
 from mnas.experiment import Experiment, LatencySettings
 from mnas.files import RunDirectoryError
@@ -131,6 +132,28 @@ def test_own_data_is_checked(tmp_path: Path) -> None:
     wrong: Any = SearchData(train=data.train, reward=[1, 2, 3])  # type: ignore[arg-type]  # the mistake that is tested
     with pytest.raises(DataError, match="data: reward is list, which is no ImageSource"):
         run_small(tmp_path / "run", data=wrong)
+
+
+def test_a_run_of_own_data_tells_its_images(tmp_path: Path) -> None:
+    data = DigitsSettings(image_size=16, reward_images=50).load_search()
+    preprocessing = Preprocessing(crop=0, flip=False, mean=(0.4,), std=(0.2,))
+    named = SearchData(
+        *(replace(part, preprocessing=preprocessing) for part in (arrays(data.train), arrays(data.reward)))
+    )
+    run = run_small(tmp_path / "run", data=named)
+    assert (run.images.mean, run.images.std, run.reward_images) == ((0.4,), (0.2,), 50)
+
+
+def test_own_data_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
+    small = DigitsSettings(image_size=16, reward_images=50).load_search()
+    large = DigitsSettings(image_size=32, reward_images=50).load_search()
+    with pytest.raises(DataError, match="data: image size of train: 16, of reward: 32; make them equal"):
+        run_small(tmp_path / "run", data=SearchData(small.train, large.reward))
+
+
+def arrays(source: ImageSource) -> ImageArrays:
+    assert isinstance(source, ImageArrays)
+    return source
 
 
 @pytest.mark.parametrize("part", ["trainer", "latency", "controller"])
