@@ -12,6 +12,7 @@ import msgspec
 
 from controllers import STRATEGIES, Strategy
 from latency import MeasurementSettings
+from latency.measurement.protocol import BOUNDS
 from mnas.documents.json_schema import describe_keys, json_schema
 from mnas.documents.meanings import sentence
 from mnas.experiment import Experiment
@@ -76,4 +77,6 @@ def _measurement() -> Schema:
     """Return what makes the schema of `latency.measurement` exact: the fields of the measurement protocol."""
     definition = msgspec.json.schema(MeasurementSettings)["$defs"]["MeasurementSettings"]
     describe_keys(definition, MeasurementSettings)
+    for key, (low, high) in BOUNDS.items():
+        definition["properties"][key] |= {"minimum": low, "maximum": high}
     return {"default": {}, "properties": definition["properties"], "additionalProperties": False}
