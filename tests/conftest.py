@@ -22,6 +22,8 @@ SLOW_PLACES = (
     "latency/pool/test_remote.py",
     "latency/runner/",
     "latency/test_phone_contract.py",
+    "mnas/ascend/test_compile.py",
+    "mnas/ascend/test_kernels.py",
     "mnas/cli/test_describe.py",
     "mnas/cli/test_retrain_command.py",
     "mnas/cli/test_search_command.py",

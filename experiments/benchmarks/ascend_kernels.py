@@ -35,7 +35,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from mnas.bundled_files import find_experiment, find_recipe
+from mnas.bundled_files import find_recipe
 from mnas.data import ImageArrays
 from mnas.data.preprocessing import Preprocessing
 from mnas.documents.errors import Error
@@ -87,7 +87,7 @@ def steps() -> dict[str, Step]:
     b1, a1 = (
         lower(reference(name).architecture.scaled(width)) for name, width in (("mnasnet-b1", 0.75), ("mnasnet-a1", 1.0))
     )
-    child = Experiment.load(find_experiment("imagenet_ascend")).training
+    child = Experiment.load("imagenet_ascend").training
     return {
         "B1 0.75, child": Step(b1, child),
         "A1, child": Step(a1, child),

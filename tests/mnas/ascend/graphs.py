@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from experiments.benchmarks.ascend_kernels import black_images
-from mnas.bundled_files import find_experiment, find_recipe
+from mnas.bundled_files import find_recipe
 from mnas.evaluation.accuracy import BATCH_SIZE
 from mnas.evaluation.classifiers import MindSporeClassifier
 from mnas.experiment import Experiment
@@ -19,10 +19,10 @@ from mnas.mindspore_setup import Compute, Precision, prepare_mindspore
 from mnas.network.weights import initial_weights
 from mnas.retrain.recipe import load_recipe
 from mnas.training.batch_plan import BatchPlan
-from mnas.training.settings import DynamicLossScale, TrainingSettings
+from mnas.training.settings import AdamSettings, DynamicLossScale, FixedLossScale, SgdSettings, TrainingSettings
 from mnas.training.sinking import SunkSteps
 from mnas.training.trainer import Trainer
-from search_space import Architecture, SearchSpace, lower, reference
+from search_space import Architecture, SearchSpace, lower, parse_block, reference
 from search_space.lowering import LoweredNetwork
 
 ASCEND = Compute("Ascend")
@@ -36,6 +36,17 @@ CHILDREN = {
     "small32": ("cifar10", 3, 10),
     "tiny16": ("quickstart", 1, 10),
 }
+EVERY_LAYER = Architecture(
+    (
+        parse_block("r2_k3_s11_e1_i8_o8_conv"),
+        parse_block("r2_k3_s22_e3_i8_o16_se0.25_pool"),
+        parse_block("r1_k5_s11_e6_i16_o12_pool"),
+        parse_block("r1_k3_s11_e1_i12_o12_noskip"),
+    ),
+    stem_filters=8,
+    head_filters=16,
+)
+"""A small network with every kind of layer; the pooled inputs gain and lose channels."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ def child_graphs(spaces: Collection[str]) -> list[Graph]:
     graphs = []
     for space in spaces:
         experiment, channels, classes = CHILDREN[space]
-        settings = Experiment.load(find_experiment(experiment)).training
+        settings = Experiment.load(experiment).training
         size = SearchSpace.load(space).image_size
         networks = {
             name: lower(architecture, image_size=size, channels=channels, num_classes=classes)
@@ -84,20 +95,24 @@ def child_graphs(spaces: Collection[str]) -> list[Graph]:
 
 def recipe_graphs() -> list[Graph]:
     """Return the steps of the recipes on one card, of their settings in other precisions, and sunk."""
-    b1 = msgspec.structs.replace(load_recipe(find_recipe(RECIPES[0])).training, batch_size=256)
-    a1 = msgspec.structs.replace(load_recipe(find_recipe(RECIPES[1])).training, batch_size=256)
+    b1 = replace(load_recipe(find_recipe(RECIPES[0])).training, batch_size=256)
+    a1 = replace(load_recipe(find_recipe(RECIPES[1])).training, batch_size=256)
     precisions: tuple[Precision, ...] = ("O0", "O1", "O2", "O3")
     changes: dict[str, Any] = {"precision": "O2", "loss_scale": DynamicLossScale(), "clip_norm": 1.0}
-    dynamic = msgspec.structs.replace(a1, **changes)
+    dynamic = replace(a1, **changes)
     small = lower(covering_networks("small32")["small32 1"], image_size=32)
     return [
         *(Graph(f"{name} on 1 card", partial(_recipe_step, name, 1)) for name in RECIPES),
         Graph("A1 with EMA, O2, a dynamic loss scale and clipping", partial(_step, _network("mnasnet-a1"), dynamic)),
         Graph("A1, evaluation", partial(_evaluation, _network("mnasnet-a1"))),
         *(
-            Graph(f"{name}, {precision}", partial(_step, small, msgspec.structs.replace(settings, precision=precision)))
+            Graph(f"{name}, {precision}", partial(_step, small, replace(settings, precision=precision)))
             for name, settings in zip(RECIPES, (b1, a1), strict=True)
             for precision in precisions
+        ),
+        *(
+            Graph(name, partial(_step, small, replace(b1, optimizer=optimizer)))
+            for name, optimizer in (("sgd", SgdSettings()), ("adam", AdamSettings()))
         ),
         Graph("sunk step", partial(_sunk_step, small, b1)),
     ]
@@ -108,12 +123,28 @@ def card_graphs() -> list[Graph]:
     return [Graph(f"{name} on {CARDS} cards", partial(_recipe_step, name, CARDS)) for name in RECIPES]
 
 
+def every_layer_graphs() -> list[Graph]:
+    """Return one step that has every kind of layer, and all that a recipe's settings may add to it."""
+    settings = replace(
+        load_recipe(find_recipe("mnasnet_paper")).training,
+        batch_size=256,
+        loss_scale=FixedLossScale(scale=256.0),
+        clip_norm=1.0,
+    )
+    return [Graph("every kind of layer", partial(_step, lower(EVERY_LAYER, image_size=32), settings))]
+
+
 def refused_graphs() -> list[Graph]:
     """Return what MindSpore must refuse: on every device, and on Ascend alone."""
     return [
         Graph("float64 convolution", _float64_convolution),
         Graph("3-d convolution in groups", _grouped_3d_convolution),
     ]
+
+
+def no_kernel_graphs() -> list[Graph]:
+    """Return a primitive for which MindSpore has kernels on other devices only."""
+    return [Graph("eigenvalues", _eigenvalues)]
 
 
 def _network(name: str, width: float = 1.0) -> LoweredNetwork:
@@ -173,11 +204,28 @@ def _grouped_3d_convolution() -> None:
     ops.Conv3D(4, 3, group=2)
 
 
+def _eigenvalues() -> None:
+    prepare_mindspore(ASCEND)
+    from mindspore import Tensor, nn, ops
+
+    class Eigenvalues(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.eigenvalues = ops.Eig()
+
+        def construct(self, x: Any) -> Any:
+            return self.eigenvalues(x)
+
+    Eigenvalues().compile(Tensor(np.zeros((3, 3), np.float32)))
+
+
 GROUPS: dict[str, Callable[[], list[Graph]]] = {
     "children of mnasnet": partial(child_graphs, ("mnasnet",)),
     "children of other spaces": partial(child_graphs, tuple(name for name in CHILDREN if name != "mnasnet")),
     "recipes": recipe_graphs,
     "cards": card_graphs,
+    "every layer": every_layer_graphs,
     "refused": refused_graphs,
+    "no kernel": no_kernel_graphs,
 }
 """What one process compiles, the longest first."""

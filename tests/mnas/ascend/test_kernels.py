@@ -1,0 +1,24 @@
+"""MindSpore selects an Ascend kernel for every primitive of every kind of layer. No kernel is built or executed."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.benchmarks.ascend_kernels import CensusError, count_kernels
+
+PROGRAM = ("-m", "tests.mnas.ascend.compile_graphs")
+
+
+@pytest.mark.usefixtures("dry_run")
+def test_every_kind_of_layer_has_ascend_kernels(tmp_path: Path) -> None:
+    kernels = count_kernels(*PROGRAM, "every layer", str(tmp_path / "results.jsonl"))
+    found = {each.primitive: each.path for each in kernels}
+    # Of convolutions, squeeze-and-excitation, pooled inputs that gain and lose channels, the residual, and the update.
+    assert {"Conv2D", "Sigmoid", "AvgPool", "Concat", "StridedSlice", "Add", "AssignAdd"} <= found.keys()
+    assert set(found.values()) == {"aclnn", "aclop", "view"}
+
+
+@pytest.mark.usefixtures("dry_run")
+def test_a_primitive_without_an_ascend_kernel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CensusError, match="Eig"):
+        count_kernels(*PROGRAM, "no kernel", str(tmp_path / "results.jsonl"))
