@@ -15,7 +15,7 @@ from latency.host.quiet import ProcessPauser
 from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 from latency.phones import create_phones, phone_settings
 from latency.pool.cache import LatencyCache, user_cache
 from latency.pool.health import PhoneStatus, RetryPolicy
@@ -28,7 +28,7 @@ __all__ = [
     "LatencyRecord",
     "LatencyService",
     "MeasurementSettings",
-    "Phone",
+    "PhoneBackend",
     "PhoneError",
     "PhoneGoneError",
     "PhoneIdentity",

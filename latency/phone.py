@@ -8,7 +8,7 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 
 
-class Phone(Protocol):
+class PhoneBackend(Protocol):
     """Something that times ONNX models, one at a time.
 
     A phone keeps itself usable: after a bad model or any failure, the next `measure` starts from a working runner or

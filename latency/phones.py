@@ -11,10 +11,10 @@ from latency.host.phone import HostPhone
 from latency.host.quiet import Quiet
 from latency.leases.between_processes import PhoneLeases
 from latency.measurement.protocol import MeasurementSettings
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 
 
-def create_phones(name: str, quiet: Quiet = nullcontext, leases: PhoneLeases | None = None) -> list[Phone]:
+def create_phones(name: str, quiet: Quiet = nullcontext, leases: PhoneLeases | None = None) -> list[PhoneBackend]:
     """Return the phones of a name, which are equal; the caller closes them.
 
     Nothing is connected yet.

@@ -14,7 +14,6 @@ import controllers
 from latency import LatencyError, MeasurementSettings, PhoneError, PhoneUnknownError, create_phones, phone_settings
 from mnas.bundled_files import find_experiment
 from mnas.data import DataSettings, SearchData
-from mnas.documents.changes import changed_keys as keys_that_differ
 from mnas.documents.check import convert
 from mnas.documents.yaml_file import dump, read
 from mnas.errors import ConfigurationError, DocumentError
@@ -327,15 +326,10 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
-RESUMABLE = frozenset(
+RESUMABLE_EXPERIMENT_KEYS = frozenset(
     {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
     | {"latency.cache"}
 )
-
-
-def changed_keys(before: Experiment, after: Experiment) -> list[str]:
-    """Return the paths of the keys that differ, with both values, except those in RESUMABLE."""
-    return keys_that_differ(before, after, RESUMABLE)
 
 
 def _plain(document: object) -> Any:

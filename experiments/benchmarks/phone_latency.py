@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from latency import LatencyRecord, MeasurementSettings, Phone, PhoneError, create_phones, phone_settings
+from latency import LatencyRecord, MeasurementSettings, PhoneBackend, PhoneError, create_phones, phone_settings
 from latency.android.onboarding import add_phone
 from latency.loopback.adbd import Adbd
 from latency.loopback.debian import unpack_adbd
@@ -127,7 +127,7 @@ def compare(adbd: Adbd, models: dict[str, bytes], rounds: int) -> dict[str, obje
     }
 
 
-def measure_timed(phone: Phone, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
+def measure_timed(phone: PhoneBackend, model: bytes, settings: MeasurementSettings) -> tuple[LatencyRecord, float]:
     """Return an accepted record and how long its measurement took, failed tries not included."""
 
     def measure() -> tuple[LatencyRecord, float]:

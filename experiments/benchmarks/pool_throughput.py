@@ -31,7 +31,7 @@ from pathlib import Path
 
 import msgspec
 
-from latency import LatencyRecord, LatencyService, MeasurementSettings, Phone, PhoneIdentity, PhoneLeases
+from latency import LatencyRecord, LatencyService, MeasurementSettings, PhoneBackend, PhoneIdentity, PhoneLeases
 from latency.android.phone import AdbPhone
 from latency.host.phone import HostPhone
 from latency.loopback.adbd import Adbd
@@ -57,24 +57,24 @@ FAULTS = {"dies": signal.SIGKILL, "hangs": signal.SIGSTOP}
 class HealthyPhone:
     """A phone that knows how long it has been at work."""
 
-    def __init__(self, phone: Phone) -> None:
+    def __init__(self, phone: PhoneBackend) -> None:
         self._phone = phone
         self.name = phone.name
         self.busy_s = 0.0
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         return self._phone.identify()
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         started = time.monotonic()
         record = self._phone.measure(model, settings)
         self.busy_s += time.monotonic() - started
         return record
 
     def close(self) -> None:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         self._phone.close()
 
 
@@ -92,16 +92,16 @@ class BrokenPhone:
 
     name = "broken"
 
-    def __init__(self, phone: Phone, break_it: Callable[[], None]) -> None:
+    def __init__(self, phone: PhoneBackend, break_it: Callable[[], None]) -> None:
         self._phone = phone
         self._break_it = break_it
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         return self._phone.identify()
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`; never gives a record."""
+        """See `PhoneBackend`; never gives a record."""
         self._phone.identify()  # From now on it is connected.
         ended = threading.Event()
         saboteur = threading.Thread(target=self._sabotage, args=(ended,))
@@ -113,7 +113,7 @@ class BrokenPhone:
             saboteur.join()
 
     def close(self) -> None:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         self._phone.close()
 
     def _sabotage(self, ended: threading.Event) -> None:
@@ -122,7 +122,7 @@ class BrokenPhone:
 
 
 @contextmanager
-def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
+def host_phones(fault: signal.Signals) -> Iterator[tuple[PhoneBackend, BrokenPhone]]:
     """Yield a healthy and a broken phone, each a core of this machine."""
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
@@ -138,7 +138,7 @@ def host_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
 
 
 @contextmanager
-def adb_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
+def adb_phones(fault: signal.Signals) -> Iterator[tuple[PhoneBackend, BrokenPhone]]:
     """Yield a healthy and a broken phone, each an adb daemon with a core of its own."""
     first, last = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mnas-pool-") as folder:
@@ -156,7 +156,7 @@ def adb_phones(fault: signal.Signals) -> Iterator[tuple[Phone, BrokenPhone]]:
 PHONES = {"adb": adb_phones, "host": host_phones}
 
 
-def throughput(healthy: HealthyPhone, others: Sequence[Phone], models: int) -> Throughput:
+def throughput(healthy: HealthyPhone, others: Sequence[PhoneBackend], models: int) -> Throughput:
     """Return how fast the phones measure this number of models, from a queue that is never empty."""
     model = reference_model()
     with LatencyService([*others, healthy], SETTINGS, retry=PATIENT) as service:

@@ -1,4 +1,4 @@
-"""An Android phone as a `Phone`.
+"""An Android phone as a `PhoneBackend`.
 
 Its steps: lease, connect, install, wait until cool, push, time, judge.
 """
@@ -137,12 +137,12 @@ class AdbPhone:
         self._reference_best_ms: float | None = unit.reference_ms
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`; the serial is the unit's own, not its address, which can change."""
+        """See `PhoneBackend`; the serial is the unit's own, not its address, which can change."""
         with self._lock, self._held(INSTALL_LEASE_S) as (runner, _):
             return self._identity(runner)
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`.
+        """See `PhoneBackend`.
 
         Raises:
             PhoneError: The transport's kinds, `phone_unstable`, `phone_hot`, `phone_busy`, `wrong_output` (the phone
@@ -153,7 +153,7 @@ class AdbPhone:
             return self._measure(runner, renew, model, settings)
 
     def close(self) -> None:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         with self._lock:
             self._disconnect()
             self._host_thread.submit(self._host.close).result()

@@ -72,7 +72,7 @@ class HostPhone:
         return None if self._runner is None else self._runner.pid
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`; the serial is the host's name, the fingerprint its processor and kernel.
+        """See `PhoneBackend`; the serial is the host's name, the fingerprint its processor and kernel.
 
         Nothing is timed, so no lease is needed.
         """
@@ -80,7 +80,7 @@ class HostPhone:
             return self._identity(self._running_runner())
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`.
+        """See `PhoneBackend`.
 
         Raises:
             PhoneUnstableError: No window was steady; it carries the record with every rejected window.
@@ -95,7 +95,7 @@ class HostPhone:
                     runner.ask({"op": "release"}, settings.load_timeout_s)
 
     def close(self) -> None:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         with self._lock:
             if self._runner is not None:
                 self._runner.close()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from latency.errors import LatencyError, PhoneError, ToolError
 from latency.measurement.record import LatencyRecord, PhoneIdentity
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 from latency.pool.health import PhoneHealth, PhoneState, RetryPolicy
 
 
@@ -29,7 +29,7 @@ class PhoneWorker:
         identified: Whether it has identified itself since its last failure.
     """
 
-    def __init__(self, phone: Phone, number: int, policy: RetryPolicy) -> None:
+    def __init__(self, phone: PhoneBackend, number: int, policy: RetryPolicy) -> None:
         self.phone = phone
         self.health = PhoneHealth(policy)
         self.identity: PhoneIdentity | None = None

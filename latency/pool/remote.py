@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnknownError, ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 from latency.phones import create_phones
 
 _Result = TypeVar("_Result")
-MakePhones = Callable[[str], list[Phone]]
+MakePhones = Callable[[str], list[PhoneBackend]]
 
 OPEN_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ CALLS_AT_A_TIME = 32
 
 def phones_in_cluster(
     name: str, make_phones: MakePhones = create_phones, skip_nodes: Collection[str] = ()
-) -> list[Phone]:
+) -> list[PhoneBackend]:
     """Return the phones of that name on all hosts of the Ray cluster, by host.
 
     It is the cluster that this process has joined.
@@ -51,7 +51,7 @@ def phones_in_cluster(
         PhoneError: `phone_host_gone`: a host does not answer. What opening the phones raises.
     """
     addresses = sorted({node["NodeManagerAddress"] for node in _nodes_with(name) if node["NodeID"] not in skip_nodes})
-    phones: list[Phone] = []
+    phones: list[PhoneBackend] = []
     with ExitStack() as opened:
         for address in addresses:
             host = _RemoteHost(name, address, make_phones)
@@ -62,7 +62,7 @@ def phones_in_cluster(
 
 
 class RemotePhone:
-    """A phone on another host; see `Phone`.
+    """A phone on another host; see `PhoneBackend`.
 
     While its host or the actor there is gone, calls raise PhoneError (`phone_host_gone`). Every later call looks
     whether the host is back and starts a fresh actor on it.
@@ -74,12 +74,12 @@ class RemotePhone:
         self._index = index
 
     def identify(self) -> PhoneIdentity:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         identity: PhoneIdentity = self._host.ask("identify", self._index, timeout_s=OPEN_TIMEOUT_S)
         return identity
 
     def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         # The phone keeps its own, shorter limits; this one is for a host that does not answer.
         attempt_s = settings.load_timeout_s + settings.window_timeout_s + settings.cooldown_s
         attempts = settings.sessions + settings.max_attempts
@@ -88,7 +88,7 @@ class RemotePhone:
         return record
 
     def close(self) -> None:
-        """See `Phone`."""
+        """See `PhoneBackend`."""
         self._host.close_phone(self._index)
 
 
@@ -102,7 +102,7 @@ class PhoneHost:
         self._name = name
         self._make_phones = make_phones
         self._lock = threading.Lock()
-        self._phones: list[Phone] | None = None
+        self._phones: list[PhoneBackend] | None = None
 
     def count(self) -> int | LatencyError:
         """Return how many phones of the name there are here."""
@@ -120,13 +120,13 @@ class PhoneHost:
         """Release a phone."""
         return _answer(lambda: self._phone(index).close())
 
-    def _opened(self) -> list[Phone]:
+    def _opened(self) -> list[PhoneBackend]:
         with self._lock:
             if self._phones is None:
                 self._phones = self._make_phones(self._name)
             return self._phones
 
-    def _phone(self, index: int) -> Phone:
+    def _phone(self, index: int) -> PhoneBackend:
         phones = self._opened()
         if index >= len(phones):
             raise PhoneUnknownError(

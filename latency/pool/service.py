@@ -18,7 +18,7 @@ from types import TracebackType
 from latency.errors import CandidateError, LatencyError, PhoneError, ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, model_sha256
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 from latency.pool.assignment import Job, PhoneWorker, next_job
 from latency.pool.cache import LatencyCache, TolerantCache
 from latency.pool.health import PhoneStatus, RetryPolicy
@@ -45,7 +45,7 @@ class LatencyService:
 
     def __init__(
         self,
-        phones: Sequence[Phone],
+        phones: Sequence[PhoneBackend],
         settings: MeasurementSettings | None = None,
         cache: LatencyCache | None = None,
         retry: RetryPolicy | None = None,

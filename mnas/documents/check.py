@@ -16,7 +16,7 @@ from msgspec import inspect
 from mnas.documents.errors import DocumentError
 from mnas.documents.names import did_you_mean
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Step = str | int
 Record = inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType
 _LIST_TYPES = (inspect.ListType, inspect.VarTupleType, inspect.TupleType, inspect.SetType, inspect.FrozenSetType)
@@ -27,7 +27,7 @@ _NAMED_FIELD = re.compile(r"Object (?P<problem>contains unknown|missing required
 _SHOWN_CHARACTERS = 60
 
 
-def convert(data: object, type: type[T], *, source: str) -> T:
+def convert(data: object, type: type[_T], *, source: str) -> _T:
     """Return plain data as an instance of `type`.
 
     >>> class Training(msgspec.Struct, forbid_unknown_fields=True):

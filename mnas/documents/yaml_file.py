@@ -17,7 +17,7 @@ import yaml
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _FLOAT = re.compile(
     r"""^(?: [-+]?(?: [0-9]+\.[0-9]* | \.[0-9]+ ) (?:[eE][-+]?[0-9]+)?
@@ -28,7 +28,7 @@ _FLOAT = re.compile(
 )
 
 
-def read(path: str | Path, type: type[T]) -> T:
+def read(path: str | Path, type: type[_T]) -> _T:
     """Read a YAML file as an instance of `type`.
 
     Raises:
@@ -48,7 +48,7 @@ def read(path: str | Path, type: type[T]) -> T:
     return parse(text, type, source=source)
 
 
-def parse(text: str, type: type[T], *, source: str = "<text>") -> T:
+def parse(text: str, type: type[_T], *, source: str = "<text>") -> _T:
     """Return YAML text as an instance of `type`.
 
     >>> parse("learning_rates: [1e-3, 1e-5]", dict[str, list[float]])

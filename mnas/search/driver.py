@@ -49,7 +49,7 @@ class LatencyMeter(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a search does: how many trials, how they are scheduled and how they are rewarded.
 
     Attributes:
@@ -139,7 +139,7 @@ class Search:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: SearchPlan,
         space: SearchSpace,
         controller: Controller,
         store: TrialStore,

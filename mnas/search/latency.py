@@ -18,7 +18,7 @@ from latency import (
     LatencyError,
     LatencyRecord,
     LatencyService,
-    Phone,
+    PhoneBackend,
     PhoneError,
     PhoneLeases,
     PhoneUnknownError,
@@ -129,7 +129,7 @@ def open_latency_meter(settings: LatencySettings, form: ImageForm, quiet: Quiet)
         yield meter
 
 
-def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[Phone]:
+def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[PhoneBackend]:
     """Return the phones of a name.
 
     Those of this machine come first, then those of other hosts in the Ray cluster.

@@ -18,7 +18,7 @@ from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
-from mnas.search.driver import ChildTrainer, LatencyMeter, Plan, Search, SearchObserver, SilentObserver
+from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
 from mnas.search.run import Run
 from mnas.search.run_directory import open_run
 from mnas.search.store import TrialStore
@@ -94,8 +94,8 @@ def _has_work(store: TrialStore, experiment: Experiment) -> bool:
     return counts["proposed"] > 0 or sum(counts.values()) < experiment.search.trials
 
 
-def _plan(experiment: Experiment, workers: int) -> Plan:
-    return Plan(
+def _plan(experiment: Experiment, workers: int) -> SearchPlan:
+    return SearchPlan(
         trials=experiment.search.trials,
         workers=workers,
         target_ms=experiment.latency.target_ms,

@@ -12,7 +12,8 @@ import msgspec
 import mnas
 from mnas.data import ImageForm, InputForm, SearchData
 from mnas.data.settings import ImageSettings
-from mnas.experiment import Experiment, changed_keys
+from mnas.documents.changes import changed_keys
+from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.search.store import StoreError, TrialStore
 
@@ -54,7 +55,8 @@ def _check_or_start(
     data_fingerprint = data.fingerprint()
     meta = store.meta()
     if "experiment" in meta:
-        differences = changed_keys(stored_experiment(directory, meta["experiment"]), experiment)
+        before = stored_experiment(directory, meta["experiment"])
+        differences = changed_keys(before, experiment, RESUMABLE_EXPERIMENT_KEYS)
         if differences:
             raise RunDirectoryError(
                 f"{directory}: this run was started with another experiment ({'; '.join(differences)}); "

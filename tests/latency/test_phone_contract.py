@@ -21,12 +21,12 @@ from latency.loopback.adbd import Adbd
 from latency.loopback.phone import phone_profile, signal_runners
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, LoadReport
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 
 
 @dataclass(frozen=True)
 class PhoneUnderTest:
-    phone: Phone
+    phone: PhoneBackend
     signal_runner: Callable[[signal.Signals], None]
     """Sends a signal to the process that runs the models, wherever it is."""
 
@@ -63,7 +63,7 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[PhoneUnderTest]:
 
 
 @pytest.fixture
-def phone(under_test: PhoneUnderTest) -> Phone:
+def phone(under_test: PhoneUnderTest) -> PhoneBackend:
     return under_test.phone
 
 
@@ -86,14 +86,14 @@ def measure_disturbed(
         timer.join()
 
 
-def test_it_keeps_every_raw_run(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
+def test_it_keeps_every_raw_run(phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
     record = phone.measure(tiny_model, tolerant)
     assert record.cpu_ms is not None
     assert len(record.wall_ms) == len(record.cpu_ms) == tolerant.runs
 
 
 def test_the_record_names_the_model_the_phone_and_the_settings(
-    phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     record = phone.measure(tiny_model, tolerant)
     assert record.accepted
@@ -103,21 +103,25 @@ def test_the_record_names_the_model_the_phone_and_the_settings(
     assert record.settings == tolerant
 
 
-def test_it_warms_up_by_count_and_by_time(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
+def test_it_warms_up_by_count_and_by_time(
+    phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
     by_count = phone.measure(tiny_model, replace(tolerant, warmup_runs=7, warmup_min_ms=0.0))
     by_time = phone.measure(tiny_model, replace(tolerant, warmup_runs=0, warmup_min_ms=50.0))
     assert loaded(by_count).warmup_runs == 7
     assert loaded(by_time).warmup_ms >= 50.0
 
 
-def test_every_session_loads_the_model_anew(phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
+def test_every_session_loads_the_model_again(
+    phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
     record = phone.measure(tiny_model, replace(tolerant, sessions=3))
     assert len(record.sessions) == 3
     assert len({session.loaded.load_ms for session in record.sessions if session.loaded}) == 3
 
 
 def test_the_same_model_computes_the_same_checksum(
-    phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     checksums = {phone.measure(tiny_model, tolerant).output_checksum for _ in range(2)}
     assert len(checksums) == 1
@@ -125,14 +129,14 @@ def test_the_same_model_computes_the_same_checksum(
 
 
 def test_an_unknown_batch_is_one(
-    phone: Phone, tiny_model: bytes, dynamic_batch_model: bytes, tolerant: MeasurementSettings
+    phone: PhoneBackend, tiny_model: bytes, dynamic_batch_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     fixed, dynamic = phone.measure(tiny_model, tolerant), phone.measure(dynamic_batch_model, tolerant)
     assert dynamic.output_checksum == pytest.approx(fixed.output_checksum, rel=1e-5)
 
 
 def test_a_slow_model_gets_fewer_runs_but_not_too_few(
-    phone: Phone, slow_model: bytes, tolerant: MeasurementSettings
+    phone: PhoneBackend, slow_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     record = phone.measure(slow_model, replace(tolerant, runs=1000, min_runs=3, window_budget_ms=1.0))
     assert len(record.wall_ms) == 3
@@ -149,7 +153,7 @@ def test_a_slow_model_gets_fewer_runs_but_not_too_few(
     ],
 )
 def test_a_bad_model_is_a_candidate_error_with_its_stage_and_the_phone_goes_on(
-    phone: Phone,
+    phone: PhoneBackend,
     tiny_model: bytes,
     tolerant: MeasurementSettings,
     request: pytest.FixtureRequest,
@@ -194,7 +198,7 @@ def test_a_runner_killed_between_measurements_is_replaced(
 
 
 def test_without_a_steady_window_there_is_no_latency_but_all_its_numbers(
-    phone: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    phone: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     strict = replace(tolerant, relative_mad_limit=0.0, runs=200, max_attempts=3, backoff_s=0.0)
     with pytest.raises(PhoneUnstableError) as caught:

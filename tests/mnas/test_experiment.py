@@ -9,8 +9,9 @@ from latency.android.profile import PhoneProfile, PhoneUnit, write_profile
 from mnas.bundled_files import experiment_names
 from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents import yaml_file
+from mnas.documents.changes import changed_keys
 from mnas.errors import ConfigurationError, DocumentError
-from mnas.experiment import RESUMABLE, Experiment, LatencySettings, SearchSettings, changed_keys
+from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment, LatencySettings, SearchSettings
 from mnas.training.settings import TrainingSettings
 
 
@@ -41,16 +42,16 @@ def test_an_experiment_survives_the_store() -> None:
 def test_more_trials_are_no_change() -> None:
     before = quickstart()
     more = msgspec.structs.replace(before.search, trials=99)
-    assert changed_keys(before, msgspec.structs.replace(before, search=more)) == []
+    assert changed_keys(before, msgspec.structs.replace(before, search=more), RESUMABLE_EXPERIMENT_KEYS) == []
 
 
 def test_a_change_is_named_with_both_values() -> None:
     before = quickstart()
-    assert changed_keys(before, msgspec.structs.replace(before, seed=3)) == ["seed: 0 -> 3"]
+    assert changed_keys(before, msgspec.structs.replace(before, seed=3), RESUMABLE_EXPERIMENT_KEYS) == ["seed: 0 -> 3"]
 
 
 def test_what_decides_the_order_of_proposals_cannot_be_changed_on_resuming() -> None:
-    assert RESUMABLE.isdisjoint({"search.schedule", "search.batch_size"})
+    assert RESUMABLE_EXPERIMENT_KEYS.isdisjoint({"search.schedule", "search.batch_size"})
 
 
 def with_latency(experiment: Experiment, **changes: object) -> Experiment:
@@ -68,12 +69,12 @@ def with_latency(experiment: Experiment, **changes: object) -> Experiment:
 )
 def test_other_phones_and_their_say_cannot_be_changed_on_resuming(changes: dict[str, object], change: str) -> None:
     before = quickstart()
-    assert changed_keys(before, with_latency(before, **changes)) == [change]
+    assert changed_keys(before, with_latency(before, **changes), RESUMABLE_EXPERIMENT_KEYS) == [change]
 
 
 def test_the_cache_can_be_turned_off_on_resuming() -> None:
     before = quickstart()
-    assert changed_keys(before, with_latency(before, cache=False)) == []
+    assert changed_keys(before, with_latency(before, cache=False), RESUMABLE_EXPERIMENT_KEYS) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_from_dict_refuses_what_is_no_data() -> None:
 def test_changed_takes_dotted_keys_and_leaves_the_rest() -> None:
     before = quickstart()
     after = before.changed({"search.trials": 12, "latency.target_ms": 0.05, "latency.others.host:0.target_ms": 2.0})
-    assert changed_keys(before, after) == [
+    assert changed_keys(before, after, RESUMABLE_EXPERIMENT_KEYS) == [
         "latency.others.host:0.target_ms: absent -> 2.0",
         "latency.target_ms: 0.07 -> 0.05",
     ]

@@ -21,7 +21,7 @@ from latency.leases.between_processes import PhoneLeases
 from latency.loopback import Adbd
 from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 
 
 class AtWork:
@@ -41,7 +41,7 @@ class AtWork:
             self.now -= 1
 
 
-def measure_at_once(phones: list[Phone], model: bytes, settings: MeasurementSettings) -> list[bool]:
+def measure_at_once(phones: list[PhoneBackend], model: bytes, settings: MeasurementSettings) -> list[bool]:
     try:
         with ThreadPoolExecutor(len(phones)) as threads:
             records = list(threads.map(lambda phone: phone.measure(model, settings), phones))
@@ -54,7 +54,7 @@ def measure_at_once(phones: list[Phone], model: bytes, settings: MeasurementSett
 def test_the_cores_of_the_host_take_turns(tmp_path: Path, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
     at_work = AtWork()
     cores = sorted(os.sched_getaffinity(0))
-    phones: list[Phone] = [
+    phones: list[PhoneBackend] = [
         HostPhone(f"host:{core}", core, at_work.quiet, PhoneLeases(tmp_path)) for core in [*cores, cores[0]]
     ]
     assert all(measure_at_once(phones, tiny_model, replace(tolerant, rewarm_min_ms=50.0)))
@@ -65,7 +65,7 @@ def test_two_searches_take_turns_on_a_phone_over_adb(
     adbd: Adbd, tmp_path: Path, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     at_work = AtWork()
-    phones: list[Phone] = [
+    phones: list[PhoneBackend] = [
         AdbPhone(*phone_profile(adbd), quiet=at_work.quiet, leases=PhoneLeases(tmp_path)) for _ in range(3)
     ]
     assert all(measure_at_once(phones, tiny_model, replace(tolerant, rewarm_min_ms=50.0)))

@@ -19,7 +19,7 @@ from latency.errors import CandidateError, PhoneError, PhoneUnknownError, PhoneU
 from latency.host.phone import HostPhone
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
-from latency.phone import Phone
+from latency.phone import PhoneBackend
 from latency.phones import create_phones
 from latency.pool.health import RetryPolicy
 from latency.pool.remote import phones_in_cluster
@@ -29,11 +29,11 @@ from tests.ray_processes import actor_processes
 CORES = sorted(os.sched_getaffinity(0))
 
 
-def a_phone_for_each_core(name: str) -> list[Phone]:
+def a_phone_for_each_core(name: str) -> list[PhoneBackend]:
     return [HostPhone(name, core) for core in CORES]
 
 
-def no_phone(name: str) -> list[Phone]:
+def no_phone(name: str) -> list[PhoneBackend]:
     raise PhoneUnknownError(f"no phone is called {name!r} here")
 
 
@@ -84,7 +84,7 @@ def actors() -> list[psutil.Process]:
 
 
 @pytest.fixture
-def desk(node: Any) -> Iterator[Phone]:
+def desk(node: Any) -> Iterator[PhoneBackend]:
     phones = phones_in_cluster("desk", a_phone_for_each_core)
     yield phones[0]
     for phone in phones:
@@ -107,14 +107,16 @@ def test_nodes_can_be_left_out(node: Any) -> None:
     assert phones_in_cluster("desk", a_phone_for_each_core, skip_nodes=desk_nodes()) == []
 
 
-def test_a_remote_record_is_a_whole_record(desk: Phone, tiny_model: bytes, tolerant: MeasurementSettings) -> None:
+def test_a_remote_record_is_a_whole_record(
+    desk: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
     record = desk.measure(tiny_model, tolerant)
     assert record.accepted
     assert (record.phone, record.settings) == (desk.identify(), tolerant)
 
 
 def test_errors_keep_kind_stage_and_record(
-    desk: Phone, failing_run_model: bytes, tiny_model: bytes, tolerant: MeasurementSettings
+    desk: PhoneBackend, failing_run_model: bytes, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     with pytest.raises(CandidateError) as rejected:
         desk.measure(failing_run_model, tolerant)
@@ -131,7 +133,7 @@ def test_what_a_host_says_of_its_phones_is_heard(node: Any) -> None:
     assert caught.value.kind == "phone_unknown"
 
 
-def a_faulty_maker(name: str) -> list[Phone]:
+def a_faulty_maker(name: str) -> list[PhoneBackend]:
     raise ZeroDivisionError("a bug")
 
 
@@ -149,7 +151,7 @@ def test_closed_phones_leave_no_actor_behind(node: Any) -> None:
     until(lambda: not actors())
 
 
-def measuring(phone: Phone, model: bytes, settings: MeasurementSettings) -> Future[LatencyRecord]:
+def measuring(phone: PhoneBackend, model: bytes, settings: MeasurementSettings) -> Future[LatencyRecord]:
     """Start a measurement of 20 s, and return when it is under way."""
     phone.measure(model, settings)
     executor = ThreadPoolExecutor(1)
@@ -161,7 +163,7 @@ def measuring(phone: Phone, model: bytes, settings: MeasurementSettings) -> Futu
 
 
 def test_a_host_that_dies_in_a_measurement_is_a_phone_error_and_its_return_is_noticed(
-    cluster: Any, node: Any, desk: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    cluster: Any, node: Any, desk: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     future = measuring(desk, tiny_model, tolerant)
     kill_node(cluster, node)
@@ -175,7 +177,7 @@ def test_a_host_that_dies_in_a_measurement_is_a_phone_error_and_its_return_is_no
 
 
 def test_a_killed_actor_is_a_phone_error_and_is_replaced(
-    desk: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    desk: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     future = measuring(desk, tiny_model, tolerant)
     (actor,) = actors()
@@ -187,7 +189,7 @@ def test_a_killed_actor_is_a_phone_error_and_is_replaced(
 
 
 def test_no_measurement_is_lost_with_a_host(
-    cluster: Any, node: Any, desk: Phone, tiny_model: bytes, tolerant: MeasurementSettings
+    cluster: Any, node: Any, desk: PhoneBackend, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
     here = HostPhone("desk")
     retry = RetryPolicy(first_delay_s=0.1, quarantine_after=2)

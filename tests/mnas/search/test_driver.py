@@ -15,7 +15,7 @@ import pytest
 import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import OwnPartError, Plan, Progress, Search, SearchStoppedError, child_seed
+from mnas.search.driver import OwnPartError, Progress, Search, SearchPlan, SearchStoppedError, child_seed
 from mnas.search.replay import ReplayError, replay
 from mnas.search.store import Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
@@ -65,7 +65,7 @@ class Setup:
     def __init__(self, path: Path, *, name: str = "ppo", trials: int = 12, schedule: Schedule = "asynchronous") -> None:
         self.path = path
         self.name = name
-        self.plan = Plan(
+        self.plan = SearchPlan(
             trials=trials,
             workers=2,
             target_ms=1.0,

@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from latency import Phone, PhoneError, PhoneLeases
+from latency import PhoneBackend, PhoneError, PhoneLeases
 from latency.host.phone import HostPhone
 from latency.pool.remote import RemotePhone
 from mnas.data import ImageForm
@@ -36,7 +36,7 @@ def cluster() -> Iterator[None]:
         cluster.shutdown()
 
 
-def found(name: str, folder: Path) -> list[Phone]:
+def found(name: str, folder: Path) -> list[PhoneBackend]:
     return find_phones(name, nullcontext, PhoneLeases(folder))
 
 
