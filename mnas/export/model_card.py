@@ -180,8 +180,8 @@ def _usage(subject: Subject) -> Iterator[str]:
     if form.class_names is None:
         yield ""
         yield (
-            "The names of the classes are not known. The labels are 0, 1, ...: for data in class folders, the positions "
-            "in the sorted names of the folders."
+            "The names of the classes are not known. The labels are 0, 1, ...: for data in class folders, the "
+            "positions in the sorted names of the folders."
         )
     elif form.num_classes <= 20:
         yield ""
