@@ -29,6 +29,7 @@ SLOW_PLACES = (
     "mnas/cli/test_search_command.py",
     "mnas/cli/test_two_phones.py",
     "mnas/cli/test_validate_command.py",
+    "mnas/data/test_own.py",
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/retrain/test_recipe_steps.py",
