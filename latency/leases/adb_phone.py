@@ -35,7 +35,7 @@ def hold_adb_phone(
     """Hold an adb phone alone for the length of the block.
 
     Args:
-        leases: The leases between processes.
+        leases: The leases between processes; closing them ends the waiting for both leases.
         serial: The phone's own serial number.
         connection: Makes the context in which the phone is connected; entered when no other process has the phone.
         folder: The folder on the phone, which exists once it is connected.
@@ -52,6 +52,6 @@ def hold_adb_phone(
     with (
         leases.hold(serial),
         connection() as device,
-        leased(device, folder, duration_s=duration_s, wait_s=ON_PHONE_WAIT_S) as renew,
+        leased(device, folder, duration_s=duration_s, wait_s=ON_PHONE_WAIT_S, pause=leases.pause) as renew,
     ):
         yield device, renew

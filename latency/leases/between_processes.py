@@ -131,6 +131,10 @@ class PhoneLeases:
         """End all waiting; leases that are held stay until their blocks end."""
         self._closed.set()
 
+    def pause(self, seconds: float) -> bool:
+        """Sleep; return at once, with True, when waiting has been ended by `close`."""
+        return self._closed.wait(seconds)
+
     def _wait_for_turn(self, serial: str) -> str:
         token = uuid.uuid4().hex
         started_s = time.monotonic()
@@ -151,7 +155,7 @@ class PhoneLeases:
                     "phone %s: in use by process %d (%s); waiting up to %g s for a turn",
                     *(serial, first.pid, first.command, self._wait_s),
                 )
-            if self._closed.wait(_POLL_S) or time.monotonic() > deadline_s:
+            if self.pause(_POLL_S) or time.monotonic() > deadline_s:
                 self._leave(serial, token)
                 raise PhoneError(
                     "phone_busy",

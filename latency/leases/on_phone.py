@@ -56,8 +56,20 @@ def own_name() -> str:
     return f"{platform.node()}/{os.getpid()}/{start_ticks(os.getpid())}"
 
 
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
 @contextmanager
-def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) -> Iterator[Renew]:
+def leased(
+    device: AdbDevice,
+    folder: str,
+    *,
+    duration_s: float,
+    wait_s: float,
+    pause: Callable[[float], bool] = _sleep,
+) -> Iterator[Renew]:
     """Hold the phone for the length of the block.
 
     A lease outlives a process that is killed. One of this host whose process is gone is taken over at once, any other
@@ -68,6 +80,7 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
         folder: The folder of the lease on the phone.
         duration_s: How long the lease lasts unless it is renewed.
         wait_s: How long to wait for another owner.
+        pause: Sleeps for so many seconds; returns whether to stop waiting.
 
     Yields:
         What renews the lease; it raises PhoneError as this does.
@@ -87,13 +100,11 @@ def leased(device: AdbDevice, folder: str, *, duration_s: float, wait_s: float) 
             break
         if _is_dead(holder):
             dead = holder
-        elif time.monotonic() >= deadline:
+        elif time.monotonic() >= deadline or pause(_POLL_S):
             raise _busy(device, holder, left_s)
-        else:
-            if not said and time.monotonic() - started > _SILENCE_S:
-                said = True
-                _LOG.info("%s: %s measures on this phone; waiting up to %g s for a turn", device.serial, holder, wait_s)
-            time.sleep(_POLL_S)
+        elif not said and time.monotonic() - started > _SILENCE_S:
+            said = True
+            _LOG.info("%s: %s measures on this phone; waiting up to %g s for a turn", device.serial, holder, wait_s)
 
     def renew(duration_s: float) -> None:
         holder, left_s = _take(device, folder, owner, duration_s, "-")

@@ -130,6 +130,18 @@ def test_a_phone_on_usb_is_free_between_measurements(
     phone.close()
 
 
+def test_closing_the_leases_ends_the_wait_for_another_host(adbd: Adbd, tmp_path: Path) -> None:
+    leases = PhoneLeases(tmp_path)
+    phone = AdbPhone(*phone_profile(adbd), leases=leases)
+    (adbd.folder / "mnas").mkdir()
+    (adbd.folder / "mnas" / "lease").write_text("elsewhere/1/1 99999999999\n")
+    threading.Timer(1.0, leases.close).start()
+    with pytest.raises(PhoneError, match="elsewhere/1/1") as caught:
+        phone.identify()
+    phone.close()
+    assert caught.value.kind == "phone_busy"
+
+
 def test_other_connections_are_kept_between_measurements(
     adbd: Adbd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: bytes, tolerant: MeasurementSettings
 ) -> None:
