@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +34,7 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no statistics unless the user has set this
+    on_termination = signal.getsignal(signal.SIGTERM)
     if settings.ray_address is None:
         # The user may want more workers than cores; Ray would let the surplus ones wait for ever.
         workers = settings.workers if isinstance(settings.workers, int) else 1
@@ -42,6 +45,8 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
             ray.init(address=settings.ray_address, **LOG_OPTIONS)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigurationError(f"search.ray_address: {settings.ray_address}: {error}") from error
+    if on_termination is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray has replaced it by one that exits without a word
     try:
         yield
     finally:

@@ -179,11 +179,12 @@ def test_a_stopped_worker_ends_with_a_killed_driver(tmp_path: Path) -> None:
     kill_session(process)
 
 
-def test_an_interrupt_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_clean_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     path = experiment(tmp_path)
     process = start(path)
     wait_for(tmp_path, 1, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"To go on: mnas search {path} --run-dir {tmp_path / 'run'}" in said
