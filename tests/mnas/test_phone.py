@@ -60,7 +60,7 @@ class CountingPhone:
 @pytest.fixture
 def units(latency_record: LatencyRecord, monkeypatch: pytest.MonkeyPatch) -> list[CountingPhone]:
     units = [CountingPhone(latency_record, serial) for serial in ("A", "B")]
-    monkeypatch.setattr(phone_module, "create_phones", lambda name: units)
+    monkeypatch.setattr(phone_module, "create_phones", lambda name, leases: units)
     return units
 
 
