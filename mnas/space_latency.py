@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -27,19 +27,23 @@ def random_architectures(space: SearchSpace, count: int, seed: int) -> list[Arch
     return list(found.values())
 
 
-def time_architectures(architectures: list[Architecture], phone: str, form: ImageForm) -> Iterator[LatencyRecord]:
+def time_architectures(
+    architectures: list[Architecture], phone: str, form: ImageForm, settings: Mapping[str, int | float] | None = None
+) -> Iterator[LatencyRecord]:
     """Time networks on a phone, one after another, as a search does.
 
     Args:
         architectures: The networks.
         phone: A name given to `mnas phones add`, or `host`.
         form: The images that the networks take.
+        settings: Fields of the measurement protocol to change.
 
     Raises:
+        ConfigurationError: A setting is unknown or not allowed.
         LatencyError: The phone is unknown, or a network cannot be timed.
         SpaceError: The networks do not fit the image size.
     """
     networks = [form.lower(architecture) for architecture in architectures]
     with Phone(phone) as opened:
         for network in networks:
-            yield opened.measure(build_onnx(network))
+            yield opened.measure(build_onnx(network), settings)

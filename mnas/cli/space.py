@@ -10,6 +10,7 @@ from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE
 from mnas.cli.options import positive
 from mnas.cli.output import number, print_json, print_table
+from mnas.cli.phones.settings import add_option, changes
 from mnas.data import ImageForm
 from mnas.space_latency import random_architectures, time_architectures
 from search_space import SearchSpace, architecture_to_dict
@@ -60,6 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     latency.add_argument("--channels", type=positive, default=3, help="channels of the input (default: 3)")
     latency.add_argument("--classes", type=positive, default=10, help="number of classes (default: 10)")
     latency.add_argument("--seed", type=int, default=0, help="chooses the networks (default: 0)")
+    add_option(latency, "for these measurements")
     latency.add_argument("--json", action="store_true", help="print every latency, as JSON")
     latency.set_defaults(run=run_latency)
 
@@ -99,7 +101,7 @@ def run_latency(arguments: argparse.Namespace) -> int:
     image_size = arguments.image_size or space.image_size
     architectures = random_architectures(space, arguments.count, arguments.seed)
     form = ImageForm(image_size, arguments.channels, arguments.classes)
-    records = time_architectures(architectures, arguments.phone, form)
+    records = time_architectures(architectures, arguments.phone, form, changes(arguments.set))
     latencies_ms = []
     with counted_progress("networks timed", len(architectures)) as on_done:
         for record in records:

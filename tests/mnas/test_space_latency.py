@@ -2,6 +2,7 @@ import pytest
 
 from latency import PhoneError
 from mnas.data import ImageForm
+from mnas.errors import ConfigurationError
 from mnas.space_latency import random_architectures, time_architectures
 from search_space import SearchSpace, fingerprint
 
@@ -22,3 +23,9 @@ def test_an_unknown_phone_is_refused() -> None:
     architectures = random_architectures(SPACE, 1, seed=0)
     with pytest.raises(PhoneError, match="pixel"):
         list(time_architectures(architectures, "pixel", ImageForm(16, 1, 10)))
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    architectures = random_architectures(SPACE, 1, seed=0)
+    with pytest.raises(ConfigurationError, match="session"):
+        list(time_architectures(architectures, "host", ImageForm(16, 1, 10), {"session": 3}))

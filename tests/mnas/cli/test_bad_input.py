@@ -240,6 +240,7 @@ def test_a_bad_block_string_is_refused(
         (("export", "mnasnet-a1", "--recipe", "cifar", "--out", "none/out"), "cifar10"),
         (("space", "latency", "tiny16", "--phone", "pixel"), "pixel"),
         (("space", "latency", "tiny16", "--count", "0"), "at least 1"),
+        (("space", "latency", "tiny16", "--set", "session=3"), "unknown field 'session'"),
         (("serch", "x.yaml"), "search"),
     ],
 )
