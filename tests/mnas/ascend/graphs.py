@@ -142,11 +142,6 @@ def refused_graphs() -> list[Graph]:
     ]
 
 
-def no_kernel_graphs() -> list[Graph]:
-    """Return a primitive that MindSpore documents for GPU and CPU only."""
-    return [Graph("GPU and CPU only", _gpu_and_cpu_only)]
-
-
 def _network(name: str, width: float = 1.0) -> LoweredNetwork:
     return lower(reference(name).architecture.scaled(width))
 
@@ -204,22 +199,6 @@ def _grouped_3d_convolution() -> None:
     ops.Conv3D(4, 3, group=2)
 
 
-def _gpu_and_cpu_only() -> None:
-    prepare_mindspore(ASCEND)
-    from mindspore import Tensor, nn
-    from mindspore.ops.operations import math_ops
-
-    class Bessel(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
-        def __init__(self) -> None:
-            super().__init__()
-            self.bessel = math_ops.BesselI0()
-
-        def construct(self, x: Any) -> Any:
-            return self.bessel(x)
-
-    Bessel().compile(Tensor(np.zeros((3, 3), np.float32)))
-
-
 GROUPS: dict[str, Callable[[], list[Graph]]] = {
     "children of mnasnet": partial(child_graphs, ("mnasnet",)),
     "children of other spaces": partial(child_graphs, tuple(name for name in CHILDREN if name != "mnasnet")),
@@ -227,6 +206,5 @@ GROUPS: dict[str, Callable[[], list[Graph]]] = {
     "cards": card_graphs,
     "every layer": every_layer_graphs,
     "refused": refused_graphs,
-    "no kernel": no_kernel_graphs,
 }
 """What one process compiles, the longest first."""

@@ -1,7 +1,7 @@
 """The graphs compile for Ascend's front end. Nothing is executed, and nothing numerical is shown.
 
 MindSpore's front end infers the types and shapes of every primitive and applies its own checks for Ascend. It does not
-check that Ascend has a kernel for each: `test_kernels.py` does.
+check that Ascend has a kernel for each; see `test_kernels.py`.
 """
 
 import re
@@ -12,12 +12,7 @@ import pytest
 from tests.mnas.ascend.conftest import Compiled
 from tests.mnas.ascend.graphs import GROUPS
 
-ACCEPTED = [
-    (group, graph.name)
-    for group, graphs in GROUPS.items()
-    if group not in ("refused", "no kernel")
-    for graph in graphs()
-]
+ACCEPTED = [(group, graph.name) for group, graphs in GROUPS.items() if group != "refused" for graph in graphs()]
 REFUSED = {
     "float64 convolution": r"primitive\[Conv2D\], the input argument\[w\] must be .* but got Tensor\[Float64\]",
     "3-d convolution in groups": "On Ascend platform, group = 1 must be satisfied",
@@ -38,9 +33,3 @@ def test_what_ascends_front_end_refuses_does_not_compile(compiled: Compiled, nam
     error = compiled.error("refused", name)
     assert error is not None
     assert re.search(reason, error)
-
-
-def test_the_front_end_does_not_look_for_kernels(compiled: Compiled, dry_run: dict[str, str]) -> None:
-    if dry_run["MS_SIMULATION_LEVEL"] != "0":
-        pytest.skip("at level 1 MindSpore selects kernels, too")
-    assert compiled.error("no kernel", "GPU and CPU only") is None

@@ -1,10 +1,10 @@
-"""MindSpore selects an Ascend kernel for every primitive of every kind of layer. No kernel is built or executed."""
+"""MindSpore selects an operator of CANN for every primitive of every kind of layer. None is built or executed."""
 
 from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.ascend_kernels import CensusError, count_kernels
+from experiments.benchmarks.ascend_kernels import count_kernels
 
 PROGRAM = ("-m", "tests.mnas.ascend.compile_graphs")
 
@@ -16,9 +16,3 @@ def test_every_kind_of_layer_has_ascend_kernels(tmp_path: Path) -> None:
     # Of convolutions, squeeze-and-excitation, pooled inputs that gain and lose channels, the residual, and the update.
     assert {"Conv2D", "Sigmoid", "AvgPool", "Concat", "StridedSlice", "Add", "AssignAdd"} <= found.keys()
     assert set(found.values()) == {"aclnn", "aclop", "view"}
-
-
-@pytest.mark.usefixtures("dry_run")
-def test_a_primitive_without_an_ascend_kernel_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CensusError, match="BesselI0"):
-        count_kernels(*PROGRAM, "no kernel", str(tmp_path / "results.jsonl"))
