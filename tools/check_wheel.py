@@ -81,10 +81,15 @@ def check_files(wheel: Path, from_sdist: Path) -> None:
     if top != IMPORT_NAMES:
         raise CheckError(f"the wheel installs {', '.join(sorted(top))}; it should {', '.join(sorted(IMPORT_NAMES))}")
     bundled = {name for name in names if name.startswith("mnas/bundled/")}
-    if not bundled or not all(name.endswith(".yaml") for name in bundled):
+    if not any(name.endswith(".yaml") for name in bundled) or not all(map(_belongs, bundled)):
         raise CheckError(
-            f"mnas/bundled should hold YAML files only; it holds {', '.join(sorted(bundled)) or 'nothing'}"
+            "mnas/bundled should hold YAML files and its __init__.py only; "
+            f"it holds {', '.join(sorted(bundled)) or 'nothing'}"
         )
+
+
+def _belongs(name: str) -> bool:
+    return name.endswith(".yaml") or name == "mnas/bundled/__init__.py"
 
 
 def installed(wheel: Path, folder: Path) -> Path:
