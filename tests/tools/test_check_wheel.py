@@ -23,7 +23,7 @@ def test_a_wheel_as_it_should_be_passes(tmp_path: Path) -> None:
     ("names", "said"),
     [
         ((*GOOD, "experiments/__init__.py"), "installs controllers, experiments, latency"),
-        ((*GOOD, "mnas/bundled/loopback.py"), "YAML files only; it holds mnas/bundled/loopback.py"),
+        ((*GOOD, "mnas/bundled/loopback.py"), "YAML files and its __init__.py only; it holds mnas/bundled/loopback.py"),
         (tuple(name for name in GOOD if "bundled" not in name), "it holds nothing"),
     ],
 )
