@@ -145,7 +145,7 @@ def test_changed_takes_dotted_keys_and_leaves_the_rest() -> None:
     after = before.changed({"search.trials": 12, "latency.target_ms": 0.05, "latency.others.host:0.target_ms": 2.0})
     assert changed_keys(before, after, RESUMABLE_EXPERIMENT_KEYS) == [
         "latency.others.host:0.target_ms: absent -> 2.0",
-        "latency.target_ms: 0.07 -> 0.05",
+        "latency.target_ms: 0.04 -> 0.05",
     ]
     assert (after.search.trials, before.search.trials) == (12, 30)
 
