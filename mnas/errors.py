@@ -97,6 +97,9 @@ class FailureKind(Enum):
     Some kinds blame the candidate: the network is at fault, and the controller is told `FAILED_CANDIDATE_REWARD`.
     The other kinds say nothing about the network: the work is retried, and if that does not help the trial ends as
     failed and the controller is told nothing.
+
+    `out_of_memory` is the memory of the child's own process, `node_memory` that of the machine it trains on. A child
+    that ran out of memory or time is trained once more, alone, before it is blamed.
     """
 
     EXPORT = "export"
@@ -105,6 +108,7 @@ class FailureKind(Enum):
     CHILD_TIMEOUT = "child_timeout"
     MODEL_REJECTED = "model_rejected"
     WORKER_DIED = "worker_died"
+    NODE_MEMORY = "node_memory"
     PHONE = "phone"
     LATENCY_TOOL = "latency_tool"
     INTERNAL = "internal"

@@ -39,11 +39,13 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         schedule: `asynchronous` proposes a child whenever a worker is free. `synchronous` proposes in batches, as the
             paper does.
         batch_size: Children of a synchronous batch.
-        child_timeout_s: A child that trains longer than this counts as failed; seconds.
-        retries: How often a child is trained again after its worker died.
+        child_timeout_s: A child that trains longer than this is trained once more, on a fresh worker and alone on its
+            node. If that takes too long again, it counts as failed; seconds.
+        retries: How often a child is trained again after its worker died or its node was short of memory.
         worker_memory_mb: A worker whose resident memory exceeds this after a child is replaced by a fresh one, which is
             prepared from 90% on; in 10^6 bytes.
-        max_consecutive_failures: The search stops after this many failures in a row that are not the networks' fault.
+        max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
+            earlier network do not count.
         ray_address: An existing Ray cluster to work on. By default a cluster is started on this machine.
     """
 
@@ -315,7 +317,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             ConfigurationError: The experiment cannot be carried out as it is.
             DataError: The images cannot be loaded.
             RunDirectoryError: The directory holds something else, or another search works on it.
-            SearchStoppedError: Too many trials in a row failed, and the networks are not to blame.
+            SearchStoppedError: Too many trials in a row failed.
             StoreError: The run directory cannot be written.
         """
         # Here, because it loads Ray; and the run directory needs this module to read its experiment.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from operator import index as as_integer
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
-from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, TrialError
+from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
 from mnas.search.store import Outcome, Proposal, StoreError, Told, Trial, TrialStore
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
@@ -63,7 +64,8 @@ class SearchPlan:
             as the paper does. `asynchronous` proposes whenever a worker is free.
         batch_size: Children of a synchronous batch.
         seed: The seed that the seeds of the children follow from.
-        max_consecutive_failures: The search stops after this many failures in a row that are not the networks' fault.
+        max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
+            earlier network do not count.
     """
 
     trials: int
@@ -124,7 +126,7 @@ class SilentObserver:
 
 
 class SearchStoppedError(Error):
-    """The search gave up because what it runs on does not work; the same command goes on once that is fixed."""
+    """The search gave up because trial after trial failed; the same command goes on once the cause is fixed."""
 
 
 class OwnPartError(Error):
@@ -161,13 +163,13 @@ class Search:
         self._batch: tuple[int, ...] = ()
         self._asked = 0
         self._exhausted = False
-        self._consecutive_failures = 0
+        self._failed_in_a_row: list[Trial] = []
 
     def run(self) -> None:
         """Search until the plan's trials have ended or the space is exhausted.
 
         Raises:
-            SearchStoppedError: `max_consecutive_failures` trials in a row failed, and the networks are not to blame.
+            SearchStoppedError: `max_consecutive_failures` trials in a row failed, for whatever reason.
             OwnPartError: The trainer, the latency meter or the controller returned something that cannot be used.
         """
         self._resume()
@@ -332,16 +334,18 @@ class Search:
     def _after(self, trial: Trial) -> None:
         """Show a trial that has ended, and stop the search if nothing works any more."""
         self._observer.trial_finished(trial)
-        if trial.failure is None or trial.failure.kind.blames_candidate:
-            self._consecutive_failures = 0
+        if trial.repeat_of is not None:  # says nothing new
             return
-        if self._first_of.get(trial.fingerprint) == trial.id:
+        if trial.failure is None:
+            self._failed_in_a_row.clear()
+            return
+        if not trial.failure.kind.blames_candidate and self._first_of.get(trial.fingerprint) == trial.id:
             del self._first_of[trial.fingerprint]
-        self._consecutive_failures += 1
-        if self._consecutive_failures >= self._plan.max_consecutive_failures:
+        self._failed_in_a_row.append(trial)
+        if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
             raise SearchStoppedError(
-                f"{self._consecutive_failures} trials in a row failed through no fault of the networks; "
-                f"the last: {trial.failure.kind.value}: {trial.failure.message}"
+                f"{len(self._failed_in_a_row)} trials in a row failed ({_kinds(self._failed_in_a_row)}); fix what they "
+                "name and run the same command again, or raise search.max_consecutive_failures"
             )
 
     def _show_progress(self) -> None:
@@ -408,6 +412,16 @@ def _storable(result: dict[str, Any], part: str) -> dict[str, Any]:
             f"{part} returned something that JSON cannot hold ({error}); use text, numbers, lists and mappings"
         ) from error
     return result
+
+
+def _kinds(failed: Sequence[Trial]) -> str:
+    """Return how often each kind of failure came, with the text of its last one; the kind of the last trial first."""
+    last: dict[FailureKind, Failure] = {}
+    for trial in reversed(failed):
+        if trial.failure is not None:
+            last.setdefault(trial.failure.kind, trial.failure)
+    counts = Counter(trial.failure.kind for trial in failed if trial.failure is not None)
+    return "; ".join(f"{counts[kind]} x {kind.value}: {failure.message}" for kind, failure in last.items())
 
 
 def _outcome_of(trial: Trial, trial_id: int) -> Outcome:

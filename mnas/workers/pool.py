@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -11,11 +12,10 @@ from typing import Any
 import ray
 
 from mnas.data import SearchData
-from mnas.errors import Failure, FailureKind, TrialError
 from mnas.experiment import SearchSettings
 from mnas.mindspore_setup import Compute, Device
 from mnas.training.settings import TrainingSettings
-from mnas.workers.child import ChildResult
+from mnas.workers.attempts import NodeTurns, train_child_on
 from mnas.workers.slot import WorkerSlot
 from mnas.workers.worker import ChildJob, WorkerSettings
 from search_space import Architecture
@@ -29,7 +29,8 @@ class ChildPool:
     ) -> None:
         """Start the workers; the Ray cluster must have room for them (see `worker_count`)."""
         self._retries = settings.retries
-        self._closing = False
+        self._closing = threading.Event()
+        self._turns = NodeTurns()
         worker = WorkerSettings(
             training=training,
             compute=Compute.of_worker(device),
@@ -63,7 +64,7 @@ class ChildPool:
 
     def close(self) -> None:
         """Stop every worker; children in training are given up."""
-        self._closing = True
+        self._closing.set()
         for slot in self._slots:
             slot.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -71,25 +72,6 @@ class ChildPool:
     def _train(self, job: ChildJob) -> Mapping[str, Any]:
         slot = self._idle.get()
         try:
-            return asdict(self._train_with_retries(slot, job))
+            return asdict(train_child_on(slot, job, self._retries, self._turns, self._closing))
         finally:
             self._idle.put(slot)
-
-    def _train_with_retries(self, slot: WorkerSlot, job: ChildJob) -> ChildResult:
-        failure = TrialError(FailureKind.WORKER_DIED, "no attempt was made")
-        for _ in range(self._retries + 1):
-            if self._closing:
-                break
-            try:
-                outcome = slot.train(job)
-            except TrialError as error:
-                if not self._closing:
-                    slot.replace()
-                failure = error
-                if error.failure.kind not in (FailureKind.WORKER_DIED, FailureKind.OUT_OF_MEMORY):
-                    break
-                continue
-            if isinstance(outcome, Failure):
-                raise TrialError(outcome.kind, outcome.message)
-            return outcome
-        raise failure

@@ -6,11 +6,12 @@ replaced before it reaches its bound. A replacement loads MindSpore while the ol
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -22,6 +23,9 @@ from mnas.workers.worker import ChildJob, ChildWorker, Reply, WorkerSettings
 
 # Share of the memory bound at which the replacement starts to load MindSpore.
 PRELOAD_AT = 0.9
+# A worker that has not started and loaded MindSpore after this time is replaced, or after `child_timeout_s` if that is
+# longer: on a cluster that others use, too, it may have to wait for its device.
+START_PATIENCE_S = 300.0
 # Ray counts resources in ten-thousandths.
 RAY_UNITS = 10_000
 
@@ -53,8 +57,19 @@ class WorkerSlot:
         workers = (self._worker, self._replacement)
         return [place for worker in workers if worker is not None and (place := worker.place()) is not None]
 
+    def prepare(self) -> str:
+        """Wait until the worker can train, or let its replacement take over if that is ready; return its node.
+
+        Raises:
+            TrialError: The worker does not start.
+        """
+        self._drop_failed_replacement()
+        if self._replacement is not None and self._replacement.state() == "ready":
+            self.replace()
+        return self._worker.wait_until_ready(max(START_PATIENCE_S, self._settings.child_timeout_s))
+
     def train(self, job: ChildJob) -> ChildResult | Failure:
-        """Train one child on the worker.
+        """Train one child on the worker, which `prepare` has made ready.
 
         Returns:
             The result, or a failure of the training that has a kind.
@@ -62,9 +77,6 @@ class WorkerSlot:
         Raises:
             TrialError: The worker dies, hangs or fails unexpectedly.
         """
-        self._drop_failed_replacement()
-        if self._replacement is not None and self._replacement.state() == "ready":
-            self.replace()
         reply = self._worker.train(job, self._settings.child_timeout_s)
         if reply.resident_mb > self._settings.memory_mb:
             self.replace()
@@ -133,24 +145,41 @@ class _Actor:
         """End the process at once."""
         ray.kill(self._handle)
 
+    def wait_until_ready(self, timeout_s: float) -> str:
+        """Wait until it has loaded what a child needs, and return Ray's node; see `WorkerSlot.prepare`."""
+        with _kinds_of_failure():
+            try:
+                (node, _), _ = ray.get([self._place_reference, self._prepared], timeout=timeout_s)
+            except GetTimeoutError as error:
+                raise TrialError(
+                    FailureKind.WORKER_DIED, f"the training worker was not ready within {timeout_s:g} s"
+                ) from error
+        return str(node)
+
     def train(self, job: ChildJob, timeout_s: float) -> Reply:
         """Train one child; see `WorkerSlot.train`."""
-        try:
-            # The start of the process is no part of the child's time.
-            ray.get(self._place_reference, timeout=timeout_s)
-            reply: Reply = ray.get(self._handle.train.remote(job), timeout=timeout_s)
-        except GetTimeoutError as error:
-            message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
-            raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
-        except RayOutOfMemoryError as error:
-            raise TrialError(
-                FailureKind.OUT_OF_MEMORY, f"the worker ran out of memory: {_first_line(error)}"
-            ) from error
-        except (RayActorError, WorkerCrashedError) as error:
-            raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
-        except RayTaskError as error:
-            raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
+        with _kinds_of_failure():
+            try:
+                reply: Reply = ray.get(self._handle.train.remote(job), timeout=timeout_s)
+            except GetTimeoutError as error:
+                message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
+                raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
         return reply
+
+
+@contextmanager
+def _kinds_of_failure() -> Iterator[None]:
+    """Turn Ray's errors into TrialError."""
+    try:
+        yield
+    except RayOutOfMemoryError as error:
+        # Ray's memory monitor ends workers when the node is short of memory, whoever uses it.
+        message = f"the node ran short of memory, so Ray ended the training worker: {_first_line(error)}"
+        raise TrialError(FailureKind.NODE_MEMORY, message) from error
+    except RayTaskError as error:
+        raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
+    except RayError as error:
+        raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
 
 
 def _is_done(reference: Any) -> bool:

@@ -101,6 +101,8 @@ class ChildWorker:
             outcome = train_child(job.architecture, self._training, self._data, seed=job.seed, compute=self._compute)
         except Error as error:
             outcome = Failure(_failure_kind(error), str(error))
+        except MemoryError as error:  # of NumPy, say; MindSpore's are errors of ours already
+            outcome = Failure(FailureKind.OUT_OF_MEMORY, f"not enough memory: {error}; use a smaller batch or network")
         return Reply(outcome, _resident_mb())
 
 

@@ -284,14 +284,38 @@ def test_a_failure_of_the_phone_is_not_told(setup: Setup) -> None:
     assert told == {trial.id for trial in trials} - failed
 
 
-def test_failures_in_a_row_of_the_phone_stop_the_search(setup: Setup) -> None:
-    def gone(_: Architecture) -> float:
-        raise TrialError(FailureKind.PHONE, "the phone is gone")
+@pytest.mark.parametrize("kind", FailureKind)
+def test_failures_in_a_row_of_any_kind_stop_the_search_with_the_reason(setup: Setup, kind: FailureKind) -> None:
+    def broken(_: Architecture) -> float:
+        raise TrialError(kind, "as arranged")
 
-    setup.latency = Bench("latency_ms", gone)
+    setup.latency = Bench("latency_ms", broken)
     setup.plan = replace(setup.plan, max_consecutive_failures=3)
-    with pytest.raises(SearchStoppedError, match="the phone is gone"):
+    with pytest.raises(SearchStoppedError, match=rf"3 trials in a row failed \(3 x {kind.value}: as arranged\)"):
         setup.run()
+
+
+def test_the_reason_of_a_stop_names_every_kind_and_the_last_first(asynchronous: Setup) -> None:
+    kinds = [FailureKind.PHONE, FailureKind.CHILD_TIMEOUT, FailureKind.PHONE, FailureKind.NODE_MEMORY]
+
+    def broken(_: Architecture) -> float:
+        raise TrialError(kinds[len(asynchronous.trainer.submitted) - 1], "as arranged")
+
+    asynchronous.trainer = Bench("accuracy", broken, workers=1)
+    asynchronous.plan = replace(asynchronous.plan, workers=1, max_consecutive_failures=4)
+    with pytest.raises(SearchStoppedError, match=r"1 x node_memory: .*; 2 x phone: .*; 1 x child_timeout"):
+        asynchronous.run()
+
+
+def test_a_success_ends_a_row_of_failures(asynchronous: Setup) -> None:
+    def every_third(architecture: Architecture) -> float:
+        if len(asynchronous.trainer.submitted) % 3:
+            raise TrialError(FailureKind.PHONE, "as arranged")
+        return accuracy_of(architecture)
+
+    asynchronous.trainer = Bench("accuracy", every_third, workers=1)
+    asynchronous.plan = replace(asynchronous.plan, workers=1, max_consecutive_failures=3)
+    assert len(asynchronous.run()) == 12
 
 
 def test_seeds_of_children_differ_and_repeat() -> None:

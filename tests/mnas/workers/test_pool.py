@@ -97,6 +97,16 @@ def test_a_child_that_takes_too_long_is_a_typed_failure(cluster: None, data: Sea
     assert caught.value.failure.kind is FailureKind.CHILD_TIMEOUT
 
 
+def test_a_child_whose_worker_hangs_is_trained_by_another(cluster: None, data: SearchData) -> None:
+    pool = ChildPool(data, QUICK, settings(retries=0, child_timeout_s=15), "CPU", workers=1)
+    pool.submit(SMALL, 0).result(120)
+    hung = running_pid(pool)
+    os.kill(hung, signal.SIGSTOP)
+    assert 0 <= pool.submit(SMALL, 1).result(120)["accuracy"] <= 1
+    assert pool.pids() != [hung]
+    pool.close()
+
+
 def test_a_worker_past_its_memory_bound_is_replaced(cluster: None, data: SearchData) -> None:
     pool = ChildPool(data, QUICK, settings(worker_memory_mb=200), "CPU", workers=1)
     future = pool.submit(SMALL, 0)

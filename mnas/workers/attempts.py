@@ -1,0 +1,124 @@
+"""How often a child is tried, and who is to blame if every try fails; knows nothing of Ray."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from mnas.errors import Failure, FailureKind, TrialError
+
+if TYPE_CHECKING:
+    from mnas.workers.child import ChildResult
+    from mnas.workers.worker import ChildJob
+
+# The worker is lost, and that says nothing about the network.
+LOST_WORKER = frozenset({FailureKind.WORKER_DIED, FailureKind.NODE_MEMORY})
+# It may be the network's fault, or that of what ran next to it or before it: one more try, without those, decides.
+DOUBTFUL = frozenset({FailureKind.OUT_OF_MEMORY, FailureKind.CHILD_TIMEOUT})
+
+
+class Slot(Protocol):
+    """A worker that can be replaced; see `mnas.workers.slot.WorkerSlot`."""
+
+    def prepare(self) -> str:
+        """Wait until the worker can train; return its node."""
+
+    def train(self, job: ChildJob) -> ChildResult | Failure:
+        """Train one child."""
+
+    def replace(self) -> None:
+        """End the worker at once and start a fresh one."""
+
+
+class NodeTurns:
+    """On each node either several children train, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._together: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._alone: set[str] = set()
+
+    @contextmanager
+    def turn(self, node: str, *, alone: bool) -> Iterator[None]:
+        """Wait for a turn on a node, and keep it as long as the context lasts.
+
+        Children that want to be alone go first, so that they do not wait for ever.
+        """
+        enter, leave = (self._enter_alone, self._leave_alone) if alone else (self._enter, self._leave)
+        with self._changed:
+            enter(node)
+        try:
+            yield
+        finally:
+            with self._changed:
+                leave(node)
+                self._changed.notify_all()
+
+    def _enter(self, node: str) -> None:
+        self._changed.wait_for(lambda: node not in self._alone and not self._waiting[node])
+        self._together[node] += 1
+
+    def _leave(self, node: str) -> None:
+        self._together[node] -= 1
+
+    def _enter_alone(self, node: str) -> None:
+        self._waiting[node] += 1
+        self._changed.wait_for(lambda: node not in self._alone and not self._together[node])
+        self._waiting[node] -= 1
+        self._alone.add(node)
+
+    def _leave_alone(self, node: str) -> None:
+        self._alone.remove(node)
+
+
+def train_child_on(slot: Slot, job: ChildJob, retries: int, turns: NodeTurns, closing: threading.Event) -> ChildResult:
+    """Train a child, and try it again if a failure may not be its own.
+
+    A child whose worker is lost is tried up to `retries` more times. A child that ran out of memory or time gets one
+    more try. Each try has a fresh worker; after a failure of memory or time it trains alone on its node.
+
+    Args:
+        slot: The worker.
+        job: The child.
+        retries: Further tries after a lost worker.
+        turns: Shared by the slots of a pool.
+        closing: Set when the pool closes: there are no further tries.
+
+    Raises:
+        TrialError: The last try failed.
+    """
+    lost, doubted, alone = 0, False, False
+    while True:
+        outcome = _attempt(slot, job, turns, closing, alone=alone)
+        if not isinstance(outcome, Failure):
+            return outcome
+        if outcome.kind in LOST_WORKER and lost < retries:
+            lost += 1
+        elif outcome.kind in DOUBTFUL and not doubted:
+            doubted = True
+        else:
+            raise TrialError(outcome.kind, outcome.message)
+        alone = alone or outcome.kind is not FailureKind.WORKER_DIED
+        if closing.is_set():
+            raise TrialError(outcome.kind, outcome.message)
+
+
+def _attempt(
+    slot: Slot, job: ChildJob, turns: NodeTurns, closing: threading.Event, *, alone: bool
+) -> ChildResult | Failure:
+    """Try a child once; a worker that is lost, hangs or has run out of memory is replaced."""
+    try:
+        with turns.turn(slot.prepare(), alone=alone):
+            if closing.is_set():
+                return Failure(FailureKind.WORKER_DIED, "the search ended before the child was trained")
+            outcome = slot.train(job)
+        broken = isinstance(outcome, Failure) and outcome.kind in DOUBTFUL
+    except TrialError as error:
+        outcome, broken = error.failure, True
+    if broken and not closing.is_set():
+        slot.replace()
+    return outcome

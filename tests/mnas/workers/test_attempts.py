@@ -1,0 +1,126 @@
+"""How often a child is tried and who is blamed, on workers that fail as arranged."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnas.errors import Failure, FailureKind, TrialError
+from mnas.workers.attempts import DOUBTFUL, LOST_WORKER, NodeTurns, train_child_on
+from mnas.workers.child import ChildResult
+from mnas.workers.worker import ChildJob
+from search_space import Architecture, parse_block
+
+JOB = ChildJob(Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16), 0)
+RESULT = ChildResult(accuracy=0.5, loss=1.0, train_loss=1.0, steps=1, images_per_s=1.0, phases={}, resident_mb=1.0)
+RETURNED = {FailureKind.TRAINING_DIVERGED, FailureKind.OUT_OF_MEMORY}
+
+
+class ArrangedSlot:
+    """A worker whose tries end as arranged, then with a result; `workers` are those that the tries had."""
+
+    def __init__(self, outcomes: Sequence[FailureKind]) -> None:
+        self._outcomes = list(outcomes)
+        self._worker = 0
+        self.workers: list[int] = []
+
+    def prepare(self) -> str:
+        return "node"
+
+    def train(self, job: ChildJob) -> ChildResult | Failure:
+        self.workers.append(self._worker)
+        if not self._outcomes:
+            return RESULT
+        kind = self._outcomes.pop(0)
+        if kind in RETURNED:
+            return Failure(kind, "as arranged")
+        raise TrialError(kind, "as arranged")
+
+    def replace(self) -> None:
+        self._worker += 1
+
+
+def blamed(slot: ArrangedSlot, retries: int = 2) -> FailureKind | None:
+    try:
+        train_child_on(slot, JOB, retries, NodeTurns(), threading.Event())
+    except TrialError as error:
+        return error.failure.kind
+    return None
+
+
+@pytest.mark.parametrize("kind", sorted(DOUBTFUL | LOST_WORKER, key=str))
+def test_a_failure_that_may_not_be_the_networks_is_tried_on_a_fresh_worker(kind: FailureKind) -> None:
+    slot = ArrangedSlot([kind])
+    assert blamed(slot) is None
+    assert slot.workers == [0, 1]
+
+
+@pytest.mark.parametrize("kind", sorted(DOUBTFUL, key=str))
+@pytest.mark.parametrize("retries", [0, 5])
+def test_a_second_failure_of_memory_or_time_decides(kind: FailureKind, retries: int) -> None:
+    slot = ArrangedSlot([kind] * 9)
+    assert blamed(slot, retries) is kind
+    assert slot.workers == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.TRAINING_DIVERGED, FailureKind.INTERNAL])
+def test_a_certain_failure_is_not_tried_again(kind: FailureKind) -> None:
+    slot = ArrangedSlot([kind])
+    assert blamed(slot) is kind
+    assert slot.workers == [0]
+
+
+@given(st.lists(st.sampled_from(FailureKind), max_size=12), st.integers(0, 4))
+def test_tries_are_bounded_and_the_network_is_blamed_for_time_or_memory_after_two(
+    outcomes: list[FailureKind], retries: int
+) -> None:
+    slot = ArrangedSlot(outcomes)
+    kind = blamed(slot, retries)
+    assert len(slot.workers) <= retries + 2
+    assert kind == (outcomes[len(slot.workers) - 1] if len(slot.workers) <= len(outcomes) else None)
+    if kind in DOUBTFUL:
+        assert sum(outcome in DOUBTFUL for outcome in outcomes[: len(slot.workers)]) == 2
+
+
+def test_no_try_follows_when_the_pool_closes() -> None:
+    slot, closing = ArrangedSlot([FailureKind.WORKER_DIED]), threading.Event()
+    closing.set()
+    with pytest.raises(TrialError):
+        train_child_on(slot, JOB, 2, NodeTurns(), closing)
+    assert slot.workers == []
+
+
+def test_a_doubted_child_trains_alone_on_its_node() -> None:
+    turns, together, alone, most = NodeTurns(), set[int](), set[int](), [0]
+    lock = threading.Lock()
+
+    def train(number: int) -> None:
+        wants_alone = number % 3 == 0
+        with turns.turn("node", alone=wants_alone):
+            with lock:
+                (alone if wants_alone else together).add(number)
+                assert len(alone) <= 1
+                assert not (alone and together)
+                most[0] = max(most[0], len(together))
+            threading.Event().wait(0.002)
+            with lock:
+                (alone if wants_alone else together).discard(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(train, number) for number in range(60)]:
+            future.result(60)
+    assert most[0] > 1
+
+
+def test_a_child_alone_on_its_node_holds_no_other_node_back() -> None:
+    turns = NodeTurns()
+    with turns.turn("first", alone=True), ThreadPoolExecutor(1) as threads:
+
+        def train() -> str:
+            with turns.turn("second", alone=False):
+                return "trained"
+
+        assert threads.submit(train).result(60) == "trained"
