@@ -17,7 +17,7 @@ Error                          anything that mnas raises on purpose; exit code 1
 │   └── OutOfMemoryError
 ├── TrialError                 a trial of a search that failed, with its FailureKind
 ├── SearchStoppedError         a search that gave up                 mnas.search.driver
-├── OwnPartError               a result of a user's own part         mnas.search.driver
+├── OwnPartError               a proposal of a user's controller mnas.search.driver
 ├── RunDirectoryError          a run directory                       mnas.files
 ├── StoreError                 a trial store                         mnas.search.store
 ├── ExportError                an exported folder                    mnas.export.folder
@@ -143,7 +143,7 @@ class TrialError(Error):
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(kind, message)  # both in `args`, so that the error survives a copy between processes
-        self.failure = Failure(kind, message)
+        self.failure = Failure(FailureKind(kind), str(message))
 
     def __str__(self) -> str:
         return f"{self.failure.kind.value}: {self.failure.message}"

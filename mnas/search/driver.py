@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from operator import index as as_integer
 from typing import Any, Literal, Protocol
 
 from controllers import Controller, state_from_bytes, state_to_bytes
 from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.store import Outcome, Proposal, StoreError, Told, Trial, TrialStore
+from mnas.search.store import Outcome, Proposal, Told, Trial, TrialStore
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
 Half = Literal["training", "latency"]
 POLL_S = 0.5
+# Characters that are kept of the text of a failure.
+MESSAGE_LENGTH = 2000
 
 
 class ChildTrainer(Protocol):
     """Trains children.
 
     The result of a future is a mapping of plain data with at least `accuracy`, from 0 to 1 on the reward set. All of it
-    is stored as JSON. A future that raises TrialError makes the trial a failed one. Anything else that it raises ends
-    the search; the same call goes on with the trial.
+    is stored as JSON. A future that raises TrialError makes the trial a failed one of that kind. Any other exception,
+    of `submit` too, and any other result make it a failed one of kind `internal`; the search goes on.
     """
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
@@ -130,7 +134,14 @@ class SearchStoppedError(Error):
 
 
 class OwnPartError(Error):
-    """A trainer, latency meter or controller returned something that a search cannot use."""
+    """A controller returned something that a search cannot use; it ends the search.
+
+    What a trainer or a latency meter does wrong ends one trial (see `ChildTrainer`).
+    """
+
+
+class _UnusableResultError(Exception):
+    """A trainer or a latency meter returned something that cannot be stored or rewarded."""
 
 
 class Search:
@@ -170,7 +181,8 @@ class Search:
 
         Raises:
             SearchStoppedError: `max_consecutive_failures` trials in a row failed, for whatever reason.
-            OwnPartError: The trainer, the latency meter or the controller returned something that cannot be used.
+            OwnPartError: The controller returned something that cannot be used.
+            StoreError: The store cannot be written.
         """
         self._resume()
         while True:
@@ -251,34 +263,40 @@ class Search:
         architecture = self._space.decode(trial.decisions)
         if trial.training is None:
             seed = child_seed(self._plan.seed, trial.id)
-            self._jobs[self._trainer.submit(architecture, seed)] = (trial.id, "training")
+            self._submit(trial.id, "training", partial(self._trainer.submit, architecture, seed))
         if trial.latency is None:
-            self._jobs[self._latency.submit(architecture)] = (trial.id, "latency")
+            self._submit(trial.id, "latency", partial(self._latency.submit, architecture))
+
+    def _submit(self, trial_id: int, half: Half, submit: Callable[[], Future[Mapping[str, Any]]]) -> None:
+        try:
+            self._jobs[submit()] = (trial_id, half)
+        except Exception as error:
+            self._failures.setdefault(trial_id, _failure_of(error))
 
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has."""
         done, _ = wait(self._jobs, timeout=POLL_S, return_when=FIRST_COMPLETED)
-        unexpected: list[Exception] = []
         # Futures are an unordered set; the store should not depend on their order.
         for future, (trial_id, half) in sorted(
             ((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1]
         ):
             try:
-                self._record(trial_id, half, future.result())
-            except TrialError as error:
-                self._failures.setdefault(trial_id, error.failure)
-            except StoreError:
-                raise
-            except Exception as error:  # a bug in an own part must not lose what the others have found
-                unexpected.append(error)
-        if unexpected:
-            raise unexpected[0]
+                result = self._checked(half, future.result())
+            except Exception as error:  # whatever it is, it must not end the search or keep it from going on
+                self._failures.setdefault(trial_id, _failure_of(error))
+                continue
+            self._record(trial_id, half, result)
+
+    def _checked(self, half: Half, result: Mapping[str, Any]) -> dict[str, Any]:
+        if half == "training":
+            return _checked_training(result)
+        return _checked_latency(result, self._plan.others_target_ms)
 
     def _record(self, trial_id: int, half: Half, result: Mapping[str, Any]) -> None:
         if half == "training":
-            self._store.record_training(trial_id, _checked_training(result))
+            self._store.record_training(trial_id, result)
         else:
-            self._store.record_latency(trial_id, _checked_latency(result, self._plan.others_target_ms))
+            self._store.record_latency(trial_id, result)
         self._pending[trial_id] = self._store.trial(trial_id)
 
     def _finish_ready(self) -> None:
@@ -313,7 +331,10 @@ class Search:
         if trial.training is None or trial.latency is None:
             raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
         accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
-        value = reward(accuracy, *self._rewarded(trial.latency), self._plan.reward)
+        try:
+            value = reward(accuracy, *self._rewarded(trial.latency), self._plan.reward)
+        except (ValueError, ArithmeticError) as error:
+            return Outcome(trial.id, failure=_failure_of(error))
         return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
 
     def _rewarded(self, latency: Mapping[str, Any]) -> tuple[float, float]:
@@ -372,7 +393,7 @@ def child_seed(search_seed: int, trial_id: int) -> int:
 def _checked_training(result: Mapping[str, Any]) -> dict[str, Any]:
     accuracy = _number(result, "accuracy", "the trainer")
     if not 0 <= accuracy <= 1:
-        raise OwnPartError(f"the trainer returned the accuracy {accuracy}; it must be from 0 to 1")
+        raise _UnusableResultError(f"the trainer returned the accuracy {accuracy}; it must be from 0 to 1")
     return _storable({**result, "accuracy": accuracy}, "the trainer")
 
 
@@ -383,14 +404,16 @@ def _checked_latency(result: Mapping[str, Any], others: Iterable[str]) -> dict[s
         _latency_ms(phone)
     for name in others:
         if name not in measured:
-            raise OwnPartError(f"the latency meter returned no `others` for {name!r}, whose latency is rewarded")
+            raise _UnusableResultError(
+                f"the latency meter returned no `others` for {name!r}, whose latency is rewarded"
+            )
     return _storable({**result, "latency_ms": latency_ms}, "the latency meter")
 
 
 def _latency_ms(result: Mapping[str, Any]) -> float:
     latency_ms = _number(result, "latency_ms", "the latency meter")
     if latency_ms <= 0:
-        raise OwnPartError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
+        raise _UnusableResultError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
     return latency_ms
 
 
@@ -398,9 +421,11 @@ def _number(result: Mapping[str, Any], key: str, part: str) -> float:
     try:
         value = float(result[key])
     except (TypeError, KeyError, ValueError) as error:
-        raise OwnPartError(f"{part} returned {result!r}; a mapping with the number `{key}` is needed") from error
+        raise _UnusableResultError(
+            f"{part} returned {result!r}; a mapping with the number `{key}` is needed"
+        ) from error
     if not math.isfinite(value):
-        raise OwnPartError(f"{part} returned {value} as `{key}`; it must be a finite number")
+        raise _UnusableResultError(f"{part} returned {value} as `{key}`; it must be a finite number")
     return value
 
 
@@ -408,10 +433,23 @@ def _storable(result: dict[str, Any], part: str) -> dict[str, Any]:
     try:
         json.dumps(result)
     except (TypeError, ValueError) as error:
-        raise OwnPartError(
+        raise _UnusableResultError(
             f"{part} returned something that JSON cannot hold ({error}); use text, numbers, lists and mappings"
         ) from error
     return result
+
+
+def _failure_of(error: Exception) -> Failure:
+    """Return the failure that an exception of a trainer or a latency meter is, its text printable and bounded."""
+    if isinstance(error, TrialError):
+        kind, text = error.failure.kind, error.failure.message
+    elif isinstance(error, _UnusableResultError):
+        kind, text = FailureKind.INTERNAL, str(error)
+    else:  # type and text, also of an exception that has no printable one
+        kind, text = FailureKind.INTERNAL, "".join(traceback.format_exception_only(error)).strip()
+    # A lone surrogate (of a file name, say) is no UTF-8, and SQLite would refuse it.
+    text = text.encode(errors="backslashreplace").decode()
+    return Failure(kind, text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}...")
 
 
 def _kinds(failed: Sequence[Trial]) -> str:

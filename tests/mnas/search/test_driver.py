@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,17 @@ import pytest
 import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import OwnPartError, Progress, Search, SearchPlan, SearchStoppedError, child_seed
+from mnas.search.driver import (
+    MESSAGE_LENGTH,
+    OwnPartError,
+    Progress,
+    Search,
+    SearchPlan,
+    SearchStoppedError,
+    child_seed,
+)
 from mnas.search.replay import ReplayError, replay
-from mnas.search.store import Trial, TrialStore
+from mnas.search.store import StoreError, Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
 
 Schedule = Literal["asynchronous", "synchronous"]
@@ -350,15 +358,77 @@ def test_an_observer_that_fails_ends_the_search_and_loses_nothing(setup: Setup) 
     replay(setup.store(), setup.controller())
 
 
-def test_a_trainer_that_fails_unexpectedly_ends_the_search_which_goes_on_later(setup: Setup) -> None:
-    def mistaken(architecture: Architecture) -> float:
+class UnprintableError(Exception):
+    def __str__(self) -> str:
         raise UnexpectedError
 
-    setup.trainer = Bench("accuracy", mistaken)
-    with pytest.raises(UnexpectedError):
+
+EXCEPTIONS = {
+    "UnexpectedError: a mistake": UnexpectedError("a mistake"),
+    "MemoryError": MemoryError(),
+    "KeyError: 'accuracy'": KeyError("accuracy"),
+    "CancelledError": CancelledError(),
+    "StoreError: not that of the run": StoreError("not that of the run"),
+    "UnprintableError": UnprintableError(),
+    r"FileNotFoundError: \udcff.jpg": FileNotFoundError("\udcff.jpg"),
+}
+
+
+class Raising:
+    """A trainer or a latency meter that fails for about a third of all architectures, in its future or before it."""
+
+    def __init__(self, error: BaseException, working: Bench, *, at_once: bool) -> None:
+        self._error, self._working, self._at_once = error, working, at_once
+
+    def submit(self, architecture: Architecture, _seed: int = 0) -> Future[Mapping[str, Any]]:
+        if int(fingerprint(architecture), 16) % 3:
+            return self._working.submit(architecture)
+        if self._at_once:
+            raise self._error
+        future: Future[Mapping[str, Any]] = Future()
+        future.set_exception(self._error)
+        return future
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("half", ["trainer", "latency"])
+@pytest.mark.parametrize("text", EXCEPTIONS)
+def test_an_exception_of_trainer_or_meter_ends_its_trial_only(
+    setup: Setup, half: str, text: str, at_once: bool
+) -> None:
+    setattr(setup, half, Raising(EXCEPTIONS[text], getattr(setup, half), at_once=at_once))
+    trials = setup.run()
+    failures = [trial.failure for trial in trials if trial.failure is not None]
+    assert 0 < len(failures) < len(trials)
+    assert {failure.kind for failure in failures} == {FailureKind.INTERNAL}
+    assert all(text in failure.message for failure in failures)
+    replay(setup.store(), setup.controller())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_exit_ends_the_search_which_goes_on_later(setup: Setup, error: type[BaseException]) -> None:
+    working = setup.latency
+    meter: Any = Raising(error(), working, at_once=True)
+    setup.latency = meter
+    with pytest.raises(error):
         setup.run()
-    setup.trainer = Bench("accuracy", accuracy_of)
+    setup.latency = working
     assert [trial.state for trial in setup.run()] == ["complete"] * 12
+
+
+@pytest.mark.parametrize("error", [UnexpectedError("x" * 10**6), TrialError(FailureKind.PHONE, "x" * 10**6)])
+def test_the_text_of_a_failure_is_bounded(asynchronous: Setup, error: Exception) -> None:
+    meter: Any = Raising(error, asynchronous.latency, at_once=False)
+    asynchronous.latency = meter
+    failures = [trial.failure for trial in asynchronous.run() if trial.failure is not None]
+    assert max(len(failure.message) for failure in failures) <= MESSAGE_LENGTH
+
+
+def test_a_latency_without_a_finite_reward_ends_its_trial_only(setup: Setup) -> None:
+    setup.plan = replace(setup.plan, target_ms=1e300, reward=RewardSettings(alpha=-1.0))
+    setup.latency = Bench("latency_ms", lambda _: 5e-324)
+    with pytest.raises(SearchStoppedError, match="internal"):
+        setup.run()
 
 
 @pytest.mark.parametrize(
@@ -374,7 +444,7 @@ def test_a_trainer_that_fails_unexpectedly_ends_the_search_which_goes_on_later(s
 def test_a_trainer_that_returns_no_result_is_told_what_is_needed(setup: Setup, result: Any, message: str) -> None:
     trainer: Any = Constant(result)
     setup.trainer = trainer
-    with pytest.raises(OwnPartError, match=message):
+    with pytest.raises(SearchStoppedError, match=f"internal: .*{message}"):
         setup.run()
     assert all(trial.training is None for trial in setup.store().trials())
 
@@ -394,7 +464,7 @@ def test_a_latency_meter_that_returns_no_latency_is_told_what_is_needed(
     meter: Any = Constant(result)
     setup.latency = meter
     setup.plan = replace(setup.plan, others_target_ms={"other": 1.0})
-    with pytest.raises(OwnPartError, match=message):
+    with pytest.raises(SearchStoppedError, match=f"internal: .*{message}"):
         setup.run()
 
 
