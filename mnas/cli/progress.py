@@ -55,6 +55,9 @@ class SearchProgress:
         ended = self._ended
         if self._ended_before is None:
             self._ended_before = ended
+            if progress.given_back:
+                trials = "1 trial that" if progress.given_back == 1 else f"{progress.given_back} trials that"
+                self._print(f"mnas: {trials} failed through no fault of the networks: tried again")
         seconds_left = time_left_s(ended - self._ended_before, progress.total - ended, time.monotonic() - self._started)
         best = progress.best
         self._bar.update(

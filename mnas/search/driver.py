@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -95,6 +95,8 @@ class Progress:
         workers: Children that can train at a time.
         workers_busy: Children that train now.
         best: The complete trial of highest reward; None before the first.
+        given_back: Trials that had failed through no fault of their networks before this search was resumed. They are
+            tried again, once.
     """
 
     total: int
@@ -104,6 +106,7 @@ class Progress:
     workers: int
     workers_busy: int
     best: Trial | None
+    given_back: int = 0
 
 
 class SearchObserver(Protocol):
@@ -147,7 +150,9 @@ class _UnusableResultError(Exception):
 class Search:
     """One search over one store; `run` works until every trial has ended.
 
-    A controller's state is restored from the store, so a new Search on the store of a stopped one goes on with it.
+    A controller's state is restored from the store, so a new Search on the store of a stopped one goes on with it. It
+    also gives back, once, the trials that had failed through no fault of their networks: they are tried again, and the
+    controller is told of them when they succeed.
     """
 
     def __init__(
@@ -172,6 +177,8 @@ class Search:
         self._failures: dict[int, Failure] = {}
         self._first_of: dict[str, int] = {}
         self._batch: tuple[int, ...] = ()
+        self._backlog: deque[Trial] = deque()
+        self._given_back = 0
         self._asked = 0
         self._exhausted = False
         self._failed_in_a_row: list[Trial] = []
@@ -187,51 +194,58 @@ class Search:
         self._resume()
         while True:
             self._finish_ready()
-            proposed = self._propose()
+            self._start_backlog()
+            self._propose()
             self._show_progress()
             if self._jobs:
                 self._collect()
-            elif not proposed:
+            elif not self._pending:
                 return
 
     def _resume(self) -> None:
         state = self._store.controller_state()
         if state is not None:
             self._controller.restore(state_from_bytes(state))
+        self._given_back = len(self._store.give_back())
         trials = self._store.trials()
         self._asked = len(trials)
         for trial in trials:
             self._remember(trial)
+        self._backlog.extend(trial for trial in trials if trial.state == "proposed")
         if self._plan.schedule == "synchronous":
-            log = self._store.controller_log()
-            if log and log[-1].call == "ask":
-                self._batch = log[-1].trial_ids
-        for trial in trials:
-            if trial.state == "proposed":
-                self._start(trial)
+            # The batch that was pending, and what was given back of earlier ones.
+            told = {trial_id for call in self._store.controller_log() if call.rewards for trial_id in call.trial_ids}
+            self._batch = tuple(trial.id for trial in trials if trial.id not in told)
+
+    def _start_backlog(self) -> None:
+        """Start trials of an earlier session, by number, so that a repeat starts after its network."""
+        while self._backlog and self._can_start(self._backlog[0]):
+            self._start(self._backlog.popleft())
+
+    def _can_start(self, trial: Trial) -> bool:
+        trains = trial.training is None and trial.repeat_of is None
+        return not trains or self._in_training() < self._plan.workers
 
     def _remember(self, trial: Trial) -> None:
-        # A trial that failed through no fault of its network must not stand for that network.
-        if trial.repeat_of is None and (trial.failure is None or trial.failure.kind.blames_candidate):
+        if trial.repeat_of is None:
             self._first_of.setdefault(trial.fingerprint, trial.id)
 
-    def _propose(self) -> bool:
-        """Ask for as many proposals as can start now; return whether there were any."""
+    def _propose(self) -> None:
+        """Ask for as many proposals as can start now."""
         count = min(self._room(), self._plan.trials - self._asked)
-        if count <= 0 or self._exhausted:
-            return False
+        if count <= 0 or self._exhausted or self._backlog:
+            return
         asked = self._controller.ask(count)
         if len(asked) > count:
             raise OwnPartError(f"the controller returned {len(asked)} proposals, and was asked for {count}")
         self._exhausted = len(asked) < count
         if not asked:
-            return False
+            return
         trials = self._store.propose(count, self._proposals(asked), state_to_bytes(self._controller.state()))
         self._asked += len(trials)
         self._batch = tuple(trial.id for trial in trials)
         for trial in trials:
             self._start(trial)
-        return True
 
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
@@ -309,10 +323,11 @@ class Search:
             self._store.finish(outcomes, told)
             for trial in ready:
                 self._after(self._store.trial(trial.id))
-        if self._batch and self._plan.schedule == "synchronous" and not self._pending:
+        if self._batch and self._plan.schedule == "synchronous" and not (self._pending or self._backlog):
             trials = [self._store.trial(trial_id) for trial_id in self._batch]
             self._store.finish([], self._tell(trials, [_outcome_of(trial, trial.id) for trial in trials]))
             self._batch = ()
+        self._stop_if_hopeless()
 
     def _ready(self) -> list[Trial]:
         busy = {trial_id for trial_id, _ in self._jobs.values()}
@@ -353,16 +368,19 @@ class Search:
         return Told(tuple(told), tuple(told.values()), state_to_bytes(self._controller.state()))
 
     def _after(self, trial: Trial) -> None:
-        """Show a trial that has ended, and stop the search if nothing works any more."""
+        """Show a trial that has ended, and count failures in a row."""
         self._observer.trial_finished(trial)
         if trial.repeat_of is not None:  # says nothing new
             return
         if trial.failure is None:
             self._failed_in_a_row.clear()
             return
+        # A trial that failed through no fault of its network must not stand for that network.
         if not trial.failure.kind.blames_candidate and self._first_of.get(trial.fingerprint) == trial.id:
             del self._first_of[trial.fingerprint]
         self._failed_in_a_row.append(trial)
+
+    def _stop_if_hopeless(self) -> None:
         if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
             raise SearchStoppedError(
                 f"{len(self._failed_in_a_row)} trials in a row failed ({_kinds(self._failed_in_a_row)}); fix what they "
@@ -381,6 +399,7 @@ class Search:
                 workers=self._plan.workers,
                 workers_busy=min(self._plan.workers, self._in_training()),
                 best=best[0] if best else None,
+                given_back=self._given_back,
             )
         )
 

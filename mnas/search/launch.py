@@ -90,8 +90,7 @@ def _check_batch_size(experiment: Experiment, data: SearchData) -> None:
 
 
 def _has_work(store: TrialStore, experiment: Experiment) -> bool:
-    counts = store.counts()
-    return counts["proposed"] > 0 or sum(counts.values()) < experiment.search.trials
+    return store.unfinished() > 0 or sum(store.counts().values()) < experiment.search.trials
 
 
 def _plan(experiment: Experiment, workers: int) -> SearchPlan:

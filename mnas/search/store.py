@@ -5,6 +5,9 @@ come. Proposals are committed together with the state of the controller that mad
 state of the controller that was told them. So a process killed at any moment loses no finished work and repeats none,
 and the controller that resumes is exactly the one that was stopped. `controller_log` holds every ask and tell in order,
 which is enough to replay a search with a new controller.
+
+A failed trial whose network is not to blame goes back to proposed when the search is resumed (`give_back`). The
+controller was told nothing of it, so the controller's state and log stay as they are.
 """
 
 from __future__ import annotations
@@ -85,7 +88,8 @@ class Trial:
 
     Attributes:
         id: The number of the trial, from 1.
-        state: `proposed` until both halves have ended, then `complete` or `failed`.
+        state: `proposed` until both halves have ended, then `complete` or `failed`. A trial that failed through no
+            fault of its network is `proposed` again when the search is resumed.
         decisions: The controller's integers.
         architecture: What they stand for, as plain data; see `search_space.architecture_from_dict`.
         fingerprint: Equal for two architectures that are the same network.
@@ -306,6 +310,25 @@ class TrialStore:
                 self._log("tell", len(told.trial_ids), told.trial_ids, told.rewards)
                 self._keep_controller(told.controller_state)
 
+    def give_back(self) -> list[Trial]:
+        """Set the failed trials whose network is not to blame back to `proposed`, halves that have ended kept.
+
+        Returns:
+            These trials as they are now, by number; among them the repeats of each.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(f"SELECT id FROM trials WHERE {_NOT_TO_BLAME} ORDER BY id").fetchall()
+            connection.execute(
+                "UPDATE trials SET state = 'proposed', failure_kind = NULL, failure_message = NULL, finished_at = NULL "
+                f"WHERE {_NOT_TO_BLAME}"
+            )
+        return [self.trial(number) for (number,) in rows]
+
+    def unfinished(self) -> int:
+        """Return how many trials a resumed search works on: those proposed, and those that it gives back."""
+        query = f"SELECT count(*) FROM trials WHERE state = 'proposed' OR {_NOT_TO_BLAME}"
+        return int(self._rows(query)[0][0])
+
     def _log(self, call: str, count: int, trial_ids: Sequence[int], rewards: Sequence[float] | None) -> None:
         # json writes floats by repr, which reads back to the same bits.
         self._connection.execute(
@@ -355,6 +378,9 @@ class TrialStore:
         return [_trial(row) for row in self._rows(query, (count,))]
 
 
+_NOT_TO_BLAME = "(state = 'failed' AND failure_kind NOT IN ({}))".format(
+    ", ".join(f"'{kind.value}'" for kind in FailureKind if kind.blames_candidate)
+)
 _TRIAL_COLUMNS = (
     "id, state, indices, architecture, fingerprint, repeat_of, training, latency, accuracy, latency_ms, reward, "
     "failure_kind, failure_message, proposed_at, finished_at"

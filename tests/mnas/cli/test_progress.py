@@ -75,6 +75,17 @@ def test_without_a_terminal_a_line_says_how_many_have_ended() -> None:
     assert "   5 of 9   0:00  trial    7  accuracy 0.5000" in written.getvalue()
 
 
+def test_trials_that_are_given_back_are_said_once() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80)
+    progress = Progress(total=9, complete=3, failed=0, pending=6, workers=2, workers_busy=1, best=trial(), given_back=5)
+    with Bar(console=console, disable=True) as bar:
+        shown = SearchProgress(console, bar, norm_momentum=0.9)
+        shown.progress(progress)
+        shown.progress(progress)
+    assert written.getvalue().count("mnas: 5 trials that failed through no fault of the networks: tried again") == 1
+
+
 def test_a_long_start_is_explained_without_a_terminal() -> None:
     written = io.StringIO()
     console = Console(file=written, width=80)

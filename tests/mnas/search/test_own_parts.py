@@ -226,6 +226,24 @@ def test_a_trial_that_a_trainer_gives_up_is_a_failed_one(tmp_path: Path) -> None
         run.best()
 
 
+def test_a_finished_run_gives_back_the_trials_that_the_machine_lost(tmp_path: Path) -> None:
+    class Unlucky(OwnTrainer):
+        works = False
+
+        def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+            if self.works or int(fingerprint(architecture), 16) % 2:
+                return super().submit(architecture, seed)
+            raise TrialError(FailureKind.WORKER_DIED, "as arranged")
+
+    run = run_small(tmp_path / "run", trainer=Unlucky())
+    complete = [trial for trial in run.trials if trial.state == "complete"]
+    assert 0 < len(complete) < 6
+    Unlucky.works = True
+    trials = run_small(tmp_path / "run", trainer=Unlucky()).trials
+    assert [trial.state for trial in trials] == ["complete"] * 6
+    assert [trial for trial in trials if trial in complete] == complete
+
+
 def test_a_batch_larger_than_the_images_is_refused_unless_the_trainer_is_own(tmp_path: Path) -> None:
     large = EXPERIMENT.changed({"training.batch_size": 5000})
     with pytest.raises(ConfigurationError, match="do not fill one batch of 5000"):

@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_an_ended_trial_is_never_changed(store: TrialStore) -> None:
     store.finish([Outcome(1, accuracy=0.5, latency_ms=1.0, reward=0.5)])
     store.finish([Outcome(1, accuracy=0.9, latency_ms=1.0, reward=0.9)])
     assert store.trial(1).reward == 0.5
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_failed_trial_is_given_back_unless_its_network_is_to_blame(store: TrialStore, kind: FailureKind) -> None:
+    store.propose(2, [proposal(1), proposal(2)], b"")
+    store.record_training(1, {"accuracy": 0.5})
+    store.finish([Outcome(1, failure=Failure(kind, "as arranged")), Outcome(2, 0.5, 1.0, 0.5)])
+    failed, complete = store.trials()
+    assert store.unfinished() == (0 if kind.blames_candidate else 1)
+    given_back = store.give_back()
+    again = replace(failed, state="proposed", failure=None, finished_at=None)
+    assert given_back == ([] if kind.blames_candidate else [again])
+    assert reopened(store).trials() == [failed if kind.blames_candidate else again, complete]
 
 
 def test_best_orders_by_reward_and_leaves_repeats_out(store: TrialStore) -> None:
