@@ -39,6 +39,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         schedule: `asynchronous` proposes a child whenever a worker is free. `synchronous` proposes in batches, as the
             paper does.
         batch_size: Children of a synchronous batch.
+        max_pending: Trials that may be pending at a time, those that are trained and wait for a latency included. If
+            the phones are slower than the workers, or gone, no more children are proposed. `auto` is four for each
+            worker. A synchronous batch is pending whole.
         child_timeout_s: A child that trains longer than this is trained once more, on a fresh worker and alone on its
             node. If that takes too long again, it counts as failed; seconds.
         retries: How often a child is trained again after its worker died or its node was short of memory.
@@ -54,6 +57,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     workers_per_npu: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 8
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
     child_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
     worker_memory_mb: Annotated[int, msgspec.Meta(ge=200)] = 3000

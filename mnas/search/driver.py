@@ -25,6 +25,8 @@ from search_space import Architecture, SearchSpace, SpaceError, architecture_to_
 
 Half = Literal["training", "latency"]
 POLL_S = 0.5
+# So many children may be ahead of a phone that rests, say; then the workers wait for it.
+AUTO_PENDING_PER_WORKER = 4
 # Characters that are kept of the text of a failure.
 MESSAGE_LENGTH = 2000
 
@@ -68,6 +70,8 @@ class SearchPlan:
             as the paper does. `asynchronous` proposes whenever a worker is free.
         batch_size: Children of a synchronous batch.
         seed: The seed that the seeds of the children follow from.
+        max_pending: Trials that may be pending at a time, those that wait for a latency included; `auto` is four for
+            each worker. A synchronous batch is pending whole.
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
     """
@@ -80,7 +84,13 @@ class SearchPlan:
     schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
     batch_size: int = 1
     seed: int = 0
+    max_pending: int | Literal["auto"] = "auto"
     max_consecutive_failures: int = 10
+
+    @property
+    def pending_bound(self) -> int:
+        """How many trials may be pending at a time."""
+        return AUTO_PENDING_PER_WORKER * self.workers if self.max_pending == "auto" else self.max_pending
 
 
 @dataclass(frozen=True)
@@ -223,6 +233,8 @@ class Search:
             self._start(self._backlog.popleft())
 
     def _can_start(self, trial: Trial) -> bool:
+        if len(self._pending) >= self._plan.pending_bound:
+            return False
         trains = trial.training is None and trial.repeat_of is None
         return not trains or self._in_training() < self._plan.workers
 
@@ -250,7 +262,7 @@ class Search:
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
             return 0 if self._batch else self._plan.batch_size
-        return self._plan.workers - self._in_training()
+        return min(self._plan.workers - self._in_training(), self._plan.pending_bound - len(self._pending))
 
     def _in_training(self) -> int:
         return sum(half == "training" for _, half in self._jobs.values())

@@ -103,6 +103,7 @@ def _plan(experiment: Experiment, workers: int) -> SearchPlan:
         schedule=experiment.search.schedule,
         batch_size=experiment.search.batch_size,
         seed=experiment.seed,
+        max_pending=experiment.search.max_pending,
         max_consecutive_failures=experiment.search.max_consecutive_failures,
     )
 

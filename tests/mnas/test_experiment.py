@@ -54,6 +54,10 @@ def test_what_decides_the_order_of_proposals_cannot_be_changed_on_resuming() -> 
     assert RESUMABLE_EXPERIMENT_KEYS.isdisjoint({"search.schedule", "search.batch_size"})
 
 
+def test_how_much_may_be_pending_may_be_changed_for_a_resume() -> None:
+    assert "search.max_pending" in RESUMABLE_EXPERIMENT_KEYS
+
+
 def with_latency(experiment: Experiment, **changes: object) -> Experiment:
     document = msgspec.to_builtins(experiment)
     document["latency"] |= changes

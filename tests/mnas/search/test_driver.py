@@ -605,6 +605,56 @@ def assert_told_once(setup: Setup, trial_ids: Iterable[int]) -> None:
     assert sorted(told_ids(setup)) == list(trial_ids)
 
 
+class SlowPhone:
+    """A latency meter and observer: it answers when no child trains and none was started since; `most` have waited."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Future[Mapping[str, Any]], Architecture]] = []
+        self.most = 0
+
+    def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
+        future: Future[Mapping[str, Any]] = Future()
+        self._waiting.append((future, architecture))
+        self.most = max(self.most, len(self._waiting))
+        return future
+
+    def trial_finished(self, trial: Trial) -> None:
+        pass
+
+    def progress(self, progress: Progress) -> None:
+        if self._waiting and progress.workers_busy == 0:
+            future, architecture = self._waiting.pop(0)
+            future.set_result({"latency_ms": latency_of(architecture)})
+
+
+@pytest.mark.parametrize(("max_pending", "bound"), [("auto", 8), (1, 1), (3, 3), (5, 5)])
+def test_no_more_trials_wait_for_a_latency_than_the_bound(
+    asynchronous: Setup, max_pending: int | Literal["auto"], bound: int
+) -> None:
+    phone: Any = SlowPhone()
+    asynchronous.latency = asynchronous.watcher = phone
+    asynchronous.plan = replace(asynchronous.plan, max_pending=max_pending)
+    assert [trial.state for trial in asynchronous.run()] == ["complete"] * 12
+    assert phone.most == bound
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_resumed_search_starts_no_more_trials_than_the_bound(setup: Setup, trained: bool) -> None:
+    lost = failing_always(FailureKind.PHONE)
+    setup.latency = Bench("latency_ms", lost)
+    if not trained:
+        setup.trainer = Bench("accuracy", lost)
+    setup.plan = replace(setup.plan, max_consecutive_failures=13)
+    setup.run()
+    setup.trainer = Bench("accuracy", accuracy_of)
+    phone: Any = SlowPhone()
+    setup.latency = setup.watcher = phone
+    setup.plan = replace(setup.plan, max_pending=3)
+    assert [trial.state for trial in setup.run()] == ["complete"] * 12
+    assert phone.most == 3
+    assert_told_once(setup, range(1, 13))
+
+
 End = Literal["well", "candidate", "machine", "mistake", "exit"]
 ENDS: tuple[End, ...] = ("well", "candidate", "machine", "mistake", "exit")
 
@@ -705,4 +755,22 @@ def test_killed_at_any_write_the_search_goes_on(setup: Setup, writes: int, after
     assert [trial.id for trial in trials] == list(range(1, 13))
     assert all(trial.state == "complete" for trial in trials)
     assert [trial for trial in trials if trial in ended_before] == ended_before
+    replay(setup.store(), setup.controller())
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("writes", range(1, 14, 2))
+def test_killed_while_lost_trials_are_tried_again_the_search_goes_on(setup: Setup, writes: int, after: bool) -> None:
+    working = setup.latency
+    setup.latency = Bench("latency_ms", failing(FailureKind.PHONE, latency_of))
+    complete = [trial for trial in setup.run() if trial.state == "complete"]
+    setup.latency = working
+    dying = MortalStore(setup.path, writes, after=after)
+    with suppress(KilledError):
+        setup.search(dying).run()
+    dying.close()
+    trials = setup.run()
+    assert all(trial.state == "complete" for trial in trials)
+    assert [trial for trial in trials if trial in complete] == complete
+    assert_told_once(setup, range(1, 13))
     replay(setup.store(), setup.controller())

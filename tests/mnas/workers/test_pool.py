@@ -57,6 +57,13 @@ def running_pid(pool: ChildPool) -> int:
     return pool.pids()[0]
 
 
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_child_comes_back_with_accuracy_and_phases(pool: ChildPool) -> None:
     result = pool.submit(SMALL, 0).result(120)
     assert 0 <= result["accuracy"] <= 1
@@ -105,6 +112,7 @@ def test_a_child_whose_worker_hangs_is_trained_by_another(cluster: None, data: S
     assert 0 <= pool.submit(SMALL, 1).result(120)["accuracy"] <= 1
     assert pool.pids() != [hung]
     pool.close()
+    wait_for_end(hung)
 
 
 def test_a_worker_past_its_memory_bound_is_replaced(cluster: None, data: SearchData) -> None:
@@ -199,10 +207,7 @@ def test_closing_ends_workers_and_children_in_training(cluster: None, data: Sear
     pool.close()
     assert wait([future], 10).done
     assert isinstance(future.exception(), TrialError)
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_end(pid)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
