@@ -6,6 +6,7 @@ replaced before it reaches its bound. A replacement loads MindSpore while the ol
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
@@ -177,7 +178,9 @@ def _kinds_of_failure() -> Iterator[None]:
         message = f"the node ran short of memory, so Ray ended the training worker: {_first_line(error)}"
         raise TrialError(FailureKind.NODE_MEMORY, message) from error
     except RayTaskError as error:
-        raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {error}") from error
+        # The text of a RayTaskError is the traceback in the worker. What failed comes first: long texts are cut.
+        cause = "".join(traceback.format_exception_only(error.cause)).strip()
+        raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {cause}\n{error}") from error
     except RayError as error:
         raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
 

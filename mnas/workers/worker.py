@@ -99,17 +99,20 @@ class ChildWorker:
         outcome: ChildResult | Failure
         try:
             outcome = train_child(job.architecture, self._training, self._data, seed=job.seed, compute=self._compute)
-        except Error as error:
-            outcome = Failure(_failure_kind(error), str(error))
-        except MemoryError as error:  # of NumPy, say; MindSpore's are errors of ours already
-            outcome = Failure(FailureKind.OUT_OF_MEMORY, f"not enough memory: {error}; use a smaller batch or network")
+        except (Error, MemoryError) as error:
+            outcome = failure_of(error)
         return Reply(outcome, _resident_mb())
 
 
-def _failure_kind(error: Error) -> FailureKind:
+def failure_of(error: Error | MemoryError) -> Failure:
+    """Return the failure that an error of a training is."""
+    if isinstance(error, MemoryError):  # NumPy's, say; those of MindSpore are OutOfMemoryError already
+        return Failure(FailureKind.OUT_OF_MEMORY, f"not enough memory: {error}; use a smaller batch or network")
+    if isinstance(error, OutOfMemoryError):
+        return Failure(FailureKind.OUT_OF_MEMORY, str(error))
     if isinstance(error, TrainingDivergedError):
-        return FailureKind.TRAINING_DIVERGED
-    return FailureKind.OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else FailureKind.INTERNAL
+        return Failure(FailureKind.TRAINING_DIVERGED, str(error))
+    return Failure(FailureKind.INTERNAL, str(error))
 
 
 def _die_with_parent() -> None:
