@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -124,7 +124,7 @@ class _Actor:
         """Return node and process, which may have ended since; None before it has started."""
         # Kept: every quiet window asks for it.
         if self._place is None and _is_done(self._place_reference):
-            with suppress(RayActorError):
+            with suppress(RayError):
                 self._place = ray.get(self._place_reference)
         return self._place
 
@@ -134,7 +134,7 @@ class _Actor:
             return "loading"
         try:
             ray.get(self._prepared)
-        except (RayActorError, RayTaskError):
+        except RayError:
             return "failed"
         return "ready"
 

@@ -31,5 +31,6 @@ def test_a_child_that_a_full_node_ends_is_not_to_blame(full_node: None) -> None:
     pool = ChildPool(data, training, SETTINGS, "CPU", workers=1)
     with pytest.raises(TrialError) as caught:
         pool.submit(SMALL, 0).result(120)
+    pool.pids()  # a quiet window asks for them, whatever became of the workers
     pool.close()
     assert caught.value.failure.kind is FailureKind.NODE_MEMORY
