@@ -7,6 +7,7 @@ At jit level O0 an Ascend device runs a step as a sequence of kernels. MindSpore
     aclnn   a kernel of CANN's newer interface, compiled ahead
     aclop   a kernel of its older interface, which by default CANN compiles online for each shape
     view    no kernel: the result is another view of the same memory
+    cpu     no kernel on Ascend: MindSpore computes it on the host and copies its inputs and results
 
 No NPU is needed: nothing is executed and nothing is timed. MindSpore's dry run (`MS_SIMULATION_LEVEL=1`) compiles the
 step and selects the kernels, and its log says which. It does not know the model of the NPU, so what depends on that is
@@ -30,7 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -48,7 +49,7 @@ from search_space import lower, reference
 from search_space.lowering import LoweredNetwork
 from tools.build_cann_stubs import cached_stubs, has_toolkit
 
-KernelPath = Literal["aclnn", "aclop", "view"]
+KernelPath = Literal["aclnn", "aclop", "view", "cpu"]
 MODULE = "experiments.benchmarks.ascend_kernels"
 BATCH_SIZE = 256
 
@@ -56,6 +57,7 @@ BATCH_SIZE = 256
 _KERNEL = re.compile(r"GenerateKernelBuildInfo\] \S*?(\w+)-op\d+ input_num")
 _SELECTED = re.compile(r"CollectOpSelectedType\] (\w+) select (aclnn|aclop) kernel")
 _VIEW = re.compile(r"IsEnableAclnn\] Kernel \S*?(\w+)-op\d+ is view op")
+_ON_CPU = re.compile(r"TryBackoffCpu\] .*node:\S*?(\w+)-op\d+")
 _TOTAL_NAMES = re.compile(r"PrintOpSelectedNum\] Number of (.*):")
 _TOTALS = re.compile(r"PrintOpSelectedNum\] ([\d ]+)$")
 _TOTAL_OF = {"aclnn": "OPAPI_KERNEL", "aclop": "ACL_KERNEL"}
@@ -114,7 +116,7 @@ def compile_step(step: Step) -> None:
 
 
 def count_kernels(*program: str) -> list[Kernels]:
-    """Return the kernels that MindSpore selects for the first graph of a Python program, the most frequent first.
+    """Return the kernels that MindSpore selects for the first graph of a Python program.
 
     Args:
         program: What follows `python` in the command, such as `-m`, a module and its arguments.
@@ -143,10 +145,13 @@ def count_kernels(*program: str) -> list[Kernels]:
 def read_log(lines: Iterable[str]) -> list[Kernels]:
     """Return the kernels that a log of MindSpore names, up to its totals; they must agree.
 
+    The most frequent come first, and those on the CPU last.
+
     Raises:
         CensusError: There are no totals, or the kernels do not add up to them.
     """
     kernels: Counter[str] = Counter()
+    on_cpu: Counter[str] = Counter()
     path_of: dict[str, KernelPath] = {}
     views: set[str] = set()
     names: list[str] = []
@@ -158,11 +163,14 @@ def read_log(lines: Iterable[str]) -> list[Kernels]:
             path_of[found[1]] = "aclnn" if found[2] == "aclnn" else "aclop"
         elif found := _VIEW.search(line):
             views.add(found[1])
+        elif found := _ON_CPU.search(line):
+            on_cpu[found[1]] += 1
         elif found := _TOTAL_NAMES.search(line):
             names = [name.strip() for name in found[1].split(",")]
         elif found := _TOTALS.search(line.rstrip()):
             totals = dict(zip(names, map(int, found[1].split()), strict=False))
-            return _checked(kernels, {**dict.fromkeys(views, "view"), **path_of}, totals)
+            selected = _checked(kernels, {**dict.fromkeys(views, "view"), **path_of}, totals)
+            return [*selected, *(Kernels(name, "cpu", count) for name, count in on_cpu.most_common())]
         elif "Error" in line or "ERROR" in line:
             errors.append(line.strip())
     raise CensusError(
@@ -190,7 +198,7 @@ def total_of(kernels: Iterable[Kernels], path: str) -> int:
 
 def table(name: str, kernels: Sequence[Kernels]) -> str:
     """Return the kernels of a step as text."""
-    totals = ", ".join(f"{total_of(kernels, path)} {path}" for path in ("aclnn", "aclop", "view"))
+    totals = ", ".join(f"{total_of(kernels, path)} {path}" for path in get_args(KernelPath))
     head = f"{name}: {sum(each.count for each in kernels)} kernels ({totals})"
     return "\n".join([head, *(f"  {each.count:5}  {each.path}  {each.primitive}" for each in kernels)])
 

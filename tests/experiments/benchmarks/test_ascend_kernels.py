@@ -24,6 +24,11 @@ def test_kernels_are_counted_by_primitive_and_path() -> None:
     ]
 
 
+def test_what_falls_back_to_the_cpu_is_counted() -> None:
+    back = f"{PLACE} TryBackoffCpu] Try to use backoff CPU kernel, node:Default/BesselJ0-op0"
+    assert read_log([back, *LOG, f"{PLACE} PrintOpSelectedNum] 0 2 1 0 0"])[-1] == Kernels("BesselJ0", "cpu", 1)
+
+
 def test_counts_that_differ_from_mindspores_totals_are_refused() -> None:
     with pytest.raises(CensusError, match="names 2 aclnn kernels and gives 3 as their total"):
         read_log([*LOG, f"{PLACE} PrintOpSelectedNum] 0 3 1 0 0"])
