@@ -331,10 +331,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return run_search(self, Path(directory), observer, own)
 
 
-# What may be changed when a run is resumed: none of it alters what a trial's numbers mean.
+# What may be changed when a run is resumed: none of it alters what a trial's numbers mean. The content of the space and
+# the fingerprint of the data are compared instead of where they are.
 RESUMABLE_EXPERIMENT_KEYS = frozenset(
     {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
-    | {"latency.cache"}
+    | {"latency.cache", "space", "data.directory"}
 )
 
 

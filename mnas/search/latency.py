@@ -6,9 +6,9 @@ weights: the graph carries random ones and is timed while the child still trains
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import ray
@@ -20,6 +20,7 @@ from latency import (
     LatencyService,
     PhoneBackend,
     PhoneError,
+    PhoneIdentity,
     PhoneLeases,
     PhoneUnknownError,
     RetryPolicy,
@@ -101,11 +102,23 @@ PATIENT = RetryPolicy(
 
 
 @contextmanager
-def open_latency_meter(settings: LatencySettings, form: ImageForm, quiet: Quiet) -> Iterator[OnnxLatencyMeter]:
+def open_latency_meter(
+    settings: LatencySettings,
+    form: ImageForm,
+    quiet: Quiet,
+    check_phones: Callable[[Mapping[str, Collection[PhoneIdentity]]], None] = lambda phones: None,
+) -> Iterator[OnnxLatencyMeter]:
     """Open the phones of a search for as long as the context lasts.
 
     The phones of a name are those that this machine knows by it, and those of all hosts in the Ray cluster that were
     started with the resource `phone:NAME`. Ray must be running.
+
+    Args:
+        settings: Which phones, and how they measure.
+        form: The form of the images.
+        quiet: Holds back this machine's other work while it times.
+        check_phones: Called with the phones that can be reached, by name, before anything is measured. What it raises
+            ends the opening.
 
     Raises:
         PhoneUnknownError: There is no phone of a name.
@@ -113,11 +126,14 @@ def open_latency_meter(settings: LatencySettings, form: ImageForm, quiet: Quiet)
     leases = user_leases()
     cache = user_cache() if settings.cache else None
     with ExitStack() as stack:
-        services = {}
+        phones_by_name = {}
         for name in (settings.phone, *settings.others):
-            phones = find_phones(name, quiet, leases)
-            for phone in phones:
+            phones_by_name[name] = find_phones(name, quiet, leases)
+            for phone in phones_by_name[name]:
                 stack.callback(phone.close)
+        check_phones({name: _reachable(phones) for name, phones in phones_by_name.items()})
+        services = {}
+        for name, phones in phones_by_name.items():
             services[name] = LatencyService(phones, settings.measurement_settings(name), cache, PATIENT)
             stack.callback(services[name].close)
         meter = OnnxLatencyMeter(services, settings.phone, form)
@@ -127,6 +143,15 @@ def open_latency_meter(settings: LatencySettings, form: ImageForm, quiet: Quiet)
             stack.callback(service.close)
         stack.callback(leases.close)
         yield meter
+
+
+def _reachable(phones: Sequence[PhoneBackend]) -> list[PhoneIdentity]:
+    """Return who the phones are; the service deals with those that cannot be reached."""
+    identities = []
+    for phone in phones:
+        with suppress(LatencyError):
+            identities.append(phone.identify())
+    return identities
 
 
 def find_phones(name: str, quiet: Quiet, leases: PhoneLeases) -> list[PhoneBackend]:

@@ -20,7 +20,7 @@ from mnas.experiment import Experiment
 from mnas.files import write_atomically
 from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
 from mnas.search.run import Run
-from mnas.search.run_directory import open_run
+from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import TrialStore
 from search_space import architecture_file_to_dict
 
@@ -65,7 +65,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
         _check_batch_size(experiment, data)
     with open_run(directory, experiment, data, own.class_names()) as store:
         if _has_work(store, experiment):
-            with _open_workplace(experiment, Run.open(directory), data, own) as place:
+            with _open_workplace(experiment, Run.open(directory), store, data, own) as place:
                 Search(
                     _plan(experiment, place.workers),
                     space,
@@ -109,7 +109,9 @@ def _plan(experiment: Experiment, workers: int) -> SearchPlan:
 
 
 @contextmanager
-def _open_workplace(experiment: Experiment, run: Run, data: SearchData, own: OwnParts) -> Iterator[_Workplace]:
+def _open_workplace(
+    experiment: Experiment, run: Run, store: TrialStore, data: SearchData, own: OwnParts
+) -> Iterator[_Workplace]:
     """Open what is not the user's own: Ray workers, phones, or both."""
     if own.trainer is not None and own.latency is not None:
         yield _Workplace(own.trainer, own.latency, _own_workers(experiment))
@@ -130,7 +132,9 @@ def _open_workplace(experiment: Experiment, run: Run, data: SearchData, own: Own
             pauser = ProcessPauser()
             stack.callback(pauser.close)
             quiet = partial(pauser.window, pool.pids)
-        latency = own.latency or stack.enter_context(open_latency_meter(experiment.latency, run.image_form, quiet))
+        latency = own.latency or stack.enter_context(
+            open_latency_meter(experiment.latency, run.image_form, quiet, partial(check_phones, run.directory, store))
+        )
         yield _Workplace(trainer, latency, workers)
 
 

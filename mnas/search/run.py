@@ -13,7 +13,14 @@ from mnas.data import ImageForm, InputForm
 from mnas.documents.html_table import html_table
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
-from mnas.search.run_directory import BEST_FILE, read_store, stored_experiment, stored_images, stored_reward_images
+from mnas.search.run_directory import (
+    BEST_FILE,
+    read_store,
+    stored_experiment,
+    stored_images,
+    stored_reward_images,
+    stored_space_name,
+)
 from mnas.search.store import Trial, TrialState
 from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
 
@@ -138,10 +145,12 @@ class Run:
 
     def architecture_file(self, trial: Trial) -> ArchitectureFile:
         """Return the architecture of a trial with its name, space, decisions and lineage."""
+        with read_store(self.directory) as store:
+            space_name = stored_space_name(self.directory, store.meta(), self.experiment)
         return ArchitectureFile(
             self.architecture(trial),
             name=f"trial {trial.id} of {self.directory.resolve().name}",
-            space=self.experiment.load_space().name,
+            space=space_name,
             indices=trial.decisions,
             lineage=Provenance(
                 run=str(self.directory),

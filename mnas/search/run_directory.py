@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 import mnas
+from latency import PhoneIdentity
 from mnas.data import ImageForm, InputForm, SearchData
 from mnas.data.settings import ImageSettings
 from mnas.documents.changes import changed_keys
 from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
+from mnas.mindspore_setup import Compute
 from mnas.search.store import StoreError, TrialStore
+from search_space import SearchSpace, SpaceError, architecture_from_dict
 
 DATABASE = "trials.sqlite"
 BEST_FILE = "best.yaml"
+# Neither changes a network. The size of a run's images is that of its data.
+_SPACE_KEYS_FOR_PEOPLE = frozenset(("name", "description", "image_size"))
 
 
 @contextmanager
@@ -27,6 +32,11 @@ def open_run(
 ) -> Iterator[TrialStore]:
     """Open the store of a run for searching: a new one, or that of a run of the same experiment.
 
+    A run keeps the content of what gives its numbers their meaning, and is resumed with the same only: the experiment,
+    the search space, the fingerprint of the images, the own parts, and whether `mnas.kernels` train. Where the data and
+    the file of the space are does not matter. A run of an earlier release, which has kept less, gets the rest now.
+    `check_phones` does the same for the phones.
+
     Args:
         directory: The run directory; made if it is new.
         experiment: What the run is started or resumed with.
@@ -34,8 +44,8 @@ def open_run(
         own_parts: The class names of the user's own trainer, latency meter and controller, by part.
 
     Raises:
-        RunDirectoryError: Another process works on the run, it belongs to another experiment, other data or other
-            parts, or the directory cannot be made.
+        RunDirectoryError: Another process works on the run, it belongs to another experiment, another space, other
+            data or other parts, or the directory cannot be made.
     """
     with locked_directory(directory, "mnas search"):
         database = directory / DATABASE
@@ -53,10 +63,13 @@ def _check_or_start(
     directory: Path, store: TrialStore, experiment: Experiment, data: SearchData, own_parts: Mapping[str, str]
 ) -> None:
     data_fingerprint = data.fingerprint()
+    space = experiment.load_space()
+    kernels = _kernels(experiment, own_parts)
     meta = store.meta()
     if "experiment" in meta:
         before = stored_experiment(directory, meta["experiment"])
         differences = changed_keys(before, experiment, RESUMABLE_EXPERIMENT_KEYS)
+        differences += _changed_space(directory, meta, space) if "space" in meta else _undecodable(store, space)
         if differences:
             raise RunDirectoryError(
                 f"{directory}: this run was started with another experiment ({'; '.join(differences)}); "
@@ -64,13 +77,22 @@ def _check_or_start(
             )
         _check_own_parts(directory, json.loads(meta.get("own_parts", "{}")), own_parts)
         if meta["data_fingerprint"] != data_fingerprint:
+            moved = [key for key in changed_keys(before, experiment) if key.startswith("data.directory:")]
             raise RunDirectoryError(
-                f"{directory}: the training data has changed since this run was started, so its accuracies cannot be "
+                f"{directory}: the training data has changed since this run was started"
+                f"{''.join(f' ({key})' for key in moved)}, so its accuracies cannot be "
                 "compared with new ones; bring the data back, or start a new run with --run-dir"
+            )
+        if meta.get("kernels", kernels) != kernels:
+            raise RunDirectoryError(
+                f"{directory}: the children of this run were trained on another kind of machine (kernels of mnas used: "
+                f"{meta['kernels']} -> {kernels}), so their accuracies cannot be compared with new ones; use such a "
+                "machine again, or start a new run with --run-dir"
             )
     store.set_meta(
         {
             "experiment": msgspec.json.encode(experiment).decode(),
+            "space": msgspec.json.encode(space).decode(),
             "data_fingerprint": data_fingerprint,
             "input": json.dumps(ImageForm.of(data.train).to_dict()),
             "images": msgspec.json.encode(experiment.data.input_form(data.train)).decode(),
@@ -78,6 +100,95 @@ def _check_or_start(
             "own_parts": json.dumps(dict(own_parts)),
             "mnas_version": mnas.__version__,
         }
+        | ({} if kernels is None else {"kernels": kernels})
+    )
+
+
+def _kernels(experiment: Experiment, own_parts: Mapping[str, str]) -> str | None:
+    """Return whether `mnas.kernels` train the children, as text.
+
+    Returns:
+        None if the machines of a Ray cluster, or a trainer of the user's own, decide it.
+    """
+    if "trainer" in own_parts or experiment.search.ray_address is not None:
+        return None
+    uses_kernels = Compute.of_worker(experiment.device).uses_kernels(experiment.training.precision)
+    return "yes" if uses_kernels else "no"
+
+
+def _changed_space(directory: Path, meta: Mapping[str, str], space: SearchSpace) -> list[str]:
+    """Return what differs between the search space of a run and the one it is resumed with."""
+    try:
+        before = msgspec.json.decode(meta["space"], type=SearchSpace)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"{directory}: the stored search space cannot be read ({error}); start a new run") from error
+    differences = [
+        f"space {change}" for change in changed_keys(before, space, _SPACE_KEYS_FOR_PEOPLE | frozenset(("blocks",)))
+    ]
+    if len(before.blocks) != len(space.blocks):
+        differences.append(f"space blocks: {len(before.blocks)} -> {len(space.blocks)}")
+    for number, (old, new) in enumerate(zip(before.blocks, space.blocks, strict=False)):
+        differences += [f"space blocks[{number}].{change}" for change in changed_keys(old, new)]
+    return differences
+
+
+def _undecodable(store: TrialStore, space: SearchSpace) -> list[str]:
+    """Return the first trial that is another network in this space: releases before 0.2 kept no space."""
+    for trial in store.trials():
+        source = f"{store.path}: trial {trial.id}"
+        try:
+            same = space.decode(trial.decisions) == architecture_from_dict(trial.architecture, source=source)
+        except SpaceError:
+            same = False
+        if not same:
+            return [f"space: trial {trial.id} is no longer the network that its decisions stand for"]
+    return []
+
+
+def check_phones(directory: Path, store: TrialStore, phones: Mapping[str, Collection[PhoneIdentity]]) -> None:
+    """Check that the phones of a run are what they were at its start; a run that has not kept them keeps them now.
+
+    Units of one phone model may have been several builds from the start; each is one of those that were kept.
+
+    Args:
+        directory: The run directory.
+        store: The run's store.
+        phones: Those that can be reached, by the name in the experiment.
+
+    Raises:
+        RunDirectoryError: A phone has another build, another processor or another engine, so that its latencies
+            cannot be compared with those of the run.
+    """
+    meta = store.meta()
+    kept: dict[str, list[dict[str, str]]] = json.loads(meta.get("phones", "{}"))
+    for name, identities in phones.items():
+        now = [_what_runs(identity) for identity in identities]
+        before = kept.setdefault(name, [])
+        if not before:
+            before += [facts for index, facts in enumerate(now) if facts not in now[:index]]
+        for facts, identity in zip(now, identities, strict=True):
+            if facts not in before:
+                changes = "; ".join(
+                    f"{key}: {before[0][key]} -> {facts[key]}" for key in facts if before[0][key] != facts[key]
+                )
+                raise RunDirectoryError(f"{directory}: {_remedy(name, identity.kind, changes)}")
+    store.set_meta({"phones": json.dumps(kept)})
+
+
+def _what_runs(identity: PhoneIdentity) -> dict[str, str]:
+    return {key: getattr(identity, key) for key in ("fingerprint", "engine", "engine_version", "runtime")}
+
+
+def _remedy(name: str, kind: str, changes: str) -> str:
+    if kind == "host":
+        return (
+            f"the latencies of this run were measured on another machine or by another engine ({name}: {changes}), so "
+            "they cannot be compared with new ones; resume the run there, or measure every network again here: start a "
+            "new run of the same experiment with --run-dir"
+        )
+    return (
+        f"phone {name!r} has changed since this run was started ({changes}), so its latencies cannot be compared with "
+        "new ones; bring the phone back to what it was, or start a new run with --run-dir"
     )
 
 
@@ -124,6 +235,20 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
         raise StoreError(
             f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
         ) from error
+
+
+def stored_space_name(directory: Path, meta: Mapping[str, str], experiment: Experiment) -> str:
+    """Return the name of a run's search space.
+
+    Raises:
+        StoreError: The stored text cannot be read.
+    """
+    if "space" not in meta:  # as mnas 0.1 wrote it
+        return experiment.load_space().name
+    try:
+        return str(json.loads(meta["space"])["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{directory}: the stored search space cannot be read ({error}); start a new run") from error
 
 
 def stored_reward_images(meta: Mapping[str, str], experiment: Experiment) -> int | None:

@@ -1,9 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from latency import LatencyRecord, MeasurementSettings, PhoneIdentity
 from latency.measurement.record import Session
@@ -32,6 +33,7 @@ from search_space import (
 from search_space.lowering import LoweredNetwork
 
 RandomImages = Callable[[LoweredNetwork, int], ImageArrays]
+MakeFolder = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -135,3 +137,28 @@ def digits_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("digits") / "digits.safetensors"
     write_checkpoint(path, Checkpoint(file, form, weights, position=Position(epoch=1, step=1)))
     return path
+
+
+@pytest.fixture(scope="session")
+def make_folder() -> MakeFolder:
+    """A function that writes PART/CLASS/IMAGE files, each of another colour, and returns the directory."""
+
+    def make(
+        directory: Path,
+        *,
+        parts: Sequence[str] = ("train", "test"),
+        classes: Sequence[str] = ("ant", "bee", "cow"),
+        images: int = 8,
+        size: tuple[int, int] = (20, 16),
+        suffix: str = ".png",
+    ) -> Path:
+        for part_number, part in enumerate(parts):
+            for label, name in enumerate(classes):
+                folder = directory / part / name
+                folder.mkdir(parents=True)
+                for number in range(images):
+                    colour = (40 + 60 * label, 8 + 8 * number, 100 + 50 * part_number)
+                    Image.new("RGB", size, colour).save(folder / f"{number}{suffix}")
+        return directory
+
+    return make

@@ -1,39 +1,12 @@
-"""Small data sets, written with Pillow and NumPy."""
+"""Small data sets, written with NumPy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-MakeFolder = Callable[..., Path]
 MakeCifar10 = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def make_folder() -> MakeFolder:
-    """A function that writes PART/CLASS/IMAGE files, each of another colour, and returns the directory."""
-
-    def make(
-        directory: Path,
-        *,
-        parts: Sequence[str] = ("train", "test"),
-        classes: Sequence[str] = ("ant", "bee", "cow"),
-        images: int = 8,
-        size: tuple[int, int] = (20, 16),
-        suffix: str = ".png",
-    ) -> Path:
-        for part_number, part in enumerate(parts):
-            for label, name in enumerate(classes):
-                folder = directory / part / name
-                folder.mkdir(parents=True)
-                for number in range(images):
-                    colour = (40 + 60 * label, 8 + 8 * number, 100 + 50 * part_number)
-                    Image.new("RGB", size, colour).save(folder / f"{number}{suffix}")
-        return directory
-
-    return make
 
 
 @pytest.fixture(scope="session")
