@@ -76,7 +76,7 @@ def validate(
     data: ImageSource | str | os.PathLike[str],
     engine: Engine | None = None,
     architecture: Architecture | str | os.PathLike[str] | None = None,
-    image_size: int = 224,
+    image_size: int | None = None,
     compute: Compute = Compute(),
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -90,7 +90,8 @@ def validate(
         engine: What computes: "onnx" (onnxruntime with the exported model, on the CPU) or "mindspore". None takes the
             faster one on the device.
         architecture: The network; needed for a .ckpt of MindSpore, otherwise it is checked.
-        image_size: Height and width of the images of a .ckpt's network, in pixels.
+        image_size: Height and width of the images of a .ckpt's network, in pixels. None takes what the architecture
+            file records (`lineage.input`), else 224.
         compute: The device of MindSpore, and the threads of either engine.
         on_batch: Called after each batch with the number of images done so far.
 

@@ -48,13 +48,13 @@ class Target:
         return self.shortfall(evaluation) <= self.tolerance + 1e-9  # 70.0 - 69.9 is a little more than 0.1
 
 
-def open_model(path: Path, architecture: ArchitectureFile | None = None, image_size: int = 224) -> Model:
+def open_model(path: Path, architecture: ArchitectureFile | None = None, image_size: int | None = None) -> Model:
     """Read a checkpoint, or a folder that `mnas export` has written.
 
     Args:
         path: The file or the folder.
         architecture: The network; needed for a checkpoint of MindSpore (.ckpt), otherwise checked.
-        image_size: Input of the network of a .ckpt.
+        image_size: Input of the network of a .ckpt, in pixels; None takes that of the architecture file, else 224.
 
     Raises:
         CheckpointError: It is missing, damaged or of another network than `architecture`.

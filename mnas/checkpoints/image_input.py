@@ -8,6 +8,7 @@ from mnas.data.image_folder import IMAGENET_NORMALIZATION
 
 # Images below this size (CIFAR-10, digits) come in the network's size and are evaluated as they are.
 SMALLEST_CROPPED_SIZE = 96
+CONVENTIONAL_SIZE = 224  # pixels, of ImageNet
 IMAGENET_EVALUATION_CROP = 0.875  # 224 of 256 pixels
 
 

@@ -11,14 +11,15 @@ from mnas.errors import ConfigurationError
 from search_space import ArchitectureFile
 
 
-def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_size: int) -> Checkpoint:
+def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_size: int | None) -> Checkpoint:
     """Read a checkpoint of mnas, or a `.ckpt` of MindSpore under the names of mnas or MindCV.
 
     Args:
         path: The file.
         architecture: The network of the weights. A `.ckpt` needs it; a checkpoint of mnas has its own, and one that is
             given must be the same.
-        image_size: Size of the images of a `.ckpt`'s network, in pixels; a checkpoint of mnas has its own.
+        image_size: Size of the images of a `.ckpt`'s network, in pixels; None takes that of the architecture file, else
+            224. A checkpoint of mnas has its own.
 
     Raises:
         CheckpointError: The file cannot be read or is of another network.

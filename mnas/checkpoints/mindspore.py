@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError
-from mnas.checkpoints.image_input import conventional_input
+from mnas.checkpoints.image_input import CONVENTIONAL_SIZE, conventional_input
 from mnas.checkpoints.mindcv_names import from_mindcv, has_mindcv_names
-from mnas.data import ImageForm
+from mnas.checkpoints.provenance import recorded_input
+from mnas.data import ImageForm, InputForm
 from mnas.errors import WeightsError
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import FloatArray, Weights, check_weights
@@ -22,18 +24,21 @@ _FIRST = ("stem.conv.weight", "features.0.weight")
 _LAST = "classifier.weight"
 
 
-def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, image_size: int) -> Checkpoint:
+def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, image_size: int | None) -> Checkpoint:
     """Read a `.ckpt` file as the weights of an architecture.
 
-    The numbers of channels and classes come from the weights, the preparation of images from convention.
+    The preparation of images is that of the architecture file (`lineage.input`). If the file records none, it comes
+    from convention, and the numbers of channels and classes from the weights.
 
     Args:
         path: The file.
         architecture: The network of the weights.
-        image_size: Height and width of its input, in pixels.
+        image_size: Height and width of its input, in pixels; None takes that of the architecture file, else 224.
 
     Raises:
-        CheckpointError: The file cannot be read, or its weights are not exactly those of the architecture.
+        CheckpointError: The file cannot be read, its weights are not exactly those of the architecture, or they have
+            other channels or classes than the architecture file records.
+        DocumentError: What the architecture file records of its input has another form.
     """
     weights = read_mindspore_weights(path)
     first = next((weights[name] for name in _FIRST if name in weights), None)
@@ -43,7 +48,7 @@ def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, ima
             f"{path}: has no first convolution ({' or '.join(_FIRST)}) or no {_LAST}; give a checkpoint of a network "
             "that mnas or MindCV's mnasnet has made"
         )
-    form = conventional_input(image_size, channels=first.shape[1], num_classes=last.shape[0])
+    form = _input_form(path, architecture, image_size, channels=first.shape[1], num_classes=last.shape[0])
     network = ImageForm.of(form).lower(architecture.architecture)
     try:
         if has_mindcv_names(weights):
@@ -52,6 +57,25 @@ def load_mindspore_checkpoint(path: Path, architecture: ArchitectureFile, *, ima
     except WeightsError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint(architecture, form, weights)
+
+
+def _input_form(
+    path: Path, architecture: ArchitectureFile, image_size: int | None, *, channels: int, num_classes: int
+) -> InputForm:
+    recorded = recorded_input(architecture, architecture.name or "architecture")
+    if recorded is None:
+        return conventional_input(image_size or CONVENTIONAL_SIZE, channels, num_classes)
+    for what, found, said in (
+        ("channels", channels, recorded.channels),
+        ("classes", num_classes, recorded.num_classes),
+    ):
+        if found != said:
+            raise CheckpointError(
+                f"{path}: its weights have {found} {what}, but {architecture.name or 'the architecture file'} records "
+                f"an input of {said} (`lineage.input`); give the file that belongs to these weights, or correct or "
+                "remove `lineage.input` in it"
+            )
+    return recorded if image_size is None else msgspec.structs.replace(recorded, image_size=image_size)
 
 
 def read_mindspore_weights(path: Path) -> dict[str, FloatArray]:

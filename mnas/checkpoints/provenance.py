@@ -13,6 +13,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.data import InputForm
 from mnas.data.image_form import Interpolation
 from mnas.documents.check import convert
+from search_space import ArchitectureFile
 
 _OF_THE_NETWORK = ("accuracy", "latency_ms", "other_latencies_ms", "target_ms", "reward", "latency")
 _NOT_IN_RECORDS = ("latency_ms", "others")
@@ -31,6 +32,7 @@ class ProvenanceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         std: Standard deviation of each channel, of pixel values scaled to 0..1.
         evaluation_crop: Side of the centred square that is resized to the input, as a fraction of the shorter side.
         interpolation: Filter of that resizing.
+        class_names: Name of each class; the position is the label.
     """
 
     image_size: int
@@ -40,6 +42,19 @@ class ProvenanceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     std: tuple[float, ...] | None = None
     evaluation_crop: float | None = None
     interpolation: Interpolation | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a list has not one entry for each channel or class."""
+        for name, found, needed in (
+            ("mean", self.mean, self.channels),
+            ("std", self.std, self.channels),
+            ("class_names", self.class_names, self.num_classes),
+        ):
+            if found is not None and len(found) != needed:
+                raise ValueError(
+                    f"`{name}` has {len(found)} values; {needed} are needed, one for each channel or class"
+                )
 
     @classmethod
     def of(cls, form: InputForm) -> ProvenanceInput:
@@ -47,10 +62,24 @@ class ProvenanceInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         return cls(**{name: getattr(form, name) for name in cls.__struct_fields__})
 
     def form(self) -> InputForm:
-        """Return the input that is recorded; the names of its classes are not known."""
+        """Return the input that is recorded."""
         conventional = conventional_input(self.image_size, self.channels, self.num_classes)
         told = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(conventional, **told)
+
+
+def recorded_input(architecture: ArchitectureFile, source: str) -> InputForm | None:
+    """Return the input that an architecture file records under `lineage.input`; None if it records none.
+
+    Args:
+        architecture: The file.
+        source: Names it in messages.
+
+    Raises:
+        DocumentError: A key has a value of another form.
+    """
+    recorded = Provenance.of(architecture.lineage, source).input
+    return None if recorded is None else recorded.form()
 
 
 class ProvenanceWeights(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,7 +22,8 @@ from search_space import ArchitectureFile, cost, find_architecture_file
 _DESCRIPTION = """\
 Measure the accuracy of a checkpoint, or of a folder that `mnas export` has
 written, on a test set; with --target-top1, say whether it reaches a target.
-Images are resized and cropped as the checkpoint says, else as MindCV does (the
+Images are prepared as the checkpoint says, that of a .ckpt as the architecture
+file says (lineage.input), else as MindCV does (ImageNet's normalisation; the
 central 87.5% of images of 96 pixels and more).
 """
 _EPILOG = """\
@@ -61,7 +62,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "--arch", help="the network: a reference or an architecture.yaml; needed for a .ckpt, else checked"
     )
     parser.add_argument("--width", type=float, default=1.0, help="width of --arch (default: 1.0)")
-    parser.add_argument("--image-size", type=int, default=224, help="input of a .ckpt's network (default: 224)")
+    parser.add_argument(
+        "--image-size", type=positive, help="input of a .ckpt's network (default: as --arch records, else 224)"
+    )
     parser.add_argument(
         "--engine",
         choices=("mindspore", "onnx"),

@@ -149,7 +149,7 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
         network = ImageForm.of(form).lower(scaled.architecture)
         checkpoint = Checkpoint(scaled, form, initial_weights(network, INITIAL_SEED))
     else:
-        checkpoint = load_checkpoint(checkpoint_path, scaled, adaptation.image_size or source.input.image_size)
+        checkpoint = load_checkpoint(checkpoint_path, scaled, adaptation.image_size)
         adaptation.check(checkpoint.input, checkpoint_path)
     trained = None if _has_initial_weights(checkpoint) else checkpoint_path
     as_found = checkpoint.network() == ImageForm.of(source.input).lower(source.architecture.architecture)

@@ -1,12 +1,16 @@
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from mnas.checkpoints.checkpoint import CheckpointError
+from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.mindcv_names import to_mindcv
 from mnas.checkpoints.mindspore import load_mindspore_checkpoint, read_mindspore_weights, write_mindspore_weights
+from mnas.checkpoints.provenance import Provenance, ProvenanceInput
+from mnas.documents.errors import DocumentError
 from mnas.mindspore_setup import set_mindspore_environment
 from mnas.network.weights import initial_weights
 from search_space import Architecture, ArchitectureFile, lower, parse_block
@@ -96,3 +100,46 @@ def test_weights_of_another_network_are_refused_with_the_files_name(path: Path) 
     other = ArchitectureFile(FILE.architecture.scaled(2.0))
     with pytest.raises(CheckpointError, match=r"small\.ckpt: weights 'stem\.conv\.weight' have shape"):
         load_mindspore_checkpoint(path, other, image_size=32)
+
+
+RECORDED = msgspec.structs.replace(
+    conventional_input(32, 3, 7),
+    mean=(0.1, 0.2, 0.3),
+    std=(0.4, 0.5, 0.6),
+    evaluation_crop=0.8,
+    interpolation="bicubic",
+    class_names=tuple("abcdefg"),
+)
+
+
+def recording(form: dict[str, object]) -> ArchitectureFile:
+    return ArchitectureFile(FILE.architecture, name="small", lineage={"input": form})
+
+
+def test_the_input_is_what_the_architecture_file_records(path: Path) -> None:
+    file = recording(Provenance(input=ProvenanceInput.of(RECORDED)).lineage()["input"])
+    assert load_mindspore_checkpoint(path, file, image_size=None).input == RECORDED
+
+
+def test_what_the_architecture_file_does_not_record_is_by_convention(path: Path) -> None:
+    file = recording({"image_size": 32, "channels": 3, "num_classes": 7, "mean": [0.1, 0.2, 0.3]})
+    expected = msgspec.structs.replace(conventional_input(32, 3, 7), mean=(0.1, 0.2, 0.3))
+    assert load_mindspore_checkpoint(path, file, image_size=None).input == expected
+
+
+def test_another_image_size_keeps_the_recorded_normalization(path: Path) -> None:
+    file = recording(Provenance(input=ProvenanceInput.of(RECORDED)).lineage()["input"])
+    loaded = load_mindspore_checkpoint(path, file, image_size=48)
+    assert loaded.input == msgspec.structs.replace(RECORDED, image_size=48)
+
+
+def test_an_input_of_other_classes_than_the_weights_is_refused(path: Path) -> None:
+    file = recording({"image_size": 32, "channels": 3, "num_classes": 10})
+    with pytest.raises(CheckpointError, match=r"small\.ckpt: its weights have 7 classes, .* records an input of 10"):
+        load_mindspore_checkpoint(path, file, image_size=None)
+
+
+def test_a_recorded_normalization_needs_a_value_for_each_channel(path: Path) -> None:
+    file = recording({"image_size": 32, "channels": 3, "num_classes": 7, "mean": [0.5]})
+    with pytest.raises(DocumentError, match="`mean` has 1 values; 3 are needed"):
+        load_mindspore_checkpoint(path, file, image_size=None)
