@@ -28,7 +28,7 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     A list of one choice is fixed: it is not a decision of the search.
 
     Attributes:
-        stride: Stride of the first layer, from 1 to 9; the others have stride 1.
+        stride: Stride of the first layer, 1 or 2; the others have stride 1.
         op: The convolution. "dconv" is the paper's depthwise separable convolution, "mbconv3" and "mbconv6" are MBConv
             with that expansion. "mbconv" takes its expansion from the decision `expand`; the others ignore it.
         filters: Output filters.
@@ -42,7 +42,7 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ValueError: A choice is listed twice, a kernel is even, or `op` and `expand` do not fit together.
     """
 
-    stride: Annotated[int, Meta(ge=1, le=9)]
+    stride: Literal[1, 2]
     op: Annotated[tuple[OpChoice, ...], Meta(min_length=1)]
     filters: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)]
     layers: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)]

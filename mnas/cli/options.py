@@ -14,6 +14,17 @@ def positive(text: str) -> int:
     return count
 
 
+def target_percent(text: str) -> float:
+    """Return an accuracy of more than 1 percent: a smaller one is taken for a fraction."""
+    value = percent(text)
+    if value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"is in percent: {text} would be met by almost any network; for a fraction of {value:g} write "
+            f"{100 * value:g}"
+        )
+    return value
+
+
 def percent(text: str) -> float:
     """Return a number from 0 to 100."""
     value = float(text)

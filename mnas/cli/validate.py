@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE, FAILED
-from mnas.cli.options import percent, positive
+from mnas.cli.options import percent, positive, target_percent
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
 from mnas.data import load_images
@@ -75,7 +75,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "--device", choices=("CPU", "Ascend"), default="CPU", help="where MindSpore computes (default: CPU)"
     )
     parser.add_argument("--batch-size", type=positive, default=64, help="images at a time (default: 64)")
-    parser.add_argument("--target-top1", metavar="PERCENT", type=percent, help="the top-1 accuracy to reach")
+    parser.add_argument(
+        "--target-top1", metavar="PERCENT", type=target_percent, help="the top-1 accuracy to reach, such as 64.5"
+    )
     parser.add_argument(
         "--tolerance",
         metavar="POINTS",

@@ -126,7 +126,7 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         reward_images: Training images held out to compute the reward of a child; balanced over classes. A search
             needs it.
         train_images: Train children on this many of the remaining images only (balanced over classes); all of them if
-            absent. Full training ignores it and `reward_images`: it uses every training image.
+            absent. Full training uses every training image; it refuses this key, `reward_images` and `split_seed`.
         split_seed: Chooses which images are held out.
         crop_padding: Pixels of padding on each side before the random crop of `crop_flip`; image_size / 8 if absent
             (4 at 32 pixels).

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import fields
 
 from mnas.data import DataSettings
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
+from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
@@ -24,7 +26,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         training: Optimizer, schedule and regularisation.
-        data: The images. All training images are trained on; the test set validates.
+        data: The images. All training images are trained on; the test set validates. The keys of a search
+            (`reward_images`, `train_images`, `split_seed`) are refused.
         architecture: The network if the command names none: a reference or the path of an architecture file.
         width: Factor of every width of `architecture` except the head's, as in `mnas arch describe`.
         num_classes: If given, the data must have this number of classes.
@@ -69,6 +72,31 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The device and threads of each process."""
         return Compute(self.device, self.threads)
 
+    def check_keys(self, source: str) -> None:
+        """Raise ConfigurationError if a key is given that full training would not obey.
+
+        The value that a format has by default is allowed: earlier releases wrote every default into a recipe.
+
+        Args:
+            source: Names the recipe in messages.
+        """
+        given = {field.name: getattr(self.data, field.name) for field in fields(self.data)}
+        defaults = {field.name: field.default for field in fields(self.data)}
+        for key in _SEARCH_KEYS & given.keys():
+            if given[key] != defaults[key]:
+                raise ConfigurationError(
+                    f"{source}: `data.{key}` is for a search; full training uses every training image, so leave it out "
+                    "(to train on fewer, give a folder with fewer)"
+                )
+        if given.get("crop_padding") is not None and given["augment"] != "crop_flip":
+            raise ConfigurationError(
+                f"{source}: `data.crop_padding` belongs to `augment: crop_flip`; use that, or leave it out"
+            )
+        if self.width != 1 and self.architecture is None:
+            raise ConfigurationError(
+                f"{source}: `width` is that of `architecture`, which is missing; add it, or give --width to the command"
+            )
+
     def with_data_directory(self, directory: str) -> Recipe:
         """Return the recipe with another data directory.
 
@@ -78,8 +106,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.structs.replace(self, data=self.data.located(directory))
 
 
-# Keys that may change when a training is resumed: they change neither what is trained nor on what.
-RESUMABLE_RECIPE_KEYS = frozenset(("data.directory", "keep_best", "log_every_steps", "threads"))
+# Keys of the data that only a search obeys.
+_SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
+# Keys that may change when a training is resumed: they change neither what is trained nor on what. Releases before 0.2
+# accepted the keys of a search, without effect.
+RESUMABLE_RECIPE_KEYS = frozenset(("data.directory", "keep_best", "log_every_steps", "threads")) | frozenset(
+    f"data.{key}" for key in _SEARCH_KEYS
+)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -88,9 +121,11 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     Raises:
         DocumentError: A key is missing, unknown or has a wrong value; the message has the file, the key's path and what
             is allowed.
-        ConfigurationError: A value of MindCV that mnas does not support.
+        ConfigurationError: A value of MindCV that mnas does not support, or a key that full training does not obey.
     """
     document = yaml_file.read(Path(path), dict[str, Any])
     if is_mindcv_recipe(document):
         document = translate(document, source=str(path))
-    return convert(document, Recipe, source=str(path))
+    recipe = convert(document, Recipe, source=str(path))
+    recipe.check_keys(str(path))
+    return recipe

@@ -59,10 +59,12 @@ def retrain(
     Raises:
         RunDirectoryError: The directory is that of another training.
         CheckpointError: Its checkpoint is damaged.
-        ConfigurationError: The batch cannot be divided among the processes.
+        ConfigurationError: The batch cannot be divided among the processes, or the recipe has a key that full training
+            does not obey.
         DataError: The data is not that of the recipe, or an image cannot be read.
         TrainingError: The training fails (see `Trainer`).
     """
+    recipe.check_keys("recipe")
     settings = recipe.training
     micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
     plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)

@@ -264,3 +264,9 @@ def test_a_space_that_breaks_a_rule_is_refused(blocks: str, message: str) -> Non
         space_of(blocks)
     assert str(caught.value).startswith("space.yaml: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("stride", [0, 3, 9])
+def test_a_block_has_stride_1_or_2(stride: int) -> None:
+    with pytest.raises(DocumentError, match=rf"blocks\[0\]\.stride.*{stride}"):
+        space_of(f"[{{stride: {stride}, op: [conv, dconv], filters: [16], layers: [1]}}]}}")

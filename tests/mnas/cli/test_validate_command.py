@@ -106,6 +106,8 @@ def test_a_tolerance_decides(
         (("none.safetensors", "--data", "digits", "--width", "0.5"), "--width: is that of --arch"),
         (("none.safetensors",), "--data"),
         (("none.safetensors", "--data", "digits", "--target-top1", "101"), "from 0 to 100"),
+        (("none.safetensors", "--data", "digits", "--target-top1", "0.64"), "for a fraction of 0.64 write 64"),
+        (("none.safetensors", "--data", "digits", "--target-top1", "1"), "is in percent"),
         (("none.safetensors", "--data", "digits", "--tolerance", "-1"), "from 0 to 100"),
         (("none.safetensors", "--data", "digits", "--batch-size", "0"), "at least 1"),
         (("none.safetensors", "--data", "digits", "--engine", "tensorrt"), "mindspore"),

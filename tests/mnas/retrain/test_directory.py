@@ -107,3 +107,10 @@ def test_two_trainings_cannot_share_a_directory(tmp_path: Path) -> None:
         open_directory(tmp_path / "run", RECIPE, ARCHITECTURE, "data"),
     ):
         pass
+
+
+def test_a_training_that_a_release_started_with_keys_of_a_search_goes_on_without_them(tmp_path: Path) -> None:
+    with_keys = msgspec.structs.replace(RECIPE, data=DigitsSettings(reward_images=100, train_images=400))
+    for recipe in (with_keys, RECIPE):
+        with open_directory(tmp_path / "run", recipe, ARCHITECTURE, "data"):
+            pass

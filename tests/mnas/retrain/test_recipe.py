@@ -6,6 +6,7 @@ from mnas.bundled_files import find_recipe, recipe_names
 from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
+from mnas.export.recipe_file import write_recipe
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.training.settings import TrainingSettings
 
@@ -40,3 +41,34 @@ def test_the_digits_are_in_no_directory() -> None:
     recipe = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=1, learning_rate=0.1))
     with pytest.raises(ConfigurationError, match="leave --data out"):
         recipe.with_data_directory("there")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{format: digits, reward_images: 100}", r"`data\.reward_images` is for a search; .* leave it out"),
+        ("{format: digits, train_images: 400}", r"`data\.train_images` is for a search"),
+        ("{format: image_folder, directory: x, reward_images: 9}", r"`data\.reward_images` is for a search"),
+        ("{format: digits, split_seed: 3}", r"`data\.split_seed` is for a search"),
+        ("{format: digits, crop_padding: 2}", r"`data\.crop_padding` belongs to `augment: crop_flip`"),
+    ],
+)
+def test_a_key_that_full_training_does_not_obey_is_refused(data: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"data: {data}\ntraining: {{epochs: 2, learning_rate: 0.1}}\n")
+    with pytest.raises(ConfigurationError, match=rf"recipe\.yaml: {said}"):
+        load_recipe(path)
+
+
+def test_a_width_without_an_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {format: digits}\ntraining: {epochs: 2, learning_rate: 0.1}\nwidth: 0.5\n")
+    with pytest.raises(ConfigurationError, match=r"`width` is that of `architecture`, which is missing"):
+        load_recipe(path)
+
+
+def test_a_recipe_with_every_default_spelled_out_is_read(tmp_path: Path) -> None:
+    recipe = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=1, learning_rate=0.1))
+    write_recipe(tmp_path / "recipe.yaml", recipe)
+    assert "reward_images: 300" in (tmp_path / "recipe.yaml").read_text()
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
