@@ -2,7 +2,8 @@
 
 Every image becomes 8-bit RGB: grey is repeated on three channels, palettes are looked up, CMYK is converted,
 transparency is dropped. Images with more than 8 bits per channel in one plane (modes I and F) are refused, since
-converting would clip them.
+converting would clip them. Of several frames (GIF, TIFF) the first is taken. The orientation that a camera writes
+(EXIF) is applied, so that a picture is the one that viewers show.
 """
 
 import io
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mnas.data.folder import FileListing
 from mnas.data.image_form import Interpolation
@@ -24,6 +25,16 @@ from mnas.errors import DataError
 # What Pillow raises for damaged files, depending on the format and on where the damage is.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _JPEG_END = b"\xff\xd9"
+# By the value of EXIF's orientation; 1 is upright.
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _CHUNK = 1024
 
 _Result = TypeVar("_Result")
@@ -77,8 +88,8 @@ def decode_rgb(path: Path) -> Image.Image:
 def encoded_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """Return a file's bytes (count,), or those of an RGB bitmap file of it.
 
-    The bytes are the file's own if it is a whole RGB JPEG. MindSpore's decoders end the process on some damaged files
-    and fill the missing part of others with grey, so only what Pillow has recognised reaches them.
+    The bytes are the file's own if it is a whole, upright RGB JPEG. MindSpore's decoders end the process on some
+    damaged files and fill the missing part of others with grey, so only what Pillow has recognised reaches them.
 
     Raises:
         DataError: The file cannot be read as an image.
@@ -88,7 +99,8 @@ def encoded_rgb(path: Path) -> npt.NDArray[np.uint8]:
         header = Image.open(io.BytesIO(content))
     except _DAMAGE as error:
         raise _unreadable(path, error) from error
-    if header.format != "JPEG" or header.mode != "RGB" or not content.endswith(_JPEG_END):
+    is_plain = header.format == "JPEG" and header.mode == "RGB" and content.endswith(_JPEG_END)
+    if not is_plain or _transposition(header) is not None:
         bitmap = io.BytesIO()
         _to_rgb(path, content).save(bitmap, "BMP")
         content = bitmap.getvalue()
@@ -132,9 +144,19 @@ def _to_rgb(path: Path, content: bytes) -> Image.Image:
             raise ValueError(f"more than 8 bits per channel, mode {picture.mode}")
         # Pillow wants palettes with transparency to go through RGBA.
         with_alpha = picture.convert("RGBA") if picture.mode == "P" and "transparency" in picture.info else picture
-        return with_alpha.convert("RGB")
+        rgb = with_alpha.convert("RGB")
+        transposition = _transposition(picture)
+        return rgb if transposition is None else rgb.transpose(transposition)
     except _DAMAGE as error:
         raise _unreadable(path, error) from error
+
+
+def _transposition(picture: Image.Image) -> Image.Transpose | None:
+    """Return what makes a picture upright; None if it is, or if its EXIF data is damaged."""
+    try:
+        return _TRANSPOSITIONS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except (*_DAMAGE, TypeError, KeyError, IndexError):
+        return None
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -1,8 +1,11 @@
 """Image folders: which files there are, and of which class. Nothing is decoded here."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,11 @@ import numpy.typing as npt
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_LOG = logging.getLogger(__name__)
+
+# What Pillow decodes; some builds of it lack AVIF.
+_AVIF = () if find_spec("PIL._avif") is None else (".avif",)
+IMAGE_SUFFIXES = (*_AVIF, ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TRAIN_FOLDER = "train"
 TEST_FOLDERS = ("test", "val")
 
@@ -117,11 +124,14 @@ def find_test_folder(directory: Path, test_folder: str | None) -> Path:
 
 
 def _list_classes(directory: Path) -> FileListing:
-    """List CLASS/IMAGE below a folder. Hidden entries and files that are not images are left out."""
+    """List CLASS/IMAGE below a folder. Hidden entries are left out; everything else that is left out is logged."""
     classes: list[str] = []
+    left_out: Counter[str] = Counter()
     for entry in _entries(directory):
         if entry.is_dir():
             classes.append(entry.name)
+        elif _is_broken_link(entry):
+            left_out[_kind(entry)] += 1
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             raise DataError(
                 f"{directory}: holds images directly ({entry.name}); put each image into the folder of its class"
@@ -134,15 +144,22 @@ def _list_classes(directory: Path) -> FileListing:
     names: list[bytes] = []
     sizes: list[int] = []
     for class_name in classes:
-        images = [
-            entry
-            for entry in _entries(directory / class_name)
-            if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file()
-        ]
+        entries = list(_entries(directory / class_name))
+        images = [entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file()]
+        used = {entry.name for entry in images}
+        left_out.update(_kind(entry) for entry in entries if entry.name not in used)
         if not images:
             raise DataError(_no_images(directory / class_name))
         names += [os.fsencode(f"{class_name}/{entry.name}") for entry in images]
         sizes.append(len(images))
+    if left_out:
+        _LOG.warning(
+            "%s: %d entries of its class folders are not used (%s); mnas reads %s files directly in a class folder",
+            directory,
+            left_out.total(),
+            _counts(left_out),
+            " ".join(IMAGE_SUFFIXES),
+        )
     labels = np.repeat(np.arange(len(classes), dtype=np.int32), sizes)
     return FileListing(directory, np.array(names, np.bytes_), labels, tuple(classes))
 
@@ -162,7 +179,25 @@ def _no_images(class_directory: Path) -> str:
     subfolders = [entry.name for entry in _entries(class_directory) if entry.is_dir()]
     if subfolders:
         return f"{class_directory}: has folders ({_some(subfolders)}) but no images; move its images up into it"
-    return f"{class_directory}: has no images ({suffixes}); add some or remove the folder"
+    left_out = Counter(_kind(entry) for entry in _entries(class_directory))
+    found = f" but {_counts(left_out)}" if left_out else ""
+    return f"{class_directory}: has no images ({suffixes}){found}; add some or remove the folder"
+
+
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if _is_broken_link(entry):
+        return "broken links"
+    if entry.is_dir():
+        return "folders"
+    return f"{Path(entry.name).suffix.lower() or 'without a suffix'} files"
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
 
 
 def _some(names: list[str]) -> str:

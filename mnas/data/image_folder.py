@@ -78,7 +78,7 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
     def load_search(self) -> SearchData:
         """Split the images of `train` for a search; see `DataFormat`."""
         listing = list_training(self.path)
-        train, reward = self.split(listing.labels)
+        train, reward = self.split(listing.labels, listing.class_names)
         return SearchData(*self._placed(listing.select(train), listing.select(reward)))
 
     def load_full(self) -> FullData:

@@ -6,6 +6,7 @@ and names the path of a wrong value; `__post_init__` checks what a range cannot 
 its message too.
 """
 
+import logging
 from typing import Annotated, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -19,6 +20,8 @@ from mnas.data.preprocessing import Preprocessing
 from mnas.data.source import FullData, ImageSource, SearchData
 from mnas.data.split import Indices, split_training
 from mnas.errors import DataError
+
+_LOG = logging.getLogger(__name__)
 
 ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
 ImageCount: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -170,8 +173,10 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if (found := len(self.normalize.mean)) != self.channels:
             raise ValueError(f"`normalize` needs {self.channels} values for `mean` and `std`, found {found}")
 
-    def split(self, labels: npt.NDArray[np.int32]) -> tuple[Indices, Indices]:
+    def split(self, labels: npt.NDArray[np.int32], class_names: tuple[str, ...]) -> tuple[Indices, Indices]:
         """Return the positions of the images to train children on, and of those of the reward.
+
+        A class of which a part gets no image is logged.
 
         Raises:
             DataError: `reward_images` is missing, or more images are asked for than there are.
@@ -181,9 +186,18 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "`data.reward_images` is missing: a search holds out that many training images to compare its networks "
                 "on; for ImageNet the paper takes 50000"
             )
-        return split_training(
+        train, reward = split_training(
             labels, reward_images=self.reward_images, train_images=self.train_images, split_seed=self.split_seed
         )
+        for what, part, key in (("train on", train, "train_images"), ("reward", reward, "reward_images")):
+            absent = sorted(set(range(len(class_names))) - set(np.unique(labels[part]).tolist()))
+            if absent:
+                names = ", ".join(class_names[label] for label in absent[:3]) + (", ..." if len(absent) > 3 else "")
+                _LOG.warning(
+                    "data.%s: %d of %d classes have no image among the %d to %s (%s); give more",
+                    *(key, len(absent), len(class_names), len(part), what, names),
+                )
+        return train, reward
 
     def split_arrays(self, training: ImageArrays) -> SearchData:
         """Split images held in memory for a search, and resize them.
@@ -191,7 +205,9 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Raises:
             DataError: As `split`.
         """
-        train, reward = (training.select(part).resized(self.image_size) for part in self.split(training.labels))
+        train, reward = (
+            training.select(part).resized(self.image_size) for part in self.split(training.labels, training.class_names)
+        )
         return SearchData(train, reward)
 
     def input_form(self, source: ImageSource) -> InputForm:

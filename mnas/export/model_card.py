@@ -172,7 +172,7 @@ def _usage(subject: Subject) -> Iterator[str]:
         f"`{INPUT_NAME}`: float32 (batch, {form.channels}, {size}, {size}), {colours}, any batch size. An image is "
         f"{cut} {size}x{size} pixels ({form.interpolation}), then (pixel / 255 - mean) / std with mean "
         f"{_list(form.mean)} and std {_list(form.std)}. `{OUTPUT_NAME}`: float32 (batch, {form.num_classes}), before "
-        "softmax."
+        "softmax. Pictures are turned upright first, as their EXIF orientation says."
     )
     if not subject.is_trained:
         yield ""
@@ -195,9 +195,9 @@ def _usage(subject: Subject) -> Iterator[str]:
         yield "import json"
         yield ""
     yield "import numpy as np, onnxruntime"
-    yield "from PIL import Image"
+    yield "from PIL import Image, ImageOps"
     yield ""
-    yield f'picture = Image.open("picture.jpg").convert("{mode}")'
+    yield f'picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")'
     yield f"side = min(picture.size) * {crop:g}"
     yield "left, top = (picture.width - side) / 2, (picture.height - side) / 2"
     yield "box = (left, top, left + side, top + side)"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from mnas.data.decoding import broken_files, decode_rgb, decode_squares, encoded_rgb
 from mnas.data.folder import list_training
@@ -127,3 +127,38 @@ def test_every_broken_file_is_found(tmp_path: Path, make_folder: MakeFolder) -> 
         listing.path(position).write_bytes(b"broken")
     errors = list(broken_files(listing, workers=2))
     assert [str(error).split(":")[0] for error in errors] == [str(listing.path(3)), str(listing.path(17))]
+
+
+def marked(orientation: int) -> tuple[Image.Image, Image.Exif]:
+    """A picture whose left half is red, as it is stored, and EXIF data that says how to turn it."""
+    picture = Image.new("RGB", (16, 8), (0, 0, 255))
+    picture.paste((255, 0, 0), (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return picture, exif
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_camera_is_applied_in_memory_and_streamed(
+    file: Path, orientation: int, format: str
+) -> None:
+    picture, exif = marked(orientation)
+    picture.save(file, format, exif=exif)
+    with Image.open(file) as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+    for decoded in (decode_rgb(file), Image.open(BytesIO(encoded_rgb(file).tobytes()))):
+        np.testing.assert_array_equal(np.asarray(decoded.convert("RGB")), upright)
+
+
+def test_damaged_exif_data_is_passed_over(file: Path) -> None:
+    picture, _ = marked(6)
+    picture.save(file, "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert decode_rgb(file).size == (16, 8)
+    assert encoded_rgb(file).tobytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".tiff", ".jfif"])
+def test_formats_of_pillow_are_decoded(tmp_path: Path, make_folder: MakeFolder, suffix: str) -> None:
+    listing = list_training(make_folder(tmp_path, images=1, suffix=suffix))
+    assert [decode_rgb(listing.path(position)).size for position in range(len(listing))] == [(20, 16)] * 3

@@ -7,6 +7,7 @@ import pytest
 
 from mnas.data.folder import find_test_folder, list_test, list_training
 from mnas.errors import DataError
+from mnas.files import fingerprint_of
 
 MakeFolder = Callable[..., Path]
 
@@ -26,7 +27,7 @@ def test_labels_follow_the_sorted_class_names(tmp_path: Path, make_folder: MakeF
     ]
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".PNG", ".bmp", ".webp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".PNG", ".bmp", ".webp", ".gif", ".tif", ".TIFF", ".jfif"])
 def test_images_are_recognised_by_suffix(tmp_path: Path, make_folder: MakeFolder, suffix: str) -> None:
     assert len(list_training(make_folder(tmp_path, images=2, suffix=suffix))) == 6
 
@@ -156,3 +157,41 @@ def test_a_test_set_of_other_classes_is_refused(directory: Path) -> None:
         list_test(directory, None, ("ant", "bee", "cow"))
     with pytest.raises(DataError, match=r"missing a, b, c and 1 more; not in training bee"):
         list_test(directory, None, ("a", "b", "c", "d"))
+
+
+def test_what_is_left_out_is_counted_and_said(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ant = directory / "train" / "ant"
+    for name in ("a.heic", "b.HEIC", "notes.txt"):
+        (ant / name).touch()
+    (ant / "gone.jpg").symlink_to(directory / "nothing.jpg")
+    (ant / "more").mkdir()
+    (directory / "train" / "wasp").symlink_to(directory / "no class")
+    assert len(list_training(directory)) == 6
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"{directory / 'train'}: 6 entries of its class folders are not used "
+        "(.heic files: 2, .txt files: 1, broken links: 2, folders: 1)"
+    )
+
+
+def test_nothing_is_said_of_a_folder_that_is_used_whole(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (directory / "train" / "ant" / ".hidden").touch()
+    (directory / "train" / "README.txt").touch()
+    list_training(directory)
+    assert caplog.messages == []
+
+
+def test_a_class_of_files_that_are_not_read_says_which(directory: Path) -> None:
+    (directory / "train" / "dog").mkdir()
+    (directory / "train" / "dog" / "1.heic").touch()
+    (directory / "train" / "dog" / "2.jpg").symlink_to("gone.jpg")
+    with pytest.raises(DataError, match=r"train/dog: has no images \(.*\) but \.heic files: 1, broken links: 1"):
+        list_training(directory)
+
+
+def test_the_fingerprint_is_that_of_earlier_releases(directory: Path) -> None:
+    listing = list_training(directory)
+    sizes = np.array([listing.path(position).stat().st_size for position in range(6)], np.int64)
+    names = b"\n".join(f"{name}/{number}.png".encode() for name in ("ant", "bee", "cow") for number in (0, 1))
+    labels = np.repeat(np.arange(3, dtype=np.int32), 2)
+    assert listing.fingerprint() == fingerprint_of(names, sizes, labels, "ant", "bee", "cow")

@@ -137,3 +137,14 @@ def test_data_describe_their_parts(directory: Path) -> None:
         "reward: 6 images of 3 classes, 16x16x3, in memory (0.0 MB)",
     ]
     assert full.describe().splitlines()[1] == "test: 24 images of 3 classes, 16x16x3, in memory (0.0 MB)"
+
+
+def test_a_class_that_the_split_leaves_empty_is_said(
+    tmp_path: Path, make_folder: MakeFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = ImageFolderSettings(
+        directory=str(make_folder(tmp_path, images=4)), image_size=16, augment="none", reward_images=2
+    )
+    settings.load_search()
+    (said,) = caplog.messages
+    assert said == "data.reward_images: 1 of 3 classes have no image among the 2 to reward (cow); give more"
