@@ -1,7 +1,8 @@
 """What the latency meter makes of each kind of error, and of several phones; most phones here are told what to do."""
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import onnx
@@ -25,7 +26,9 @@ from latency.measurement.record import Session, model_sha256
 from latency.measurement.window import TimedWindow
 from mnas.data import ImageForm
 from mnas.errors import FailureKind, TrialError
-from mnas.search.latency import OnnxLatencyMeter
+from mnas.experiment import LatencySettings, OtherPhone
+from mnas.search import latency as search_latency
+from mnas.search.latency import OnnxLatencyMeter, open_latency_meter
 from search_space import Architecture, parse_block
 
 ARCHITECTURE = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)
@@ -173,3 +176,32 @@ def test_a_network_is_timed_on_the_host() -> None:
     phone.close()
     assert result["latency_ms"] > 0
     assert LatencyRecord.from_dict(result).accepted
+
+
+class LostPhone(FailingPhone):
+    name = "lost"
+
+    def identify(self) -> PhoneIdentity:
+        raise PhoneError("unreachable", "no answer")
+
+
+def test_the_phones_that_can_be_reached_are_checked_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    phones = {"failing": FailingPhone(PhoneError("phone_hot", "too hot")), "lost": LostPhone(PhoneError("x", "x"))}
+    monkeypatch.setattr(search_latency, "find_phones", lambda name, quiet, leases: [phones[name]])
+    monkeypatch.setattr(LatencySettings, "measurement_settings", lambda self, name: MeasurementSettings())
+    checked: list[Mapping[str, Collection[PhoneIdentity]]] = []
+
+    def refuse(found: Mapping[str, Collection[PhoneIdentity]]) -> None:
+        checked.append(found)
+        raise RuntimeError("another build")
+
+    settings = LatencySettings(target_ms=1.0, phone="failing", others={"lost": OtherPhone(target_ms=1.0)})
+    with (
+        pytest.raises(RuntimeError, match="another build"),
+        open_latency_meter(settings, FORM, nullcontext, refuse),
+    ):
+        pass
+    assert checked == [{"failing": [phones["failing"].identify()], "lost": []}]
+    assert phones["failing"].models == []
