@@ -83,7 +83,7 @@ def _check_or_start(
                 f"{''.join(f' ({key})' for key in moved)}, so its accuracies cannot be "
                 "compared with new ones; bring the data back, or start a new run with --run-dir"
             )
-        if meta.get("kernels", kernels) != kernels:
+        if kernels is not None and meta.get("kernels", kernels) != kernels:
             raise RunDirectoryError(
                 f"{directory}: the children of this run were trained on another kind of machine (kernels of mnas used: "
                 f"{meta['kernels']} -> {kernels}), so their accuracies cannot be compared with new ones; use such a "
@@ -160,7 +160,12 @@ def check_phones(directory: Path, store: TrialStore, phones: Mapping[str, Collec
             cannot be compared with those of the run.
     """
     meta = store.meta()
-    kept: dict[str, list[dict[str, str]]] = json.loads(meta.get("phones", "{}"))
+    try:
+        kept = msgspec.json.decode(meta.get("phones", "{}"), type=dict[str, list[dict[str, str]]])
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"{directory}: what it keeps of its phones cannot be read ({error}); start a new run"
+        ) from error
     for name, identities in phones.items():
         now = [_what_runs(identity) for identity in identities]
         before = kept.setdefault(name, [])
@@ -169,7 +174,7 @@ def check_phones(directory: Path, store: TrialStore, phones: Mapping[str, Collec
         for facts, identity in zip(now, identities, strict=True):
             if facts not in before:
                 changes = "; ".join(
-                    f"{key}: {before[0][key]} -> {facts[key]}" for key in facts if before[0][key] != facts[key]
+                    f"{key}: {before[0].get(key)} -> {facts[key]}" for key in facts if before[0].get(key) != facts[key]
                 )
                 raise RunDirectoryError(f"{directory}: {_remedy(name, identity.kind, changes)}")
     store.set_meta({"phones": json.dumps(kept)})

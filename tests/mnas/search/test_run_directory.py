@@ -178,6 +178,17 @@ def test_a_machine_without_the_kernels_is_refused(
         pass
 
 
+def test_a_cluster_may_take_over_a_run_whose_machines_decide_about_the_kernels(
+    tmp_path: Path, experiment: Experiment, data: SearchData
+) -> None:
+    in_cluster = msgspec.structs.replace(
+        experiment, search=msgspec.structs.replace(experiment.search, ray_address="127.0.0.1:1")
+    )
+    for given in (experiment, in_cluster):
+        with open_run(tmp_path / "run", given, data):
+            pass
+
+
 def in_folder(experiment: Experiment, directory: Path | str) -> Experiment:
     document = msgspec.to_builtins(experiment)
     document["data"] = {
