@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnas.files import open_for_append
 from mnas.search.store import Trial
 
 
@@ -19,7 +20,7 @@ class LateFile(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Append text."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with open_for_append(self._path) as file:
             return file.write(text)
 
 
