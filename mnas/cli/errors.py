@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 
 from mnas.documents.errors import Error, InputError
-from mnas.documents.foreign_text import printable_stream, printable
+from mnas.documents.foreign_text import printable, printable_stream
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

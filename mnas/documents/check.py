@@ -15,7 +15,7 @@ from msgspec import inspect
 
 from mnas.documents.errors import DocumentError
 from mnas.documents.names import did_you_mean
-from mnas.documents.plain_data import Step, check_numbers, quoted
+from mnas.documents.plain_data import Step, check_plain_data, quoted
 
 _T = TypeVar("_T")
 Record = inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType
@@ -48,7 +48,7 @@ def convert(data: object, type: type[_T], *, source: str) -> _T:
             is about the first value that does not fit.
     """
     try:
-        check_numbers(data, source)
+        check_plain_data(data, source)
         return msgspec.convert(data, type=type)
     except msgspec.ValidationError as error:
         raise DocumentError(f"{source}: {_explain(error, data, type)}") from error

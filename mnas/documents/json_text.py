@@ -6,7 +6,7 @@ import json
 import math
 
 from mnas.documents.errors import DocumentError
-from mnas.documents.plain_data import check_numbers
+from mnas.documents.plain_data import check_plain_data
 
 
 def parse_json(text: str | bytes, *, source: str, without_infinite: bool = False) -> object:
@@ -27,7 +27,7 @@ def parse_json(text: str | bytes, *, source: str, without_infinite: bool = False
     except (ValueError, TypeError) as error:
         raise DocumentError(f"{source}: not JSON ({error})") from error
     try:
-        check_numbers(data, source)
+        check_plain_data(data, source)
     except RecursionError as error:
         raise DocumentError(f"{source}: the JSON is nested too deeply") from error
     return data

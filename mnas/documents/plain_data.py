@@ -1,14 +1,19 @@
-"""Rules for the numbers in plain data, whatever type they are meant for: decimal, finite and of at most 64 bits."""
+"""Rules for plain data, whatever type it is meant for.
+
+Numbers are decimal, finite and of at most 64 bits; text can be written as UTF-8.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mnas.documents.errors import DocumentError
 
 Step = str | int
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -23,10 +28,10 @@ class NotDecimal:
     text: str
 
 
-def check_numbers(data: object, source: str, steps: tuple[Step, ...] = ()) -> None:
-    """Refuse the first number that no setting can have; keys of mappings are checked too.
+def check_plain_data(data: object, source: str, steps: tuple[Step, ...] = ()) -> None:
+    """Refuse the first number or text that no document can have, keys of mappings included.
 
-    >>> check_numbers({"search": {"child_timeout_s": math.inf}}, "search.yaml")
+    >>> check_plain_data({"search": {"child_timeout_s": math.inf}}, "search.yaml")
     Traceback (most recent call last):
     mnas.documents.errors.DocumentError: search.yaml: 'search.child_timeout_s' is inf; write a finite number
 
@@ -36,15 +41,16 @@ def check_numbers(data: object, source: str, steps: tuple[Step, ...] = ()) -> No
         steps: The place of `data` in the document.
 
     Raises:
-        DocumentError: A number is infinite, no number, larger than 64 bits, or not written in decimal digits.
+        DocumentError: A number is infinite, no number, larger than 64 bits, or not written in decimal digits; or a
+            text is no UTF-8.
     """
     if isinstance(data, Mapping):
         for key, item in data.items():
             _check(key, source, steps, "has a key that")
-            check_numbers(item, source, (*steps, str(key)))
+            check_plain_data(item, source, (*steps, str(key)))
     elif isinstance(data, list | tuple | set | frozenset):
         for index, item in enumerate(data):
-            check_numbers(item, source, (*steps, index))
+            check_plain_data(item, source, (*steps, index))
     else:
         _check(data, source, steps)
 
@@ -57,6 +63,8 @@ def _check(value: object, source: str, steps: tuple[Step, ...], prefix: str = ""
         problem = f"is {value}; write a finite number"
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         problem = "is a number of more than 64 bits; write a smaller one, or quote it if it is text"
+    elif isinstance(value, str) and _HALF_A_CHARACTER.search(value):
+        problem = "holds half of a character (a surrogate), which is no UTF-8; remove it"
     if problem:
         where = quoted(steps) or "the document"
         raise DocumentError(f"{source}: {where} {f'{prefix} ' if prefix else ''}{problem}")

@@ -19,7 +19,7 @@ import yaml
 
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
-from mnas.documents.plain_data import NotDecimal, check_numbers
+from mnas.documents.plain_data import NotDecimal, check_plain_data
 
 _T = TypeVar("_T")
 _FLOAT_TAG = "tag:yaml.org,2002:float"
@@ -83,6 +83,10 @@ def parse(text: str, type: type[_T], *, source: str = "<text>") -> _T:
         ) from error
     except RecursionError as error:
         raise DocumentError(f"{source}: the document is nested too deeply") from error
+    except (AttributeError, KeyError, TypeError) as error:  # PyYAML does not check what an explicit tag is put on
+        raise DocumentError(
+            f"{source}: a value does not fit its tag ({error}); remove the tag, such as !!int"
+        ) from error
     except ValueError as error:  # a date that does not exist, such as 2024-13-01
         raise DocumentError(f"{source}: {error}; quote the value if it is meant as text") from error
     if data is None:
@@ -107,7 +111,7 @@ def dump(obj: object) -> str:
     """
     try:
         data = msgspec.to_builtins(obj)
-        check_numbers(data, "cannot be written as YAML")
+        check_plain_data(data, "cannot be written as YAML")
         return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000))
     except (TypeError, yaml.representer.RepresenterError) as error:
         raise DocumentError(f"cannot be written as YAML: {error}; use text, numbers, lists and mappings") from error

@@ -244,7 +244,7 @@ class TrialStore:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the second if a damaged schema holds no UTF-8
             raise StoreError(f"{self.path}: {error}; {_remedy(error)}") from error
 
     @contextmanager
@@ -487,7 +487,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-def _remedy(error: sqlite3.Error) -> str:
+def _remedy(error: Exception) -> str:
     text = str(error)
     if "full" in text:
         return "free some space and run the same command again: nothing recorded is lost"

@@ -11,7 +11,7 @@ from mnas.cli.errors import explained
 from mnas.cli.output import print_json, print_table
 from mnas.cli.phones.waits import Waits
 from mnas.cli.waiting import waiting_for
-from mnas.documents.foreign_text import printable_stream, html_text, markdown_text, one_line, printable
+from mnas.documents.foreign_text import html_text, markdown_text, one_line, printable, printable_stream
 from mnas.documents.html_table import html_table
 from mnas.errors import Error
 from mnas.export import svg

@@ -240,3 +240,14 @@ def test_the_byte_order_mark_of_some_editors_is_no_error(tmp_path: Path) -> None
 def test_pyyaml_itself_reads_as_before() -> None:
     # The rules of this package must not leak into the loaders that others use.
     assert yaml.safe_load("a: 1e-5\na: 1e-6") == {"a": "1e-6"}
+
+
+@pytest.mark.parametrize("text", ["!!timestamp", "!!timestamp x", "!!set x", "!!bool x", "!!binary é", "!x 1"])
+def test_a_tag_that_does_not_fit_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError):
+        parse(f"a: {text}", dict[str, Any])
+
+
+def test_half_a_character_is_refused_with_its_place() -> None:
+    with pytest.raises(DocumentError, match="'a' holds half of a character"):
+        parse(r'a: "\ud800"', dict[str, Any])

@@ -136,5 +136,5 @@ def test_foreign_text_is_no_markup(trained: Subject, place: str) -> None:
         "weights": replace(trained, weights_from=Path(HOSTILE)),
     }[place]
     text = card(changed)
-    assert r"\<script\>\x0a\x0a# \[a\](b) \| \`c\`" in text
+    assert r"\<script\>\\x0a\\x0a# \[a\](b) \| \`c\`" in text
     assert "\x1b" not in text
