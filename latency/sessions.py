@@ -8,6 +8,7 @@ All phones share this. A phone gives `attempt`, which loads the model when a new
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -78,7 +79,7 @@ def measure_sessions(
             break
         _pause(timed, len(rejected) - 1, settings)
     accepted = len(sessions) == settings.sessions
-    if accepted and (spread := _spread(sessions)) > settings.session_spread_limit:
+    if accepted and not (spread := _spread(sessions)) <= settings.session_spread_limit:
         accepted = False
         reason = f"the sessions differ by {spread:.1%}, which is above {settings.session_spread_limit:.0%}"
     record = LatencyRecord(
@@ -123,7 +124,9 @@ def best_reference(
     for attempt in range(settings.max_attempts):
         times_ms, others_busy = time_reference()
         calm_ms = [
-            time_ms for time_ms, busy in zip(times_ms, others_busy, strict=True) if busy <= settings.others_busy_limit
+            time_ms
+            for time_ms, busy in zip(times_ms, others_busy, strict=True)
+            if busy <= settings.others_busy_limit and 0 < time_ms < math.inf
         ]
         if calm_ms:
             # Not the minimum, which is luck. A core may be slow most of the time, but hardly nine tenths of it.

@@ -15,6 +15,7 @@ from latency import LatencyError, MeasurementSettings, PhoneError, PhoneUnknownE
 from mnas.bundled_files import find_experiment
 from mnas.data import DataSettings, SearchData
 from mnas.documents.check import convert
+from mnas.documents.json_text import parse_json
 from mnas.documents.yaml_file import dump, read
 from mnas.errors import ConfigurationError, DocumentError
 from mnas.files import write_atomically
@@ -26,6 +27,8 @@ from search_space import SearchSpace, SpaceError
 if TYPE_CHECKING:
     from mnas.search.driver import ChildTrainer, LatencyMeter, SearchObserver
     from mnas.search.run import Run
+
+MAX_CHILD_TIMEOUT_S = 31_536_000.0  # a year
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,10 +61,10 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     schedule: Literal["asynchronous", "synchronous"] = "asynchronous"
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 8
     max_pending: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
-    child_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    child_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_CHILD_TIMEOUT_S)] = 3600.0
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
-    worker_memory_mb: Annotated[int, msgspec.Meta(ge=200)] = 3000
-    max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1)] = 10
+    worker_memory_mb: Annotated[int, msgspec.Meta(ge=200, le=100_000_000)] = 3000
+    max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
     ray_address: str | None = None
 
 
@@ -72,7 +75,7 @@ class OtherPhone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         target_ms: The target latency T on this phone, in milliseconds.
     """
 
-    target_ms: Annotated[float, msgspec.Meta(gt=0)]
+    target_ms: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 
 
 class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +93,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             `latency/measurement/protocol.py`).
     """
 
-    target_ms: Annotated[float, msgspec.Meta(gt=0)]
+    target_ms: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
     phone: str = "host"
     others: dict[str, OtherPhone] = {}
     reward_from: Literal["named", "worst"] = "named"
@@ -187,6 +190,23 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from error
         return experiment
+
+    @classmethod
+    def from_stored(cls, text: str, *, source: str) -> Experiment:
+        """Return the experiment that a run has stored as JSON, without the checks of `load`.
+
+        Runs of mnas up to 0.2 may have a `child_timeout_s` without a bound, and null for an infinite one. It reads as
+        the largest that is allowed.
+
+        Raises:
+            DocumentError: The text is no experiment.
+        """
+        document = parse_json(text, source=source)
+        if isinstance(document, dict) and isinstance(search := document.get("search"), dict):
+            timeout_s = search.get("child_timeout_s", 0)
+            if timeout_s is None or (isinstance(timeout_s, int | float) and timeout_s > MAX_CHILD_TIMEOUT_S):
+                search["child_timeout_s"] = MAX_CHILD_TIMEOUT_S
+        return convert(document, cls, source=source)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Experiment:

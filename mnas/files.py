@@ -1,13 +1,23 @@
-"""Files of a run: written whole, locked by one process, and recognised by their content."""
+"""Files of a run: written whole, locked by one process, and recognised by their content.
+
+Another user, or the author of a run directory that was passed on, may have put symbolic links there. Nothing here
+follows one: drafts have unpredictable names and are made new, and files that are appended to must be files.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import hashlib
 import os
+import re
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +25,7 @@ import numpy.typing as npt
 from mnas.errors import Error
 
 LOCK_FILE = "lock"
+_RENAME_EXCHANGE = 2  # of linux/fs.h
 
 
 class RunDirectoryError(Error):
@@ -24,14 +35,16 @@ class RunDirectoryError(Error):
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file, so that a crash at any moment leaves the old content or the new one.
 
-    One process at a time may write a path.
+    One process at a time may write a path. Drafts that a killed process has left are removed. A symbolic link at the
+    path is replaced, not followed.
 
     Raises:
         OSError: the file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.partial")
+    _remove_drafts(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with draft.open("wb") as file:
+        with open(draft, "xb", opener=_no_links) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -44,6 +57,77 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(directory)  # the new name must survive a crash, too
     finally:
         os.close(directory)
+
+
+def _remove_drafts(path: Path) -> None:
+    # The first form is that of mnas up to 0.2.
+    ours = re.compile(rf"\.{re.escape(path.name)}(\.[0-9a-f]{{16}})?\.partial")
+    for name in os.listdir(path.parent):
+        if ours.fullmatch(name):
+            with suppress(IsADirectoryError, PermissionError, FileNotFoundError):
+                (path.parent / name).unlink()
+
+
+def _no_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def open_for_append(path: Path) -> TextIO:
+    """Open a text file (UTF-8, line ends as written) to append to it; it is made if it does not exist.
+
+    Raises:
+        RunDirectoryError: It cannot be opened, or is a symbolic link, a folder or a pipe.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        file = _no_links(name, flags | os.O_NONBLOCK)  # opening a pipe would wait for its reader
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise RunDirectoryError(f"{path}: is no regular file; remove it")
+        return file
+
+    try:
+        return open(path, "a", encoding="utf-8", newline="", opener=opener)
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be appended to ({_reason(error)})") from error
+
+
+def _reason(error: OSError) -> str:
+    return "it is a symbolic link; remove it" if error.errno == errno.ELOOP else f"{error.strerror}"
+
+
+def exchange_folders(new: Path, old: Path, aside: Path) -> None:
+    """Put the folder `new` in the place of `old`, which is then at `new` or at `aside`.
+
+    In one step if the file system can exchange two names (Linux's renameat2, most local file systems). Otherwise by two
+    renames, between which `old` does not exist.
+
+    Raises:
+        OSError: The folders cannot be renamed; `old` is then in its place.
+    """
+    if _exchanged(new, old):
+        return
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except BaseException:
+        os.rename(aside, old)
+        raise
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names by renameat2; return False if the C library or the file system has no such call."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    # AT_FDCWD: relative paths are relative to the working directory.
+    if rename(-100, os.fsencode(one), -100, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def fingerprint_of(*parts: bytes | str | npt.NDArray[np.generic]) -> str:
@@ -82,10 +166,11 @@ def locked_directory(directory: Path, work: str) -> Iterator[None]:
         ) from error
     # The kernel releases the lock when the process ends, however it ends.
     try:
-        lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise RunDirectoryError(
-            f"{directory}: cannot write there ({error.strerror}); make it writable or choose another with --run-dir"
+            f"{directory}: cannot write there ({LOCK_FILE}: {_reason(error)}); make it writable or choose another with "
+            "--run-dir"
         ) from error
     try:
         try:

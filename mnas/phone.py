@@ -26,6 +26,7 @@ from mnas.errors import ConfigurationError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+_MAX_BYTES = 2**31 - 1  # of protobuf
 # A machine can be unsteady for half a minute; that is worth waiting for.
 _PATIENT = RetryPolicy(retries=8, quarantine_after=9)
 
@@ -117,7 +118,11 @@ def _model_bytes(onnx: bytes | str | os.PathLike[str] | ModelProto) -> bytes:
         return onnx
     if isinstance(onnx, str | os.PathLike):
         try:
-            return Path(onnx).read_bytes()
+            with Path(onnx).open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)  # a device or a pipe may have no end
         except OSError as error:
             raise ConfigurationError(f"{onnx}: cannot be read ({error.strerror}); give an ONNX file") from error
+        if len(content) > _MAX_BYTES:
+            raise ConfigurationError(f"{onnx}: larger than 2 GiB, which no ONNX file can be; give an ONNX file")
+        return content
     return bytes(onnx.SerializeToString())

@@ -67,9 +67,9 @@ class ArchitectureFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         SpaceError: The blocks are not an architecture.
     """
 
-    stem_filters: Annotated[int, Meta(ge=1)] = 32
+    stem_filters: Annotated[int, Meta(ge=1, le=1_000_000)] = 32
     stem_stride: Literal[1, 2] = 2
-    head_filters: Annotated[int, Meta(ge=1)] = 1280
+    head_filters: Annotated[int, Meta(ge=1, le=1_000_000)] = 1280
     activation: ActivationKind = "relu"
     blocks: Annotated[tuple[str, ...], Meta(min_length=1)]
 

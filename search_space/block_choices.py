@@ -12,7 +12,7 @@ from search_space.architecture import Block, Op, Skip
 
 OpChoice = Literal["conv", "dconv", "mbconv3", "mbconv6", "mbconv"]
 Choice = str | int | float
-PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
 DECISION_NAMES = ("op", "expand", "kernel", "se_ratio", "skip", "filters", "layers")
 _OPS: Mapping[str, tuple[Op, int]] = {
     "conv": ("conv", 1),

@@ -23,6 +23,10 @@ BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.99  # the share of the old statistics kept at each step (TensorFlow's convention)
 STEM_KERNEL = 3
 POOL_SKIP_KERNEL = 3
+# Bounds of what is lowered; networks for phones stay far below.
+MAX_BLOCK_LAYERS = 10_000
+MAX_ELEMENTS = 2**28  # of the activations of one image after one layer: 1 GiB of float32
+MAX_WEIGHTS = 2**30  # of a network: 4 GiB of float32
 
 
 @dataclass(frozen=True)
@@ -149,11 +153,13 @@ def lower(
         num_classes: Number of classes.
 
     Raises:
-        SpaceError: A size is below 1.
+        SpaceError: A size is below 1, or the network is too large.
     """
     for what, value in (("image_size", image_size), ("channels", channels), ("num_classes", num_classes)):
         if value < 1:
             raise SpaceError(f"{what} is {value}; it must be at least 1")
+    if (layers := sum(block.layers for block in architecture.blocks)) > MAX_BLOCK_LAYERS:
+        raise SpaceError(f"the blocks have {layers} layers; at most {MAX_BLOCK_LAYERS} are possible, so use fewer")
     activation = Activation(architecture.activation)
     width, size = architecture.stem_filters, _strided(image_size, architecture.stem_stride)
     stem = Convolution("stem.conv", channels, width, STEM_KERNEL, architecture.stem_stride, groups=1, out_size=size)
@@ -184,7 +190,34 @@ def lower(
         GlobalAveragePool(head),
     )
     units += [Unit("head", head_body), Unit("classifier", (Dense("classifier", head, num_classes),))]
-    return LoweredNetwork(image_size, channels, num_classes, tuple(units))
+    network = LoweredNetwork(image_size, channels, num_classes, tuple(units))
+    _check_sizes(network)
+    return network
+
+
+def _check_sizes(network: LoweredNetwork) -> None:
+    """Raise SpaceError for a network that no machine can hold, before anything is allocated for it."""
+    _require_at_most("the input", network.channels * network.image_size**2, MAX_ELEMENTS)
+    weights = 0
+    for layer in network.layers():
+        if isinstance(layer, Convolution):
+            _require_at_most(layer.name, layer.out_channels * layer.out_size**2, MAX_ELEMENTS)
+            weights += layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel**2
+        elif isinstance(layer, AveragePool):
+            _require_at_most("a pooling", layer.channels * layer.out_size**2, MAX_ELEMENTS)
+        elif isinstance(layer, SqueezeExcite):
+            weights += 2 * layer.channels * layer.reduced_channels
+        elif isinstance(layer, Dense):
+            weights += layer.in_features * layer.out_features
+    _require_at_most("the network (weights)", weights, MAX_WEIGHTS)
+
+
+def _require_at_most(what: str, elements: int, limit: int) -> None:
+    if elements > limit:
+        raise SpaceError(
+            f"{what} has {elements:.3g} elements; at most {limit:,} are possible, so use smaller images or fewer "
+            "filters, layers or classes"
+        )
 
 
 def fingerprint(architecture: Architecture) -> str:

@@ -32,7 +32,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         pixel1_latency_ms: Latency on one core of a Pixel 1.
     """
 
-    width: Annotated[float, Meta(gt=0)]
+    width: Annotated[float, Meta(gt=0, le=100)]
     top1_percent: Percent
     top5_percent: Percent | None = None
     pixel1_latency_ms: Annotated[float, Meta(gt=0)] | None = None

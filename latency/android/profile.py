@@ -26,7 +26,7 @@ from mnas.documents.yaml_file import dump, read
 DEFAULT_FOLDER = "/data/local/tmp/mnas"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Milliseconds = Annotated[float, Meta(gt=0)]
+Milliseconds = Annotated[float, Meta(gt=0, le=1e6)]
 
 
 class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -44,7 +44,7 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     address: str
     reference_ms: Milliseconds
     calibration_ms: tuple[Milliseconds, ...]
-    scale: Annotated[float, Meta(gt=0)] = 1.0
+    scale: Annotated[float, Meta(gt=0, le=1000)] = 1.0
 
     def __post_init__(self) -> None:
         """Raise ValueError if the address is not one."""
@@ -113,10 +113,10 @@ class PhoneProfile(
     name: str
     model: str
     abi: str
-    core: Annotated[int, Meta(ge=0)]
+    core: Annotated[int, Meta(ge=0, le=4095)]
     units: Annotated[tuple[PhoneUnit, ...], Meta(min_length=1)]
     android: str | None = None
-    threads: Annotated[int, Meta(ge=1)] = 1
+    threads: Annotated[int, Meta(ge=1, le=1024)] = 1
     folder: str = DEFAULT_FOLDER
     shares_this_machine: bool = False
     aar: str | None = None

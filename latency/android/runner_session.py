@@ -20,11 +20,16 @@ from latency.measurement.record import LoadReport, Session
 from latency.measurement.window import TimedWindow
 from latency.runtime import RuntimeBundle
 from latency.sessions import best_reference, better_reference
+from mnas.documents.check import convert
+from mnas.documents.errors import DocumentError
+from mnas.documents.json_text import parse_json
 
 # Stages of the runner in which the model is at fault; a failure in any other is the phone's or ours.
 _CANDIDATE_STAGES = ("load", "inputs", "run")
 # Statuses of a process that a signal ended, as shells give them.
 _KILLED, _SIGNALLED = 137, 128
+# The one field of a window that the runner does not tell.
+_BEST = "reference_best_ms"
 
 # The command must run in the folder of the runtime: `.` is in the library path. A runner whose connection was cut keeps
 # running on the phone and would disturb the next one, so it is ended first. $1: folder; the rest: the command.
@@ -90,8 +95,13 @@ class PhoneRunner:
 
         def time_reference() -> tuple[list[float], list[float]]:
             answer = self._run(arguments, settings.window_timeout_s)
-            # If the phone hides how busy it is, no time is doubted.
-            return _numbers(answer, "reference_ms"), [busy or 0.0 for busy in answer["others_busy"]]
+            try:
+                times_ms = convert(answer["reference_ms"], list[float], source="reference_ms")
+                busy = convert(answer["others_busy"], list[float | None], source="others_busy")
+                # If the phone hides how busy it is, no time is doubted.
+                return [time_ms for time_ms, _ in zip(times_ms, busy, strict=True)], [share or 0.0 for share in busy]
+            except (KeyError, ValueError) as error:
+                raise self._not_understood(f"{type(error).__name__} {error}", json.dumps(answer)) from error
 
         advice = "close its apps, switch the screen off, try again"
         return best_reference(time_reference, settings, name=self.device.serial, advice=advice)
@@ -126,20 +136,10 @@ class PhoneRunner:
         try:
             before_ms, after_ms = float(answer["reference_before_ms"]), float(answer["reference_after_ms"])
             best_ms = better_reference(reference_best_ms, before_ms, after_ms, settings)
-            window = TimedWindow(
-                wall_ms=tuple(_numbers(answer, "wall_ms")),
-                cpu_ms=tuple(_numbers(answer, "cpu_ms")),
-                involuntary_switches=int(answer["involuntary_switches"]),
-                others_busy=answer["others_busy"],
-                reference_before_ms=before_ms,
-                reference_after_ms=after_ms,
-                reference_best_ms=best_ms,
-                frequency_khz_before=answer["frequency_khz_before"],
-                frequency_khz_after=answer["frequency_khz_after"],
-                temperature_c_before=answer["temperature_c_before"],
-                temperature_c_after=answer["temperature_c_after"],
-            )
-            loaded = LoadReport(**{field.name: answer[field.name] for field in fields(LoadReport)})
+            told = {field.name: answer[field.name] for field in fields(TimedWindow) if field.name != _BEST}
+            window = convert({**told, _BEST: best_ms}, TimedWindow, source="the timed window")
+            report = {field.name: answer[field.name] for field in fields(LoadReport)}
+            loaded = convert(report, LoadReport, source="the loaded model")
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_understood(f"{type(error).__name__} {error}", json.dumps(answer)) from error
         if answer.get("moved"):
@@ -220,13 +220,9 @@ def _last_json_line(text: str) -> dict[str, Any] | None:
     """
     for line in reversed(text.splitlines()):
         try:
-            answer = json.loads(line)
-        except ValueError:
+            answer = parse_json(line, source="the answer")
+        except DocumentError:
             continue
         if isinstance(answer, dict) and answer.get("schema") == 1:
             return answer
     return None
-
-
-def _numbers(answer: Mapping[str, Any], key: str) -> list[float]:
-    return [float(value) for value in answer[key]]

@@ -190,7 +190,7 @@ class PhoneLeases:
         """
         path = self._folder / f"{quote(serial, safe='')}.json"
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise _unusable(path, error.strerror) from error
         try:

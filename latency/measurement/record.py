@@ -10,6 +10,7 @@ from typing import Any
 
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.window import TimedWindow, median_absolute_deviation, percentile
+from mnas.documents.check import convert
 
 RECORD_SCHEMA = 3
 _READABLE = (2, RECORD_SCHEMA)
@@ -197,7 +198,7 @@ class LatencyRecord:
         return {"schema": RECORD_SCHEMA, "latency_ms": latency_ms, "summary": summary, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LatencyRecord:
+    def from_dict(cls, data: object) -> LatencyRecord:
         """Return the record that `to_dict` wrote, also after a trip through JSON.
 
         Schema 2 had `latency_ms` in `summary`, and in the trials of a search next to it too.
@@ -205,10 +206,12 @@ class LatencyRecord:
         Raises:
             ValueError: The data has another schema, or is not a record.
         """
-        if data.get("schema") not in _READABLE:
+        if not isinstance(data, Mapping) or data.get("schema") not in _READABLE:
             versions = " and ".join(map(str, _READABLE))
-            raise ValueError(f"latency record has schema {data.get('schema')!r}; this version reads {versions}")
+            found = data.get("schema") if isinstance(data, Mapping) else None
+            raise ValueError(f"latency record has schema {found!r}; this version reads {versions}")
         fields = {key: value for key, value in data.items() if key not in _DERIVED}
+        convert(fields, cls, source="not a latency record")  # types, and finite numbers
         try:
             fields["phone"] = PhoneIdentity(**fields["phone"])
             fields["settings"] = MeasurementSettings(**fields["settings"])
@@ -222,7 +225,7 @@ class LatencyRecord:
                 for rejected in fields["rejected_windows"]
             )
             return cls(**fields)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a latency record: {error}") from error
 
     def _require_sessions(self) -> None:

@@ -5,6 +5,7 @@ Its raw runs, the statistics drawn from them, and the rule that accepts or rejec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -73,6 +74,11 @@ class TimedWindow:
             )
         if not all(0 < time_ms < float("inf") for time_ms in (*self.wall_ms, *cpu_ms)):
             raise ValueError("a window has a time that is not above 0 and finite; every run takes some time")
+        references_ms = (self.reference_before_ms, self.reference_after_ms, self.reference_best_ms)
+        if not all(time_ms is None or 0 < time_ms < math.inf for time_ms in references_ms):
+            raise ValueError("a window has a time of the reference network that is not above 0 and finite")
+        if self.others_busy is not None and not 0 <= self.others_busy < math.inf:
+            raise ValueError(f"a window has others_busy {self.others_busy}; a share is at least 0 and finite")
 
     @property
     def latency_ms(self) -> float:
@@ -131,20 +137,21 @@ def rejection(window: TimedWindow, settings: MeasurementSettings) -> str | None:
     Returns:
         The reason with the number and its limit; None if the window is accepted.
     """
-    if window.contention is not None and window.contention > settings.contention_limit:
+    # "not x <= limit": NaN is above every limit.
+    if window.contention is not None and not window.contention <= settings.contention_limit:
         return f"contention {window.contention:.3f} is above {settings.contention_limit:g} (wall/CPU time)"
     seconds = sum(window.wall_ms) / 1000
-    if window.involuntary_switches > 1 + settings.switches_per_s_limit * seconds:
+    if not window.involuntary_switches <= 1 + settings.switches_per_s_limit * seconds:
         return (
             f"{window.involuntary_switches} involuntary context switches in {seconds:.3f} s are above "
             f"1 + {settings.switches_per_s_limit:g} per second"
         )
-    if window.others_busy is not None and window.others_busy > settings.others_busy_limit:
+    if window.others_busy is not None and not window.others_busy <= settings.others_busy_limit:
         return (
             f"other work on {window.others_busy:.0%} of the machine's cores is above {settings.others_busy_limit:.0%}"
         )
-    if window.drift is not None and window.drift > settings.drift_limit:
+    if window.drift is not None and not window.drift <= settings.drift_limit:
         return f"the core is {window.drift:.1%} slower than at its best, which is above {settings.drift_limit:.0%}"
-    if window.relative_mad > settings.relative_mad_limit:
+    if not window.relative_mad <= settings.relative_mad_limit:
         return f"relative MAD {window.relative_mad:.3f} is above {settings.relative_mad_limit:g}"
     return None

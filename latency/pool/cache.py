@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from latency.errors import ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.user_folders import cache_folder
+from mnas.documents.json_text import parse_json
 
 # A look-up takes a millisecond; a file that stays locked for longer is held by another program.
 BUSY_TIMEOUT_S = 5.0
@@ -55,7 +57,10 @@ class LatencyCache:
             row = connection.execute(
                 "SELECT record FROM latency WHERE key = ?", (_key(model_hash, phone, settings),)
             ).fetchone()
-            return None if row is None else replace(LatencyRecord.from_dict(json.loads(row[0])), phone=phone)
+            if row is None:
+                return None
+            data: Any = parse_json(row[0], source=f"latency cache {self.path}")
+            return replace(LatencyRecord.from_dict(data), phone=phone)
 
     def put(self, record: LatencyRecord) -> None:
         """Keep an accepted record; an older one is replaced.
@@ -67,7 +72,9 @@ class LatencyCache:
             raise ValueError(f"record of model {record.model_sha256[:12]} is not accepted: {record.reason}")
         key = _key(record.model_sha256, record.phone, record.settings)
         with self._connection() as connection:
-            connection.execute("INSERT OR REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(record.to_dict())))
+            connection.execute(
+                "INSERT OR REPLACE INTO latency VALUES (?, ?)", (key, json.dumps(record.to_dict(), allow_nan=False))
+            )
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -22,6 +22,7 @@ from latency.phone import PhoneBackend
 from latency.pool.assignment import Job, PhoneWorker, next_job
 from latency.pool.cache import LatencyCache, TolerantCache
 from latency.pool.health import PhoneStatus, RetryPolicy
+from latency.pool.model_check import check_model
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,6 +88,11 @@ class LatencyService:
             ToolError: `service_closed`: the service was closed before.
         """
         job = Job(model)
+        try:
+            check_model(model)
+        except CandidateError as error:
+            job.future.set_exception(error)
+            return job.future
         known = self._look_up(model)
         with self._changed:
             if self._closing:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 
 from mnas.documents.errors import Error, InputError
+from mnas.documents.foreign_text import printable, printable_stream
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -14,9 +16,10 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 def explained(run: Callable[[], int]) -> int:
     """Run a command; turn its errors into a message on standard error and an exit code."""
     try:
-        code = run()
-        sys.stdout.flush()
-        return code
+        with redirect_stdout(printable_stream(sys.stdout)):
+            code = run()
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -26,7 +29,7 @@ def explained(run: Callable[[], int]) -> int:
     except Exception as error:
         if (failed := exit_code(error)) is None:
             raise
-        print(f"mnas: {error}", file=sys.stderr)
+        print(f"mnas: {printable(error)}", file=sys.stderr)
         return failed
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnas.documents.foreign_text import one_line
+from mnas.files import open_for_append
 from mnas.search.store import Trial
 
 
@@ -19,7 +21,7 @@ class LateFile(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Append text."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with open_for_append(self._path) as file:
             return file.write(text)
 
 
@@ -30,7 +32,7 @@ def print_json(value: object) -> None:
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print columns under a header; numbers should come formatted."""
-    table = [[str(cell) for cell in row] for row in (header, *rows)]
+    table = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

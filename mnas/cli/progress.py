@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from mnas.cli.duration import duration
+from mnas.documents.foreign_text import printable
 from mnas.first_experiment import norm_momentum_note
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
@@ -78,7 +79,7 @@ class SearchProgress:
         self._norm_momentum = None
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 
 from mnas.checkpoints.checkpoint import Position
 from mnas.cli.duration import duration
+from mnas.documents.foreign_text import printable
 from mnas.retrain.logs import EpochRow
 from mnas.training.phases import PhaseTime
 from mnas.training.trainer import StepReport
@@ -65,7 +66,7 @@ class RetrainProgress:
 
     def _print(self, text: str) -> None:
         self._printed = time.monotonic()
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.output import LateFile, print_json, trial_to_dict
 from mnas.cli.progress import search_progress
+from mnas.documents.foreign_text import printable
 from mnas.documents.yaml_file import parse
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         ):
             found = experiment.run(directory, observer=observer)
     except KeyboardInterrupt:
-        print(f"mnas: stopped; nothing is lost. To go on: {_same_command(arguments)}", file=sys.stderr)
+        print(f"mnas: stopped; nothing is lost. To go on: {printable(_same_command(arguments))}", file=sys.stderr)
         return INTERRUPTED
     _print_result(found, as_json=arguments.json)
     return DONE

@@ -13,6 +13,7 @@ from mnas.cli.options import percent, positive, target_percent
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
 from mnas.data import load_images
+from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.mindspore_setup import Compute
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"target         {verdict}")
     if target.is_met(evaluation):
         return DONE
-    print(f"mnas: {arguments.model}: {verdict}", file=sys.stderr)
+    print(f"mnas: {printable(arguments.model)}: {verdict}", file=sys.stderr)
     return FAILED
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnas.data.decoding import broken_files
 from mnas.data.folder import TEST_FOLDERS, list_test, list_training
+from mnas.documents.foreign_text import printable
 from mnas.errors import DataError
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         broken = [error]
     for broken_file in broken:
-        print(broken_file, file=sys.stderr)
+        print(printable(broken_file), file=sys.stderr)
     return 1 if broken else 0
 
 

@@ -49,7 +49,7 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
     normalize: Normalization = IMAGENET_NORMALIZATION
     evaluation_crop: Annotated[float, Meta(ge=0.1, le=1)] | None = None
     storage: Literal["auto", "memory", "stream"] = "auto"
-    memory_limit_gb: Annotated[float, Meta(gt=0)] = 4.0
+    memory_limit_gb: Annotated[float, Meta(gt=0, le=1e6)] = 4.0
     decode_workers: Annotated[int, Meta(ge=1, le=256)] = 4
 
     def __post_init__(self) -> None:

@@ -77,9 +77,9 @@ class InputForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         class_names: Name of each class; the position is the label. None if the names are not known.
     """
 
-    image_size: Annotated[int, Meta(ge=1)]
-    channels: Annotated[int, Meta(ge=1)]
-    num_classes: Annotated[int, Meta(ge=1)]
+    image_size: Annotated[int, Meta(ge=1, le=65_536)]
+    channels: Annotated[int, Meta(ge=1, le=65_536)]
+    num_classes: Annotated[int, Meta(ge=1, le=100_000_000)]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     evaluation_crop: Annotated[float, Meta(gt=0, le=1)]

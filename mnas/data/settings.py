@@ -24,7 +24,7 @@ from mnas.errors import DataError
 _LOG = logging.getLogger(__name__)
 
 ImageSize: TypeAlias = Annotated[int, Meta(ge=8, le=1024)]
-ImageCount: TypeAlias = Annotated[int, Meta(ge=1)]
+ImageCount: TypeAlias = Annotated[int, Meta(ge=1, le=10**12)]
 Directory: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
@@ -142,7 +142,7 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reward_images: ImageCount | None = None
     train_images: ImageCount | None = None
     split_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
-    crop_padding: Annotated[int, Meta(ge=0)] | None = None
+    crop_padding: Annotated[int, Meta(ge=0, le=1024)] | None = None
     augment: Literal["none", "crop_flip", "inception"]
     normalize: Normalization
 

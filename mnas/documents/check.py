@@ -15,9 +15,9 @@ from msgspec import inspect
 
 from mnas.documents.errors import DocumentError
 from mnas.documents.names import did_you_mean
+from mnas.documents.plain_data import Step, check_plain_data, quoted
 
 _T = TypeVar("_T")
-Step = str | int
 Record = inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType
 _LIST_TYPES = (inspect.ListType, inspect.VarTupleType, inspect.TupleType, inspect.SetType, inspect.FrozenSetType)
 _RECORD_TYPES = (inspect.StructType, inspect.DataclassType, inspect.TypedDictType, inspect.NamedTupleType)
@@ -44,9 +44,11 @@ def convert(data: object, type: type[_T], *, source: str) -> _T:
         source: Name of the document, for error messages.
 
     Raises:
-        DocumentError: The data does not fit; the message is about the first value that does not.
+        DocumentError: The data does not fit, or has a number that no setting can have (see `plain_data`); the message
+            is about the first value that does not fit.
     """
     try:
+        check_plain_data(data, source)
         return msgspec.convert(data, type=type)
     except msgspec.ValidationError as error:
         raise DocumentError(f"{source}: {_explain(error, data, type)}") from error
@@ -69,7 +71,7 @@ def _explain(error: msgspec.ValidationError, data: object, type: type[Any]) -> s
     spot = _locate(place["path"] if place else "$", text, data, type)
     if error.__cause__ is not None:  # a rule of the type itself, raised by its __post_init__
         cause = str(error.__cause__)
-        return f"{_quoted(spot.steps)}: {cause}" if spot.steps else cause
+        return f"{quoted(spot.steps)}: {cause}" if spot.steps else cause
     if place and place["key"]:
         return _explain_key(spot)
     if field := _NAMED_FIELD.fullmatch(problem):
@@ -77,14 +79,14 @@ def _explain(error: msgspec.ValidationError, data: object, type: type[Any]) -> s
         if field["problem"] == "contains unknown":
             keys = _keys(record)
             guess = did_you_mean(name, keys)
-            return f"unknown key {_quoted((*spot.steps, name))}{guess}; allowed keys: {', '.join(keys)}"
-        return f"key {_quoted((*spot.steps, name))} is missing; it takes {_describe(_field_type(record, name, spot))}"
-    where = _quoted(spot.steps) or "the document"
+            return f"unknown key {quoted((*spot.steps, name))}{guess}; allowed keys: {', '.join(keys)}"
+        return f"key {quoted((*spot.steps, name))} is missing; it takes {_describe(_field_type(record, name, spot))}"
+    where = quoted(spot.steps) or "the document"
     return f"{where} is {_shown(spot.value)}{_guess(spot)}; allowed: {_describe(spot.type)}"
 
 
 def _explain_key(spot: _Spot) -> str:
-    where = _quoted(spot.steps) or "the document"
+    where = quoted(spot.steps) or "the document"
     member = _member(spot.type, spot.value)
     allowed = _describe(member.key_type) if isinstance(member, inspect.DictType) else "text"
     # The usual mistake is a whole number or a date as a key: `1:` instead of `"1":`.
@@ -266,9 +268,3 @@ def _shown(value: object) -> str:
         return f"a list of {len(value)}"
     text = repr(value) if isinstance(value, str | int | float) else str(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
-
-
-def _quoted(steps: tuple[Step, ...]) -> str:
-    """Return the path of a place, such as 'blocks[2].kernel'; an empty text for the document itself."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
-    return f"'{text}'" if text else ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from mnas.documents.foreign_text import html_text
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
@@ -13,8 +14,8 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, capti
     '<table><caption>a &amp; b</caption><tr><th>kernel</th></tr><tr><td>3</td></tr><tr><td>&lt;5&gt;</td></tr></table>'
     """
     lines = [_row("th", header), *(_row("td", row) for row in rows)]
-    return f"<table>{f'<caption>{escape(caption)}</caption>' if caption else ''}{''.join(lines)}</table>"
+    return f"<table>{f'<caption>{html_text(caption)}</caption>' if caption else ''}{''.join(lines)}</table>"
 
 
 def _row(tag: str, cells: Iterable[object]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{html_text(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -1,8 +1,11 @@
 """YAML documents: read and checked against a type, and written so that they read back equal.
 
-YAML is read as PyYAML's safe loader reads it, with two differences:
+YAML is read as PyYAML's safe loader reads it, with these differences:
 - Floats follow YAML 1.2: `1e-5` is a number. In YAML 1.1, and so in PyYAML, it is text unless it has a dot.
+- Numbers are decimal. What PyYAML would read as another number (`010` as 8, `1:30` as 90, `0x1F`, `1_000`) is an error,
+  as are `.inf` and `.nan`. In quotes it is text.
 - A key that is given twice in one mapping is an error instead of silently replacing the first.
+- The size of a document is bounded, as a file and with its aliases and merge keys written out.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import yaml
 
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
+from mnas.documents.plain_data import NotDecimal, check_plain_data
 
 _T = TypeVar("_T")
 _FLOAT_TAG = "tag:yaml.org,2002:float"
@@ -26,6 +30,9 @@ _FLOAT = re.compile(
           |  \.(?:nan|NaN|NAN) )$""",
     re.VERBOSE,
 )
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
+MAX_BYTES = 4_000_000
+MAX_NODES = 200_000
 
 
 def read(path: str | Path, type: type[_T]) -> _T:
@@ -36,7 +43,11 @@ def read(path: str | Path, type: type[_T]) -> _T:
     """
     source = str(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # a device or a pipe may have no end
+        if len(content) > MAX_BYTES:
+            raise DocumentError(f"{source}: larger than {MAX_BYTES:,} bytes; give a document of mnas")
+        text = content.decode("utf-8")
     except FileNotFoundError as error:
         raise DocumentError(f"{source}: no such file; check the path (working directory: {Path.cwd()})") from error
     except IsADirectoryError as error:
@@ -72,6 +83,10 @@ def parse(text: str, type: type[_T], *, source: str = "<text>") -> _T:
         ) from error
     except RecursionError as error:
         raise DocumentError(f"{source}: the document is nested too deeply") from error
+    except (AttributeError, KeyError, TypeError) as error:  # PyYAML does not check what an explicit tag is put on
+        raise DocumentError(
+            f"{source}: a value does not fit its tag ({error}); remove the tag, such as !!int"
+        ) from error
     except ValueError as error:  # a date that does not exist, such as 2024-13-01
         raise DocumentError(f"{source}: {error}; quote the value if it is meant as text") from error
     if data is None:
@@ -92,10 +107,11 @@ def dump(obj: object) -> str:
     - '1e5'
 
     Raises:
-        DocumentError: The object is not plain data.
+        DocumentError: The object is not plain data, or holds a number that `parse` refuses.
     """
     try:
         data = msgspec.to_builtins(obj)
+        check_plain_data(data, "cannot be written as YAML")
         return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000))
     except (TypeError, yaml.representer.RepresenterError) as error:
         raise DocumentError(f"cannot be written as YAML: {error}; use text, numbers, lists and mappings") from error
@@ -104,12 +120,59 @@ def dump(obj: object) -> str:
 
 
 class _Loader(yaml.SafeLoader):
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _refuse_large_document(node)
+        return node
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         # Checked here, because a merge key (<<) has not yet added the keys that a mapping may override.
         node = super().compose_node(parent, index)
         if isinstance(node, yaml.MappingNode):
             _refuse_duplicate_keys(node)
         return node
+
+
+def _refuse_large_document(root: yaml.Node) -> None:
+    """Refuse a document that contains itself, or is large with all aliases written out.
+
+    An alias shares the node that it names, so a few lines can stand for 10^9 values. Merge keys copy them.
+    """
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if (known := sizes.get(id(node))) is not None:
+            return known
+        if id(node) in open_nodes:
+            raise yaml.composer.ComposerError(None, None, "contains itself by an alias; remove it", node.start_mark)
+        open_nodes.add(id(node))
+        pairs = isinstance(node, yaml.MappingNode)
+        children = [child for pair in node.value for child in pair] if pairs else node.value
+        total = 1 + sum(size(child) for child in children)
+        open_nodes.discard(id(node))
+        if total > MAX_NODES:
+            problem = f"has more than {MAX_NODES:,} values with its aliases written out; remove aliases or values"
+            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+        sizes[id(node)] = total
+        return total
+
+    size(root)
+
+
+def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | NotDecimal:
+    text = str(loader.construct_scalar(node))
+    return int(text) if _DECIMAL.fullmatch(text) else NotDecimal(text)
+
+
+def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    text = str(loader.construct_scalar(node))
+    if not (_FLOAT.match(text) or _DECIMAL.fullmatch(text)):
+        return NotDecimal(text)
+    return float(text.replace(".", "", 1) if text.lstrip("+-")[:2].lower() in (".i", ".n") else text)
 
 
 def _refuse_duplicate_keys(mapping: yaml.MappingNode) -> None:
@@ -154,6 +217,8 @@ def _use_yaml_1_2_floats(resolver: type[yaml.SafeLoader] | type[yaml.SafeDumper]
 
 _use_yaml_1_2_floats(_Loader)
 _use_yaml_1_2_floats(_Dumper)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_integer)
+_Loader.add_constructor(_FLOAT_TAG, _construct_float)
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(float, _represent_float)
 _Dumper.add_representer(list, _represent_list)

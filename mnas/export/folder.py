@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
 from mnas.export.recipe_file import write_recipe
+from mnas.export.scratch import NEW, put_in_place, scratch_folder
 from mnas.export.subject import Subject
 from mnas.retrain.recipe import Recipe
 from search_space import write_architecture
@@ -82,6 +81,9 @@ def export(
 ) -> Exported:
     """Write the folder of a subject. A reader sees no folder (or the old one) or the whole new one.
 
+    The old and the new folder are exchanged in one step, or by two renames on a file system that cannot do that; see
+    `exchange_folders`. The next export to the same place tidies up what a killed one has left.
+
     Args:
         subject: The network.
         folder: The folder to write.
@@ -97,8 +99,8 @@ def export(
     check_target(folder, force=force)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            draft = Path(scratch) / "new"
+        with scratch_folder(folder) as scratch:
+            draft = scratch / NEW
             draft.mkdir()
             if recipe is not None:
                 write_recipe(draft / RECIPE, recipe)
@@ -107,23 +109,10 @@ def export(
                 write_mindspore_weights(draft / MINDCV_CHECKPOINT, renamed)
             difference = _write(subject, draft)
             files = tuple(sorted(path.name for path in draft.iterdir()))
-            _put_in_place(draft, folder, aside=Path(scratch) / "old")
+            put_in_place(scratch, folder)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written ({error.strerror or error}); choose another --out") from error
     return Exported(folder, files, difference)
-
-
-def _put_in_place(draft: Path, folder: Path, aside: Path) -> None:
-    """Move the draft to its place. A folder that is there goes aside, and comes back if the move fails."""
-    replaced = folder.exists()
-    if replaced:
-        os.rename(folder, aside)
-    try:
-        os.rename(draft, folder)
-    except BaseException:
-        if replaced:
-            os.rename(aside, folder)
-        raise
 
 
 def _write(subject: Subject, folder: Path) -> float:

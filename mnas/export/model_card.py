@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import mnas
 from latency import LatencyRecord
+from mnas.documents.foreign_text import markdown_text
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
 from search_space import cost, fingerprint, format_block
@@ -34,11 +35,12 @@ def model_card(subject: Subject, files: Mapping[str, str], difference: float) ->
 
 def _head(subject: Subject) -> Iterator[str]:
     form = subject.checkpoint.input
-    yield f"# {subject.name}"
+    yield f"# {markdown_text(subject.name)}"
     yield ""
     yield (
         f"An image classifier of {form.num_classes} classes for images of {form.image_size}x{form.image_size} pixels: "
-        f"{subject.source.origin}" + ("." if subject.width == 1 else f", with every width times {subject.width:g}.")
+        f"{markdown_text(subject.source.origin)}"
+        + ("." if subject.width == 1 else f", with every width times {subject.width:g}.")
     )
     if not subject.is_trained:
         yield ""
@@ -106,12 +108,14 @@ def _latencies(subject: Subject) -> Iterator[str]:
 
 def _latency_row(record: LatencyRecord) -> str:
     phone, settings = record.phone, record.settings
+    engine = f"{phone.engine} {phone.engine_version}"
     threads = "one thread" if phone.threads == 1 else f"{phone.threads} threads"
     return (
-        f"| {phone.name} ({phone.fingerprint}) | {record.latency_ms:.4g} ms "
+        f"| {markdown_text(f'{phone.name} ({phone.fingerprint})')} | {record.latency_ms:.4g} ms "
         f"| MAD {record.mad_ms:.2g} ms, p90 {record.p90_ms:.4g} ms, min {record.min_ms:.4g} ms "
         f"| {len(record.wall_ms)} runs after a warm-up of {settings.warmup_min_ms:g} ms, {threads} on core "
-        f"{phone.core}, {phone.engine} {phone.engine_version}, settings {settings.digest} | {record.measured_at} |"
+        f"{phone.core}, {markdown_text(engine)}, settings {settings.digest} "
+        f"| {markdown_text(record.measured_at)} |"
     )
 
 
@@ -119,7 +123,8 @@ def _origin(subject: Subject) -> Iterator[str]:
     architecture = subject.checkpoint.architecture
     yield "## How it was obtained"
     yield ""
-    yield f"Exported by mnas {mnas.__version__} on {datetime.now(timezone.utc):%Y-%m-%d} from {subject.source.origin}."
+    origin = markdown_text(subject.source.origin)
+    yield f"Exported by mnas {mnas.__version__} on {datetime.now(timezone.utc):%Y-%m-%d} from {origin}."
     yield ""
     yield "    " + "\n    ".join(format_block(block) for block in architecture.architecture.blocks)
     yield from _search(subject)
@@ -133,7 +138,7 @@ def _origin(subject: Subject) -> Iterator[str]:
     position, average = subject.checkpoint.position, subject.checkpoint.ema is not None
     which = "the moving average of the weights" if average else "the weights"
     after = f" after {position.epoch} epochs, {position.step} steps" if position.step else ""
-    yield f"Weights: {which} of the checkpoint `{subject.weights_from}`{after}."
+    yield f"Weights: {which} of the checkpoint {markdown_text(subject.weights_from)}{after}."
 
 
 def _search(subject: Subject) -> Iterator[str]:
@@ -141,17 +146,18 @@ def _search(subject: Subject) -> Iterator[str]:
     if trial is None or run is None:
         return
     experiment, reward_images = run.experiment, run.reward_images
-    steps = (trial.training or {}).get("steps", "?")
-    controller, exponents = experiment.controller.get("name"), experiment.reward.exponents
+    steps = markdown_text((trial.training or {}).get("steps", "?"))
+    controller, exponents = markdown_text(experiment.controller.get("name")), experiment.reward.exponents
     held_out = "held-out" if reward_images is None else f"{reward_images:,} held-out"
     numbers = (
         f"accuracy {trial.accuracy:.4f} on {held_out} training images after "
         f"{experiment.training.epochs:g} epochs ({steps} steps), latency {trial.latency_ms:.4g} ms, target "
         f"{experiment.latency.target_ms:g} ms, reward {trial.reward:.4f}"
     )
+    space = markdown_text(experiment.space)
     yield ""
     yield (
-        f"The search ({controller}, space {experiment.space}, seed {experiment.seed}) gave trial {trial.id} the reward "
+        f"The search ({controller}, space {space}, seed {experiment.seed}) gave trial {trial.id} the reward "
         f"accuracy x (latency / target)^w with w = {exponents[0]:g} below the target and {exponents[1]:g} above: "
         f"{numbers}."
     )
@@ -185,7 +191,7 @@ def _usage(subject: Subject) -> Iterator[str]:
         )
     elif form.num_classes <= 20:
         yield ""
-        yield f"Classes, by label: {', '.join(form.class_names)}."
+        yield f"Classes, by label: {', '.join(map(markdown_text, form.class_names))}."
     else:
         yield ""
         yield "The names of the classes, by label, are in the metadata of `model.onnx` (`class_names`, JSON)."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Literal
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
+
+from mnas.documents.foreign_text import html_text
 
 INK = "#1f2933"
 PALE_INK = "#61707f"
@@ -16,7 +18,7 @@ def document(width: float, height: float, title: str, shapes: Iterable[str]) -> 
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}" font-family="{_FONT}" role="img">',
-        f"<title>{escape(title)}</title>",
+        f"<title>{html_text(title)}</title>",
         f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>',
         *shapes,
         "</svg>",
@@ -48,7 +50,7 @@ def text(
     weight = ' font-weight="bold"' if bold else ""
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" text-anchor="{anchor}" '
-        f'fill="{PALE_INK if pale else INK}"{weight}>{escape(words)}</text>'
+        f'fill="{PALE_INK if pale else INK}"{weight}>{html_text(words)}</text>'
     )
 
 

@@ -18,7 +18,7 @@ from mnas.mindspore_setup import Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
 
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=10**9)]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +50,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     training: TrainingSettings
     data: DataSettings
     architecture: str | None = None
-    width: Annotated[float, Meta(gt=0)] = 1.0
+    width: Annotated[float, Meta(gt=0, le=100)] = 1.0
     num_classes: Annotated[int, Meta(ge=2)] | None = None
     micro_batch_size: Annotated[int, Meta(ge=2)] | None = None
     validate_every_epochs: Count = 1

@@ -8,11 +8,14 @@ which is enough to replay a search with a new controller.
 
 A failed trial whose network is not to blame goes back to proposed when the search is resumed (`give_back`). The
 controller was told nothing of it, so the controller's state and log stay as they are.
+
+The file may come from elsewhere, so every row is checked when it is read. Numbers are finite: in a record of a training
+or a measurement, NaN and infinite numbers are stored as null, and those that mnas up to 0.2 stored read as None. A
+record whose accuracy or latency is such a number counts as not recorded, and that half of the trial is done again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from mnas.errors import Error, Failure, FailureKind
+from mnas.documents.check import convert
+from mnas.documents.json_text import dump_json, parse_json
+from mnas.errors import DocumentError, Error, Failure, FailureKind
 
 SCHEMA_VERSION = 1
 TrialState = Literal["proposed", "complete", "failed"]
@@ -57,6 +62,10 @@ CREATE TABLE controller_log (
     rewards TEXT
 );
 """
+
+
+_TABLES = {"meta", "trials", "controller", "controller_log"}
+_T = TypeVar("_T")
 
 
 class StoreError(Error):
@@ -208,6 +217,9 @@ class TrialStore:
             raise StoreError(f"{self.path}: an SQLite file, but not one of mnas; choose another run directory")
         if version == 0 and not create:
             raise StoreError(f"{self.path}: the run has not begun yet; start it with `mnas search`")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if version:
+            self._check_schema()
         if version == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             # user_version is set in the same transaction: a kill in between leaves an empty file, not half a schema.
@@ -215,6 +227,14 @@ class TrialStore:
         connection.execute(f"PRAGMA query_only = {'OFF' if create else 'ON'}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+    def _check_schema(self) -> None:
+        """Raise StoreError unless the file has our tables, and neither views nor triggers, which run code of others."""
+        # A virtual table has no root page.
+        rows = self._connection.execute("SELECT type, name, rootpage FROM sqlite_master").fetchall()
+        tables = {name for type_, name, page in rows if type_ == "table" and page}
+        if not tables >= _TABLES or any(type_ not in ("table", "index") or not page for type_, _, page in rows):
+            raise StoreError(f"{self.path}: its tables are not those of mnas; restore it from a copy")
 
     def close(self) -> None:
         """Close the file."""
@@ -224,7 +244,7 @@ class TrialStore:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the second if a damaged schema holds no UTF-8
             raise StoreError(f"{self.path}: {error}; {_remedy(error)}") from error
 
     @contextmanager
@@ -250,7 +270,7 @@ class TrialStore:
 
     def meta(self) -> dict[str, str]:
         """Return everything kept by `set_meta`."""
-        return dict(self._rows("SELECT key, value FROM meta"))
+        return self._read(dict(self._rows("SELECT key, value FROM meta")), dict[str, str], "meta")
 
     def propose(self, count: int, proposals: Sequence[Proposal], controller_state: bytes) -> list[Trial]:
         """Record one ask for `count` proposals: those that came as new trials, and the controller's state after it."""
@@ -262,8 +282,8 @@ class TrialStore:
                     "VALUES (?, 'proposed', ?, ?, ?, ?, ?)",
                     (
                         proposal.id,
-                        json.dumps(list(proposal.decisions)),
-                        json.dumps(dict(proposal.architecture)),
+                        dump_json(list(proposal.decisions)),
+                        dump_json(dict(proposal.architecture)),
                         proposal.fingerprint,
                         proposal.repeat_of,
                         now,
@@ -284,7 +304,7 @@ class TrialStore:
 
     def _record_half(self, column: Literal["training", "latency"], trial_id: int, record: Mapping[str, Any]) -> None:
         with self._transaction() as connection:
-            connection.execute(f"UPDATE trials SET {column} = ? WHERE id = ?", (json.dumps(record), trial_id))
+            connection.execute(f"UPDATE trials SET {column} = ? WHERE id = ?", (dump_json(dict(record)), trial_id))
 
     def finish(self, outcomes: Sequence[Outcome], told: Told | None = None) -> None:
         """Record how trials ended and, in the same transaction, what the controller was told of them."""
@@ -330,10 +350,9 @@ class TrialStore:
         return int(self._rows(query)[0][0])
 
     def _log(self, call: str, count: int, trial_ids: Sequence[int], rewards: Sequence[float] | None) -> None:
-        # json writes floats by repr, which reads back to the same bits.
         self._connection.execute(
             "INSERT INTO controller_log (call, count, trials, rewards) VALUES (?, ?, ?, ?)",
-            (call, count, json.dumps(list(trial_ids)), None if rewards is None else json.dumps(list(rewards))),
+            (call, count, dump_json(list(trial_ids)), None if rewards is None else dump_json(list(rewards))),
         )
 
     def _keep_controller(self, state: bytes) -> None:
@@ -342,27 +361,52 @@ class TrialStore:
     def controller_state(self) -> bytes | None:
         """Return the controller's last state, None before its first ask."""
         rows = self._rows("SELECT state FROM controller")
-        return bytes(rows[0][0]) if rows else None
+        return self._read(rows[0][0], bytes, "controller") if rows else None
 
     def controller_log(self) -> list[ControllerCall]:
         """Return every ask and tell, in order."""
         rows = self._rows("SELECT call, count, trials, rewards FROM controller_log ORDER BY step")
-        return [
-            ControllerCall(call, count, tuple(json.loads(ids)), None if rewards is None else tuple(json.loads(rewards)))
-            for call, count, ids, rewards in rows
-        ]
+        return [self._call(number, *row) for number, row in enumerate(rows, start=1)]
+
+    def _call(self, number: int, call: object, count: object, ids: str, rewards: str | None) -> ControllerCall:
+        with self._readable():
+            source = f"{self.path}: step {number} of the controller"
+            fields = {
+                "call": call,
+                "count": count,
+                "trial_ids": parse_json(ids, source=source),
+                "rewards": None if rewards is None else parse_json(rewards, source=source),
+            }
+            return convert(fields, ControllerCall, source=source)
+
+    def _read(self, value: object, type_: type[_T], what: str) -> _T:
+        with self._readable():
+            return convert(value, type_, source=f"{self.path}: {what}")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except DocumentError as error:
+            raise StoreError(f"{error}; restore the file from a copy, or start a new run") from error
+
+    def _trial(self, row: tuple[Any, ...]) -> Trial:
+        with self._readable():
+            return _trial(row, f"{self.path}: trial {row[0]}")
 
     def trial(self, trial_id: int) -> Trial:
         """Return one trial. Raises StoreError if there is no trial of that number."""
-        rows = self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,))
+        known = abs(trial_id) < 2**63  # SQLite has no larger numbers
+        rows = self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,)) if known else []
         if not rows:
             raise StoreError(f"{self.path}: no trial {trial_id}; `mnas show` lists the trials")
-        return _trial(rows[0])
+        return self._trial(rows[0])
 
     def trials(self, state: TrialState | None = None) -> list[Trial]:
         """Return all trials, or those in one state, by number."""
         where, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
-        return [_trial(row) for row in self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)]
+        rows = self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)
+        return [self._trial(row) for row in rows]
 
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials in each state."""
@@ -375,7 +419,7 @@ class TrialStore:
             f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE state = 'complete' AND repeat_of IS NULL "
             "ORDER BY reward DESC, id LIMIT ?"
         )
-        return [_trial(row) for row in self._rows(query, (count,))]
+        return [self._trial(row) for row in self._rows(query, (count,))]
 
 
 _NOT_TO_BLAME = "(state = 'failed' AND failure_kind NOT IN ({}))".format(
@@ -387,25 +431,47 @@ _TRIAL_COLUMNS = (
 )
 
 
-def _trial(row: tuple[Any, ...]) -> Trial:
+def _trial(row: tuple[Any, ...], source: str) -> Trial:
     (number, state, decisions, architecture, fingerprint, repeat_of, training, latency, *rest) = row
     accuracy, latency_ms, reward, failure_kind, failure_message, proposed_at, finished_at = rest
-    return Trial(
-        id=number,
-        state=state,
-        decisions=tuple(json.loads(decisions)),
-        architecture=json.loads(architecture),
-        fingerprint=fingerprint,
-        repeat_of=repeat_of,
-        training=training and json.loads(training),
-        latency=latency and json.loads(latency),
-        accuracy=accuracy,
-        latency_ms=latency_ms,
-        reward=reward,
-        failure=Failure(FailureKind(failure_kind), failure_message) if failure_kind else None,
-        proposed_at=proposed_at,
-        finished_at=finished_at,
-    )
+    fields = {
+        "id": number,
+        "state": state,
+        "decisions": parse_json(decisions, source=source),
+        "architecture": parse_json(architecture, source=source),
+        "fingerprint": fingerprint,
+        "repeat_of": repeat_of,
+        "training": _half(training, "accuracy", source),
+        "latency": _half(latency, "latency_ms", source),
+        "accuracy": accuracy,
+        "latency_ms": latency_ms,
+        "reward": reward,
+        "failure": failure_kind and {"kind": failure_kind, "message": failure_message},
+        "proposed_at": proposed_at,
+        "finished_at": finished_at,
+    }
+    trial = convert(fields, Trial, source=source)
+    if trial.state == "complete" and None in (trial.accuracy, trial.latency_ms, trial.reward, trial.finished_at):
+        raise DocumentError(f"{source}: is complete but lacks a result")
+    if trial.state == "failed" and trial.failure is None:
+        raise DocumentError(f"{source}: has failed, but not why")
+    try:
+        for time in (trial.proposed_at, trial.finished_at):
+            if time is not None:
+                datetime.fromisoformat(time)
+        convert(trial.other_latencies_ms, dict[str, float], source=f"{source}: other latencies")
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise DocumentError(f"{source}: cannot be read ({error})") from error
+    return trial
+
+
+def _half(text: str | None, key: str, source: str) -> object:
+    """Return the record of a half; None if its number `key` was not finite when it was stored."""
+    if text is None:
+        return None
+    record = parse_json(text, source=source, without_infinite=True)
+    lost = isinstance(record, dict) and key in record and record[key] is None
+    return None if lost else record
 
 
 def _mode(path: Path, *, create: bool) -> str:
@@ -421,7 +487,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-def _remedy(error: sqlite3.Error) -> str:
+def _remedy(error: Exception) -> str:
     text = str(error)
     if "full" in text:
         return "free some space and run the same command again: nothing recorded is lost"

@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from mnas.mindspore_setup import Precision
 
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
+NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 
 
@@ -146,7 +146,7 @@ class FixedLossScale(
         scale: The loss scale; 1 scales nothing.
     """
 
-    scale: Annotated[float, Meta(ge=1)] = 1.0
+    scale: Annotated[float, Meta(ge=1, le=1e30)] = 1.0
 
 
 class DynamicLossScale(
@@ -159,8 +159,8 @@ class DynamicLossScale(
         growth_steps: Steps without a skipped one after which the scale doubles.
     """
 
-    initial_scale: Annotated[float, Meta(ge=1)] = 65536.0
-    growth_steps: Annotated[int, Meta(ge=1)] = 2000
+    initial_scale: Annotated[float, Meta(ge=1, le=1e30)] = 65536.0
+    growth_steps: Annotated[int, Meta(ge=1, le=10**9)] = 2000
 
 
 LossScale = FixedLossScale | DynamicLossScale
@@ -188,8 +188,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             all but batch norms and the loss, O3 all but the loss. Weights and their updates are always float32.
     """
 
-    epochs: Annotated[int, Meta(ge=1)]
-    batch_size: Annotated[int, Meta(ge=2)] = 64
+    epochs: Annotated[int, Meta(ge=1, le=1_000_000)]
+    batch_size: Annotated[int, Meta(ge=2, le=1_000_000)] = 64
     learning_rate: PositiveFloat
     optimizer: Optimizer = RmsPropSettings()
     schedule: Schedule = Cosine()

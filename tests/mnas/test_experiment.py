@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,10 @@ from mnas.documents.changes import changed_keys
 from mnas.errors import ConfigurationError, DocumentError
 from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment, LatencySettings, SearchSettings
 from mnas.training.settings import TrainingSettings
+
+INTEGERS = st.integers(-(2**63) + 1, 2**63 - 1)
+IMAGES = st.integers(1, 10**12)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @pytest.fixture
@@ -194,7 +199,7 @@ def test_a_part_that_is_plain_data_is_refused() -> None:
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 shares = st.floats(0, 0.999)
-positives = st.floats(1e-9, 1e9)
+positives = st.floats(0, 1e6, exclude_min=True)
 optimizers = st.one_of(
     st.fixed_dictionaries({"name": st.just("rmsprop")}, optional={"decay": shares, "epsilon_in_root": st.booleans()}),
     st.fixed_dictionaries({"name": st.just("sgd")}, optional={"momentum": shares}),
@@ -203,11 +208,15 @@ optimizers = st.one_of(
 datas = st.one_of(
     st.fixed_dictionaries(
         {"format": st.just("digits")},
-        optional={"train_images": st.integers(1), "normalize": st.just({"mean": [0.1], "std": [0.3]})},
+        optional={"train_images": IMAGES, "normalize": st.just({"mean": [0.1], "std": [0.3]})},
     ),
     st.fixed_dictionaries(
         {"format": st.just("image_folder"), "directory": names},
-        optional={"color_jitter": shares, "reward_images": st.integers(1), "evaluation_crop": st.floats(0.1, 1)},
+        optional={
+            "color_jitter": shares,
+            "reward_images": IMAGES,
+            "evaluation_crop": st.floats(0.1, 1),
+        },
     ),
 )
 documents = st.fixed_dictionaries(
@@ -231,12 +240,12 @@ documents = st.fixed_dictionaries(
             optional={
                 "phone": names,
                 "others": st.dictionaries(names, st.fixed_dictionaries({"target_ms": positives}), max_size=3),
-                "measurement": st.dictionaries(names, st.integers() | st.floats(allow_nan=False), max_size=3),
+                "measurement": st.dictionaries(names, INTEGERS | FLOATS, max_size=3),
             },
         ),
     },
     optional={
-        "controller": st.dictionaries(names, st.booleans() | st.integers() | st.floats(allow_nan=False) | names),
+        "controller": st.dictionaries(names, st.booleans() | INTEGERS | FLOATS | names),
         "reward": st.fixed_dictionaries({}, optional={"alpha": st.floats(-10, 0), "form": st.just("hard")}),
         "seed": st.integers(0, 2**31 - 1),
     },
@@ -265,3 +274,19 @@ def test_an_experiment_that_would_not_read_back_is_not_saved(tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match="seed"):
         msgspec.structs.replace(small(), seed=-1).save(tmp_path / "mine.yaml")
     assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize("stored", ["null", "1e300"])
+def test_a_stored_timeout_without_a_bound_reads_as_the_largest_one(stored: str) -> None:
+    text = msgspec.json.encode(Experiment.load("quickstart")).decode()
+    changed = re.sub(r'"child_timeout_s":[^,}]*', f'"child_timeout_s":{stored}', text)
+    assert Experiment.from_stored(changed, source="run").search.child_timeout_s == 31_536_000.0
+
+
+@pytest.mark.parametrize("value", [".inf", ".nan", "1e300", "1:30", "0o11"])
+def test_a_time_that_is_no_time_is_refused_with_its_key(tmp_path: Path, value: str) -> None:
+    text = yaml_file.dump(msgspec.to_builtins(Experiment.load("quickstart")))
+    path = tmp_path / "experiment.yaml"
+    path.write_text(re.sub(r"child_timeout_s: .*", f"child_timeout_s: {value}", text))
+    with pytest.raises(DocumentError, match=r"'search\.child_timeout_s' is "):
+        Experiment.load(path)

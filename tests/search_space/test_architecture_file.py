@@ -23,12 +23,20 @@ from search_space import (
 SPACES = [SearchSpace.load(name) for name in SearchSpace.names()]
 SMALL = Architecture((parse_block("r1_k3_s11_e1_i32_o16"),))
 
+NUMBERS = st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+
 
 @settings(max_examples=40)
 @given(
     st.sampled_from(SPACES),
     st.integers(0, 2**32),
-    st.dictionaries(st.text(), st.integers() | st.text() | st.floats(allow_nan=False) | st.lists(st.text())),
+    st.dictionaries(
+        st.text(),
+        st.integers(-(2**63) + 1, 2**63 - 1)
+        | st.text()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.lists(st.text()),
+    ),
 )
 def test_indices_to_architecture_to_file_and_back(
     tmp_path_factory: pytest.TempPathFactory, space: SearchSpace, seed: int, lineage: dict[str, object]

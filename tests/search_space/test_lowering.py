@@ -165,3 +165,19 @@ def test_stem_head_and_activation_enter_the_fingerprint() -> None:
 )
 def test_fingerprints_stay_as_they_were(name: str, expected: str) -> None:
     assert fingerprint(reference(name).architecture) == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "sizes", "problem"),
+    [
+        ("r1_k3_s11_e1_i32_o16", {"image_size": 100_000_000}, "the input has"),
+        ("r1_k3_s11_e1_i32_o16", {"num_classes": 10**9}, "weights"),
+        ("r999999_k3_s11_e1_i32_o16", {}, "999999 layers"),
+        ("r1_k999999_s11_e1_i32_o16", {}, "weights"),
+        ("r1_k3_s11_e999999_i32_o16", {}, "has .* elements"),
+        ("r1_k3_s11_e1_i32_o999999", {}, "has .* elements"),
+    ],
+)
+def test_a_network_that_no_machine_can_hold_is_refused(block: str, sizes: dict[str, int], problem: str) -> None:
+    with pytest.raises(SpaceError, match=problem):
+        lower(Architecture((parse_block(block),)), **sizes)

@@ -10,6 +10,7 @@ from latency.android.installation import uninstall
 from latency.android.profile import profile_path, read_profile
 from latency.errors import LatencyError
 from mnas.cli.errors import DONE
+from mnas.documents.foreign_text import printable
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             with connect(Address.parse(unit.address)) as device:
                 uninstall(device, profile.folder)
         except LatencyError as error:
-            print(f"mnas: {profile.folder} stays on {unit.serial}: {error}", file=sys.stderr)
+            print(printable(f"mnas: {profile.folder} stays on {unit.serial}: {error}"), file=sys.stderr)
     profile_path(profile.name).unlink()
     print(f"phone {profile.name} is forgotten")
     return DONE

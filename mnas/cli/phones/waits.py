@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from mnas.documents.foreign_text import printable
+
 SILENCE_S = 2.0
 
 
@@ -65,13 +67,13 @@ class Waits:
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            task = self._spinner.add_task(what, total=None)
+            task = self._spinner.add_task(printable(what), total=None)
             self._spinner.tasks[task].start_time = began
             self._spinner.start()
 
     def say(self, line: str) -> None:
         """Print a line on standard error that stays."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 class _Said(logging.Handler):

@@ -108,3 +108,19 @@ def test_a_record_without_an_accepted_session_has_no_latency(rejected_record: La
 def test_the_latency_is_the_scaled_median_of_the_sessions(record: LatencyRecord) -> None:
     sessions = tuple(Session(None, TimedWindow((time_ms,), None, 0)) for time_ms in (5.0, 1.0, 2.0))
     assert replace(record, sessions=sessions, scale=1.5).latency_ms == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('"others_busy": NaN', r"sessions\[0\].window.others_busy"),
+        ('"reference_before_ms": Infinity', r"sessions\[0\].window.reference_before_ms"),
+        ('"involuntary_switches": "many"', r"sessions\[0\].window.involuntary_switches"),
+        ('"wall_ms": [1, NaN]', r"sessions\[0\].window.wall_ms\[1\]"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_with_its_place(record: LatencyRecord, text: str, place: str) -> None:
+    data = record.to_dict()
+    data["sessions"][0]["window"] |= json.loads("{" + text + "}")
+    with pytest.raises(ValueError, match=f"not a latency record: '{place}' is "):
+        LatencyRecord.from_dict({**data, "sessions": json.loads(json.dumps(data["sessions"]))})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,3 +118,11 @@ def test_a_stable_but_shared_window_is_rejected() -> None:
     timed = window([2.6] * 50, [1.0] * 50)
     assert timed.mad_ms == 0
     assert "contention" in str(rejection(timed, MeasurementSettings()))
+
+
+@pytest.mark.parametrize("key", ["others_busy", "reference_before_ms", "reference_after_ms", "reference_best_ms"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
+def test_a_condition_that_is_not_finite_is_refused(key: str, number: float) -> None:
+    fields: dict[str, Any] = {"wall_ms": (1.0,), "cpu_ms": (1.0,), "involuntary_switches": 0, key: number}
+    with pytest.raises(ValueError, match="finite"):
+        TimedWindow(**fields)

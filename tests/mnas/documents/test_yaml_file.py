@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from mnas.documents.errors import DocumentError
 from mnas.documents.yaml_file import dump, parse, read
 
+INTEGERS = st.integers(min_value=-(2**63) + 1, max_value=2**63 - 1)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | INTEGERS | FLOATS | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -39,8 +41,6 @@ def parse_value(text: str) -> object:
         (".5", 0.5),
         ("1.", 1.0),
         ("0.016", 0.016),
-        (".inf", math.inf),
-        ("-.inf", -math.inf),
     ],
 )
 def test_floats_are_read_by_the_rule_of_yaml_1_2(text: str, number: float) -> None:
@@ -64,7 +64,7 @@ def test_what_is_dumped_reads_back_the_same(data: object) -> None:
     assert parse(dump(document), dict[str, Any]) == document
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers()))
+@given(st.lists(FLOATS | INTEGERS))
 def test_numbers_keep_their_value_and_type(numbers: list[float | int]) -> None:
     read_back = parse(dump({"numbers": numbers}), dict[str, list[Any]])["numbers"]
     assert [(type(number), number) for number in read_back] == [(type(number), number) for number in numbers]
@@ -91,8 +91,71 @@ def test_a_list_that_occurs_twice_is_written_twice() -> None:
     assert "&" not in dump({"one": shared, "two": shared})
 
 
-def test_nan_is_written() -> None:
-    assert dump({"x": math.nan}) == "x: .nan\n"
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 2**63])
+def test_a_number_that_is_not_read_is_not_written(number: float) -> None:
+    with pytest.raises(DocumentError, match="cannot be written as YAML: 'x'"):
+        dump({"x": number})
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "-010", "1:30", "0x1F", "1_000", "0b11", "!!int '0o11'", "!!int x", "!!float 1_0.5", "!!float x"]
+)
+def test_a_number_that_is_not_decimal_is_refused_with_its_place(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"s: 'a\[1\].b' is written .*; write a number in decimal digits, or quote"):
+        parse(f"a: [1, {{b: {text}}}]", dict[str, Any], source="s")
+
+
+def test_a_key_that_is_not_decimal_is_refused() -> None:
+    with pytest.raises(DocumentError, match="s: 'a' has a key that is written 010"):
+        parse("a: {010: 1}", dict[str, Any], source="s")
+
+
+@pytest.mark.parametrize("text", ["'010'", '"1:30"', "'.inf'", "0o11", "08"])
+def test_a_number_in_quotes_is_text(text: str) -> None:
+    assert parse_value(text) == text.strip("'\"")
+
+
+@pytest.mark.parametrize("text", [".inf", "-.inf", ".nan", "1e999", "!!float .INF"])
+def test_a_number_that_is_not_finite_is_refused_with_its_place(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"s: 'a\.b' is -?(inf|nan); write a finite number"):
+        parse(f"a: {{b: {text}}}", dict[str, Any], source="s")
+
+
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_a_huge_integer_is_refused(digits: int) -> None:
+    with pytest.raises(DocumentError, match="'a'"):
+        parse(f"a: {'9' * digits}", dict[str, Any])
+
+
+MERGE_BOMB = "m0: &m0 {k0: 1}\n" + "".join(
+    f"m{level}: &m{level} {{<<: [{', '.join([f'*m{level - 1}'] * 10)}], k{level}: 1}}\n" for level in range(1, 12)
+)
+ALIAS_BOMB = "m0: &m0 [1, 1]\n" + "".join(
+    f"m{level}: &m{level} [{', '.join([f'*m{level - 1}'] * 10)}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize("text", [MERGE_BOMB, ALIAS_BOMB])
+def test_a_document_that_is_huge_with_its_aliases_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError, match="has more than 200,000 values with its aliases written out"):
+        parse(text, dict[str, Any])
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "a: &a {<<: *a}", "&a {? *a : 1}"])
+def test_a_document_that_contains_itself_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"contains itself|undefined alias"):
+        parse(text, dict[str, Any])
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 5000 + "]" * 5000, "{a: " * 5000 + "1" + "}" * 5000])
+def test_deep_nesting_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError):
+        parse(text, dict[str, Any])
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(DocumentError, match="larger than 4,000,000 bytes"):
+        read("/dev/zero", dict[str, Any])
 
 
 @pytest.mark.parametrize("value", [object(), {1, object()}, 1 + 2j])
@@ -177,3 +240,14 @@ def test_the_byte_order_mark_of_some_editors_is_no_error(tmp_path: Path) -> None
 def test_pyyaml_itself_reads_as_before() -> None:
     # The rules of this package must not leak into the loaders that others use.
     assert yaml.safe_load("a: 1e-5\na: 1e-6") == {"a": "1e-6"}
+
+
+@pytest.mark.parametrize("text", ["!!timestamp", "!!timestamp x", "!!set x", "!!bool x", "!!binary é", "!x 1"])
+def test_a_tag_that_does_not_fit_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError):
+        parse(f"a: {text}", dict[str, Any])
+
+
+def test_half_a_character_is_refused_with_its_place() -> None:
+    with pytest.raises(DocumentError, match="'a' holds half of a character"):
+        parse(r'a: "\ud800"', dict[str, Any])

@@ -43,7 +43,7 @@ def test_untrained_weights_are_said_plainly(untrained: Subject) -> None:
 def test_the_accuracy_of_a_training_comes_with_how_it_was_obtained(trained: Subject) -> None:
     text = card(trained)
     assert "| top-1 accuracy | 91.50% of 360 test images, the moving average of the weights after epoch 10 |" in text
-    assert "the moving average of the weights of the checkpoint `retrained/best.safetensors` after 10 epochs" in text
+    assert "the moving average of the weights of the checkpoint retrained/best.safetensors after 10 epochs" in text
     assert "not trained" not in text
 
 
@@ -114,3 +114,27 @@ def test_the_code_of_the_card_runs(
 
 def test_the_files_are_listed(untrained: Subject) -> None:
     assert "| model.onnx | the network |" in card(untrained)
+
+
+HOSTILE = "\x1b[31m<script>\n\n# [a](b) | `c`"
+
+
+@pytest.mark.parametrize("place", ["name", "class", "weights"])
+def test_foreign_text_is_no_markup(trained: Subject, place: str) -> None:
+    checkpoint = trained.checkpoint
+    changed = {
+        "name": replace(
+            trained, checkpoint=replace(checkpoint, architecture=replace(checkpoint.architecture, name=HOSTILE))
+        ),
+        "class": replace(
+            trained,
+            checkpoint=replace(
+                checkpoint,
+                input=msgspec.structs.replace(checkpoint.input, class_names=(HOSTILE, *map(str, range(9)))),
+            ),
+        ),
+        "weights": replace(trained, weights_from=Path(HOSTILE)),
+    }[place]
+    text = card(changed)
+    assert r"\<script\>\\x0a\\x0a# \[a\](b) \| \`c\`" in text
+    assert "\x1b" not in text

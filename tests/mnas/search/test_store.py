@@ -160,3 +160,77 @@ def test_a_full_disk_says_what_to_do_and_loses_nothing(store: TrialStore) -> Non
         store.propose(1, [proposal(2)], b"x" * 10_000_000)
     again = reopened(store)
     assert ([trial.id for trial in again.trials()], again.controller_state()) == ([1], b"kept")
+
+
+def changed(store: TrialStore, statement: str) -> TrialStore:
+    """Return a store of two trials, one complete, whose file was changed by another program."""
+    store.propose(2, [proposal(1), proposal(2)], b"asked")
+    store.record_training(1, {"accuracy": 0.5, "loss": 1.0})
+    store.record_latency(1, {"latency_ms": 2.0})
+    store.finish([Outcome(1, accuracy=0.5, latency_ms=2.0, reward=0.5)], Told((1,), (0.5,), b"told"))
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.executescript(statement)
+    connection.close()
+    return TrialStore(store.path)
+
+
+def read_all(store: TrialStore) -> None:
+    store.meta()
+    store.trials()
+    store.controller_log()
+    store.controller_state()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trials SET indices = '{'",
+        "UPDATE trials SET indices = '[1, \"a\"]'",
+        "UPDATE trials SET indices = x'00ff'",
+        "UPDATE trials SET architecture = '[]'",
+        "UPDATE trials SET training = '[1]' WHERE id = 1",
+        'UPDATE trials SET latency = \'{"others": {"p": 1}}\' WHERE id = 1',
+        "UPDATE trials SET latency = '{\"others\": [1]}' WHERE id = 1",
+        "UPDATE trials SET reward = 'high' WHERE id = 1",
+        "UPDATE trials SET reward = 9e999 WHERE id = 1",
+        "UPDATE trials SET accuracy = NULL WHERE id = 1",
+        "UPDATE trials SET failure_kind = 'strange', failure_message = 'x'",
+        "UPDATE trials SET state = 'failed'",
+        "UPDATE trials SET proposed_at = 'yesterday'",
+        "UPDATE trials SET fingerprint = CAST(x'ff' AS TEXT)",
+        "UPDATE controller SET state = 1.5",
+        "UPDATE controller_log SET rewards = '[NaN]'",
+        "UPDATE controller_log SET trials = 7",
+        "INSERT INTO meta VALUES ('a', x'00')",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TRIGGER t AFTER INSERT ON meta BEGIN DELETE FROM trials; END",
+        "DROP TABLE meta; CREATE VIEW meta AS SELECT 'a' AS key, 'b' AS value",
+        "DROP TABLE controller",
+    ],
+)
+def test_a_row_that_is_not_ours_is_a_store_error(store: TrialStore, statement: str) -> None:
+    with pytest.raises(StoreError):
+        read_all(changed(store, statement))
+
+
+def test_a_record_with_numbers_that_are_not_finite_reads_as_none(store: TrialStore) -> None:
+    again = changed(store, """UPDATE trials SET training = '{"accuracy": 0.5, "loss": NaN}' WHERE id = 1""")
+    assert again.trial(1).training == {"accuracy": 0.5, "loss": None}
+
+
+@pytest.mark.parametrize(("half", "key"), [("training", "accuracy"), ("latency", "latency_ms")])
+def test_a_half_whose_number_is_not_finite_is_not_done(store: TrialStore, half: str, key: str) -> None:
+    again = changed(store, f"""UPDATE trials SET {half} = '{{"{key}": Infinity}}' WHERE id = 2""")
+    assert getattr(again.trial(2), half) is None
+
+
+def test_what_is_recorded_can_be_read_back(store: TrialStore) -> None:
+    store.propose(1, [proposal(1)], b"")
+    store.record_training(1, {"accuracy": 0.5, "loss": float("nan")})
+    assert reopened(store).trial(1).training == {"accuracy": 0.5, "loss": None}
+
+
+def test_a_trial_number_beyond_sqlite_is_no_trial(store: TrialStore) -> None:
+    with pytest.raises(StoreError, match="no trial"):
+        store.trial(10**30)
