@@ -197,18 +197,19 @@ def norm_momentum_for(steps: int) -> float:
 def norm_momentum_note(momentum: float, steps: int) -> str | None:
     """Return what to say if `training.norm_momentum` is too high for the steps of a training; None otherwise.
 
-    It is too high if more than 1% of the moving statistics are still the initial ones at the end.
+    It is too high if more than 1% of the moving statistics are still the initial ones at the end, and a lower value is
+    recommended.
 
     >>> norm_momentum_note(0.9, 85)
     >>> norm_momentum_note(0.99, 85)
     'training.norm_momentum is 0.99: after 85 steps, 43% of the moving statistics are still the initial ones; use 0.9'
     """
-    share = momentum**steps
-    if share <= 0.01:
+    share, recommended = momentum**steps, norm_momentum_for(steps)
+    if share <= 0.01 or momentum <= recommended:
         return None
     return (
         f"training.norm_momentum is {momentum:g}: after {steps} steps, {share:.0%} of the moving statistics are still "
-        f"the initial ones; use {norm_momentum_for(steps):g}"
+        f"the initial ones; use {recommended:g}"
     )
 
 

@@ -24,7 +24,7 @@ def experiment(folder: Path, schedule: str = "synchronous") -> Path:
     document: dict[str, Any] = {
         "space": "tiny16",
         "data": {"format": "digits", "image_size": 16, "reward_images": 100, "train_images": 128},
-        "training": {"epochs": 1, "learning_rate": 0.01, "norm_momentum": 0.9},
+        "training": {"epochs": 1, "learning_rate": 0.01, "norm_momentum": 0.8},
         "search": {"trials": TRIALS, "workers": 2, "schedule": schedule, "batch_size": 2},
         "latency": {"target_ms": 0.1},
     }
