@@ -14,6 +14,7 @@ from latency import PhoneIdentity
 from mnas.data import ImageForm, InputForm, SearchData
 from mnas.data.settings import ImageSettings
 from mnas.documents.changes import changed_keys
+from mnas.documents.errors import DocumentError
 from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.mindspore_setup import Compute
@@ -270,6 +271,6 @@ def stored_experiment(directory: Path, text: str) -> Experiment:
         StoreError: The text is no experiment.
     """
     try:
-        return msgspec.json.decode(text, type=Experiment)
-    except (msgspec.DecodeError, json.JSONDecodeError) as error:
-        raise StoreError(f"{directory}: the stored experiment cannot be read ({error}); start a new run") from error
+        return Experiment.from_stored(text, source=f"{directory}: the stored experiment")
+    except DocumentError as error:
+        raise StoreError(f"{error}; start a new run") from error

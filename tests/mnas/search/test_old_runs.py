@@ -4,14 +4,16 @@ Made by `mnas search` with the experiment next to it and SIGKILL after the third
 into the database.
 """
 
+import sqlite3
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from mnas.cli import main
-from mnas.experiment import Experiment
+from mnas.experiment import MAX_CHILD_TIMEOUT_S, Experiment
 from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
 
 OLD_RUNS = Path(__file__).with_name("old_runs")
 EXPERIMENT = OLD_RUNS / "experiment_of_0_1_0.yaml"
@@ -53,3 +55,13 @@ def test_it_is_resumed_and_keeps_what_it_had(run_directory: Path) -> None:
     assert {trial: finished[trial] for trial in REWARDS} == REWARDS
     assert sorted(finished) == [1, 2, 3, 4, 5, 6]
     assert None not in finished.values()
+
+
+def test_a_run_whose_timeout_was_infinite_opens(run_directory: Path) -> None:
+    # mnas 0.1 accepted `child_timeout_s: .inf` and stored it as null.
+    with sqlite3.connect(run_directory / DATABASE) as database:
+        database.execute(
+            "UPDATE meta SET value = json_set(value, '$.search.child_timeout_s', NULL) WHERE key = 'experiment'"
+        )
+    database.close()
+    assert Run.open(run_directory).experiment.search.child_timeout_s == MAX_CHILD_TIMEOUT_S
