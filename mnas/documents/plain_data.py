@@ -28,7 +28,7 @@ class NotDecimal:
     text: str
 
 
-def check_plain_data(data: object, source: str, steps: tuple[Step, ...] = ()) -> None:
+def check_plain_data(data: object, source: str) -> None:
     """Refuse the first number or text that no document can have, keys of mappings included.
 
     >>> check_plain_data({"search": {"child_timeout_s": math.inf}}, "search.yaml")
@@ -38,19 +38,42 @@ def check_plain_data(data: object, source: str, steps: tuple[Step, ...] = ()) ->
     Args:
         data: Text, numbers, lists and mappings.
         source: Name of the document, for the message.
-        steps: The place of `data` in the document.
 
     Raises:
         DocumentError: A number is infinite, no number, larger than 64 bits, or not written in decimal digits; or a
             text is no UTF-8.
     """
+    # Records with every timed run are read again and again: the place of a value is looked up only to refuse it.
+    if not _is_plain(data):
+        _check_each(data, source, ())
+
+
+def _is_plain(data: object) -> bool:
+    """Return whether all of `data` is of JSON's types and allowed; `_check_each` decides about the rest."""
+    match data:
+        case bool() | None:
+            return True
+        case float():
+            return math.isfinite(data)
+        case int():
+            return abs(data) <= LARGEST_INTEGER
+        case str():
+            return data.isascii() or not _HALF_A_CHARACTER.search(data)
+        case dict():
+            return all(map(_is_plain, data)) and all(map(_is_plain, data.values()))
+        case list() | tuple():
+            return all(map(_is_plain, data))
+    return False
+
+
+def _check_each(data: object, source: str, steps: tuple[Step, ...]) -> None:
     if isinstance(data, Mapping):
         for key, item in data.items():
             _check(key, source, steps, "has a key that")
-            check_plain_data(item, source, (*steps, str(key)))
+            _check_each(item, source, (*steps, str(key)))
     elif isinstance(data, list | tuple | set | frozenset):
         for index, item in enumerate(data):
-            check_plain_data(item, source, (*steps, index))
+            _check_each(item, source, (*steps, index))
     else:
         _check(data, source, steps)
 

@@ -198,8 +198,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
-    text = float.__repr__(number)
-    return dumper.represent_scalar(_FLOAT_TAG, {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text))
+    return dumper.represent_scalar(_FLOAT_TAG, float.__repr__(number))  # `dump` has refused those that are not finite
 
 
 def _represent_list(dumper: yaml.SafeDumper, items: list[object] | tuple[object, ...]) -> yaml.SequenceNode:
