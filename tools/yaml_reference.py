@@ -16,6 +16,7 @@ from controllers.hyperparameters import Hyperparameter
 from latency import MeasurementSettings
 from latency.android.profile import PhoneProfile
 from latency.measurement.protocol import BOUNDS
+from mnas.documents.json_schema import structs_in
 from mnas.documents.meanings import meanings_of, sentence, summary, with_unit
 from mnas.experiment import Experiment
 from mnas.retrain.recipe import Recipe
@@ -111,7 +112,7 @@ def _titled_structs(struct: type, path: str, title: str, anchors: dict[type, str
     anchors[struct] = _slug(title)
     yield struct, title
     for field in _fields(struct):
-        for inner in _structs(field.type):
+        for inner in structs_in(field.type):
             inner_path = f"{path}{field.encode_name}"
             name = f"`{inner_path}`" if inner.tag_field is None else f"`{inner_path}`, `{inner.tag_field}: {inner.tag}`"
             yield from _titled_structs(inner.cls, f"{inner_path}.", name, anchors)
@@ -192,21 +193,6 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", title.lower()).strip("-")
 
 
-def _structs(kind: types.Type) -> list[types.StructType]:
-    match kind:
-        case types.StructType():
-            return [kind]
-        case types.UnionType():
-            return [struct for each in kind.types for struct in _structs(each)]
-        case types.DictType():
-            return _structs(kind.value_type)
-        case types.VarTupleType() | types.ListType():
-            return _structs(kind.item_type)
-        case types.Metadata():
-            return _structs(kind.type)
-    return []
-
-
 def _allowed(kind: types.Type, anchors: Mapping[type, str]) -> str:
     match kind:
         case types.Metadata():
@@ -263,10 +249,6 @@ def _value(value: Any) -> str:
         return f"`{str(plain).lower()}`"
     if isinstance(plain, dict) and all(inner is None or isinstance(inner, str) for inner in plain.values()):
         plain = {key: inner for key, inner in plain.items() if inner is not None}
-    if isinstance(plain, dict):
-        return f"`{_flow(plain)}`"
-    if isinstance(plain, (list, tuple)):
-        return f"`{_flow(plain)}`"
     return f"`{_flow(plain)}`"
 
 

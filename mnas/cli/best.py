@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([trial_to_dict(trial) for trial in trials])
     elif arguments.yaml:
-        _print_yaml(found, trials[0])
+        print(dump(architecture_file_to_dict(found.architecture_file(trials[0]))), end="")
     else:
         for trial in trials:
             print_trial(trial, found.image_form)
@@ -71,11 +71,6 @@ def print_target_note(found: Run) -> None:
     """Say on standard output if the target latency sets no network of the run apart."""
     if note := target_note(found.trials, found.experiment):
         print(note)
-
-
-def _print_yaml(found: Run, trial: Trial) -> None:
-
-    print(dump(architecture_file_to_dict(found.architecture_file(trial))), end="")
 
 
 def print_trial(trial: Trial, form: ImageForm) -> None:

@@ -119,7 +119,6 @@ def _run_name(name: str, width: float, recipe: Path) -> str:
 
 
 def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
-
     same = [arguments.architecture] if arguments.architecture else []
     options = {
         "--trial": arguments.trial,

@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _same_command(arguments: argparse.Namespace) -> str:
-    run_dir = f" --run-dir {arguments.run_dir}" if arguments.run_dir else ""
-    changes = "".join(f" --set {shlex.quote(text)}" for text in arguments.set)
-    return f"mnas search {arguments.experiment}{run_dir}{changes}"
+    run_dir = ["--run-dir", str(arguments.run_dir)] if arguments.run_dir else []
+    changes = [word for text in arguments.set for word in ("--set", text)]
+    return shlex.join(["mnas", "search", arguments.experiment, *run_dir, *changes])
 
 
 def _change(text: str) -> tuple[str, object]:

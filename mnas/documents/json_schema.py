@@ -30,7 +30,7 @@ def json_schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
     {'warmup_s': {'type': 'integer', 'description': 'Time before the first step. Unit: seconds.'}}
     """
     schema: dict[str, Any] = {"$schema": DRAFT, **msgspec.json.schema(struct)}
-    for each in {found.cls: found for found in _structs(inspect.type_info(struct))}.values():
+    for each in _all_structs(inspect.type_info(struct)).values():
         definition = schema["$defs"][each.cls.__name__]
         definition["description"] = " ".join(summary(each.cls).split())
         describe_keys(definition, each.cls)
@@ -47,19 +47,27 @@ def describe_keys(definition: dict[str, Any], cls: type) -> None:
             value["description"] = with_unit(key, meanings[key])
 
 
-def _structs(kind: inspect.Type) -> Iterator[inspect.StructType]:
-    """Yield every struct that a document can hold."""
+def structs_in(kind: inspect.Type) -> Iterator[inspect.StructType]:
+    """Yield the structs that a value of a type can hold, without those in their fields."""
     match kind:
         case inspect.StructType():
             yield kind
-            for field in kind.fields:
-                yield from _structs(field.type)
         case inspect.UnionType():
             for member in kind.types:
-                yield from _structs(member)
+                yield from structs_in(member)
         case inspect.DictType():
-            yield from _structs(kind.value_type)
+            yield from structs_in(kind.value_type)
         case inspect.VarTupleType() | inspect.ListType():
-            yield from _structs(kind.item_type)
+            yield from structs_in(kind.item_type)
         case inspect.Metadata():
-            yield from _structs(kind.type)
+            yield from structs_in(kind.type)
+
+
+def _all_structs(kind: inspect.Type) -> dict[type, inspect.StructType]:
+    """Return every struct that a document can hold, by class."""
+    found: dict[type, inspect.StructType] = {}
+    for struct in structs_in(kind):
+        found[struct.cls] = struct
+        for field in struct.fields:
+            found |= _all_structs(field.type)
+    return found
