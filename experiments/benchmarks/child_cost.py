@@ -1,13 +1,16 @@
-"""Compare the cost of a child of a search with two other ways to train it.
+"""Compare the cost of a child of a search with other ways to train it.
 
     python -m experiments.benchmarks.child_cost experiments/benchmarks/child.yaml --rounds 3 --results FILE.json
 
 The same children, random ones of the experiment's space and MnasNet-A1 at width 0.25 with a stem of stride 1, on the
-same images for the same number of steps, in three ways that take turns:
+same images for the same number of steps, in four ways that take turns:
 
     mnas      in a Ray worker of the search, one thread
     script    a new process for each child, plain MindSpore (plain_mindspore_child.py), all cores
-    pytorch   in this process, `--threads` threads (pytorch_child.py), if PyTorch is installed
+    pytorch-channels-last
+              in this process, `--threads` threads (pytorch_child.py), if PyTorch is installed; the module and the
+              images in the memory format that PyTorch is fastest with
+    pytorch   the same in PyTorch's default memory format
 
 Wall and CPU seconds of a child, whole and by phase: the median over the rounds of each child, then the mean over
 children. The start of a worker is not part of a child, because other work goes on meanwhile; it is printed separately.
@@ -39,6 +42,7 @@ from mnas.workers.pool import ChildPool
 from search_space import Architecture, architecture_to_dict, cost, format_block, reference
 
 Phases = dict[str, PhaseTime]
+WAYS = ("mnas", "script", "pytorch-channels-last", "pytorch")
 A1_LIKE = replace(reference("mnasnet-a1").architecture.scaled(0.25), stem_stride=1)
 
 
@@ -90,14 +94,15 @@ def by_script(experiment: Path) -> Callable[[Architecture], tuple[PhaseTime, Pha
 
 
 def by_pytorch(
-    experiment: Experiment, data: SearchData, threads: int
+    experiment: Experiment, data: SearchData, threads: int, *, channels_last: bool
 ) -> Callable[[Architecture], tuple[PhaseTime, Phases]]:
-    """Return the way of PyTorch."""
+    """Return the way of PyTorch, in one of its memory formats."""
     from experiments.benchmarks import pytorch_child
 
     def train(architecture: Architecture) -> tuple[PhaseTime, Phases]:
         start, cpu_s = time.perf_counter(), time.process_time()
-        phases = pytorch_child.train(ImageForm.of(data.train).lower(architecture), experiment.training, data, threads)
+        network = ImageForm.of(data.train).lower(architecture)
+        phases = pytorch_child.train(network, experiment.training, data, threads, channels_last=channels_last)
         return PhaseTime(time.perf_counter() - start, time.process_time() - cpu_s), phases
 
     return train
@@ -142,7 +147,7 @@ def print_summary(runs: Sequence[ChildRun]) -> None:
     for way in ways:
         own = [run for run in runs if run.way == way]
         parts = {"whole": mean_cost(own, None)} | {name: mean_cost(own, name) for name in own[0].phases}
-        print(f"  {way:8}" + ", ".join(f"{name} {part.wall_s:.2f} ({part.cpu_s:.2f})" for name, part in parts.items()))
+        print(f"  {way:22}" + ", ".join(f"{name} {part.wall_s:.2f} ({part.cpu_s:.2f})" for name, part in parts.items()))
     for what, seconds in (("wall", wall_s), ("CPU", cpu_s)):
         for way in ways:
             ratios = [value / seconds[child, "mnas"] for (child, one), value in seconds.items() if one == way]
@@ -172,7 +177,7 @@ def main() -> None:
     parser.add_argument("--script-rounds", type=int, default=1, help="rounds that the slow plain script takes part in")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("--seed", type=int, default=0, help="of the random children")
-    parser.add_argument("--way", action="append", choices=("mnas", "script", "pytorch"), help="only this (repeatable)")
+    parser.add_argument("--way", action="append", choices=WAYS, help="only this (repeatable)")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
@@ -186,7 +191,8 @@ def main() -> None:
         try:
             ways = {"mnas": by_mnas(pool), "script": by_script(arguments.experiment)}
             if importlib.util.find_spec("torch"):
-                ways["pytorch"] = by_pytorch(experiment, data, arguments.threads)
+                ways["pytorch-channels-last"] = by_pytorch(experiment, data, arguments.threads, channels_last=True)
+                ways["pytorch"] = by_pytorch(experiment, data, arguments.threads, channels_last=False)
             ways = {way: train for way, train in ways.items() if way in (arguments.way or ways)}
             if "mnas" in ways:
                 ways["mnas"](named["A1-like"])
@@ -199,7 +205,7 @@ def main() -> None:
                         whole, phases = train(architecture)
                         runs.append(ChildRun(child, way, number, whole, phases))
                         print(
-                            f"round {number} {child:12} {way:8} {whole.wall_s:7.2f} s, CPU {whole.cpu_s:7.2f} s",
+                            f"round {number} {child:12} {way:21} {whole.wall_s:7.2f} s, CPU {whole.cpu_s:7.2f} s",
                             flush=True,
                         )
                 if arguments.results:

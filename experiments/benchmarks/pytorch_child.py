@@ -36,14 +36,29 @@ nn: Any = torch.nn
 functional: Any = importlib.import_module("torch.nn.functional")
 
 
-def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData, threads: int) -> dict[str, PhaseTime]:
-    """Train and evaluate; return the time of "build", "train" and "evaluate"."""
+def train(
+    network: LoweredNetwork, settings: TrainingSettings, data: SearchData, threads: int, *, channels_last: bool
+) -> dict[str, PhaseTime]:
+    """Train and evaluate; return the time of "build", "train" and "evaluate".
+
+    Args:
+        network: the child.
+        settings: its training; the optimizer is RMSprop.
+        data: training and reward images.
+        threads: PyTorch's.
+        channels_last: whether module and images have PyTorch's channels-last memory format.
+    """
     if not isinstance(settings.optimizer, RmsPropSettings):
         raise SystemExit("the PyTorch peer knows the optimizer rmsprop only")
     torch.set_num_threads(threads)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def tensor(images: np.ndarray[Any, Any]) -> Any:
+        return torch.from_numpy(images).contiguous(memory_format=memory_format)
+
     phases: dict[str, PhaseTime] = {}
     with timed(phases, "build"):
-        module = build_module(network, settings.norm_momentum)
+        module = build_module(network, settings.norm_momentum).to(memory_format=memory_format)
         optimizer = torch.optim.RMSprop(
             module.parameters(),
             alpha=settings.optimizer.decay,
@@ -59,14 +74,14 @@ def train(network: LoweredNetwork, settings: TrainingSettings, data: SearchData,
             for images, labels in data.train.training_batches(settings.batch_size, seed=0, epoch=epoch):
                 optimizer.param_groups[0]["lr"] = next(rates)
                 optimizer.zero_grad()
-                loss = functional.cross_entropy(module(torch.from_numpy(images)), torch.from_numpy(labels).long())
+                loss = functional.cross_entropy(module(tensor(images)), torch.from_numpy(labels).long())
                 loss.backward()
                 optimizer.step()
     with timed(phases, "evaluate"), torch.inference_mode():
         module.eval()
         right = 0
         for images, labels in data.reward.evaluation_batches(settings.batch_size):
-            right += int(np.count_nonzero(module(torch.from_numpy(images)).numpy().argmax(axis=1) == labels))
+            right += int(np.count_nonzero(module(tensor(images)).numpy().argmax(axis=1) == labels))
     return phases
 
 
