@@ -26,7 +26,7 @@ class Block:
             depthwise separable convolution is "mbconv" with `expand` 1, as in the official model code.
         layers: Number of layers, at least 1.
         kernel: Edge of the regular or depthwise convolution in pixels, odd.
-        stride: Stride of the first layer, from 1 to 9; the others have stride 1.
+        stride: Stride of the first layer, 1 or 2; the others have stride 1.
         expand: Factor by which "mbconv" expands its input, at least 1; 1 for "conv".
         in_filters: Filters of the first layer's input.
         out_filters: Filters of every layer's output.
@@ -53,7 +53,7 @@ class Block:
         _require(self.skip in ("identity", "pool", "none"), f"skip {self.skip!r} is not identity, pool or none")
         _require(self.layers >= 1, f"layers is {self.layers}; it must be at least 1")
         _require(self.kernel >= 1 and self.kernel % 2 == 1, f"kernel is {self.kernel}; it must be odd")
-        _require(1 <= self.stride <= 9, f"stride is {self.stride}; it must be from 1 to 9")
+        _require(self.stride in (1, 2), f"stride is {self.stride}; it must be 1 or 2")
         _require(self.expand >= 1, f"expand is {self.expand}; it must be at least 1")
         _require(self.op == "mbconv" or self.expand == 1, f"expand is {self.expand}; a conv block needs expand 1")
         _require(self.in_filters >= 1, f"in_filters is {self.in_filters}; it must be at least 1")

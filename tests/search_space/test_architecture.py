@@ -64,7 +64,7 @@ def test_an_architecture_that_does_not_fit_is_refused(changes: dict[str, Any], m
     [
         ({"op": "dconv"}, "op 'dconv' is not conv or mbconv"),
         ({"skip": "residual"}, "skip 'residual' is not identity, pool or none"),
-        ({"stride": 0}, "stride is 0; it must be from 1 to 9"),
+        ({"stride": 3}, "stride is 3; it must be 1 or 2"),
         ({"se_ratio": float("nan")}, "se_ratio is nan"),
     ],
 )

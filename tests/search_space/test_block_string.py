@@ -13,7 +13,7 @@ BLOCKS = st.sampled_from(["conv", "mbconv"]).flatmap(
         op=st.just(op),
         layers=COUNT,
         kernel=st.sampled_from([1, 3, 5, 7]),
-        stride=st.integers(1, 9),
+        stride=st.integers(1, 2),
         expand=st.just(1) if op == "conv" else COUNT,
         in_filters=COUNT,
         out_filters=COUNT,
