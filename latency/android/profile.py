@@ -9,6 +9,7 @@ needs no code: everything that differs between phones is in its profile.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -186,10 +187,22 @@ def write_profile(profile: PhoneProfile) -> Path:
     """Write a profile, whole or not at all, and return its file.
 
     An older one is replaced.
+
+    Raises:
+        ProfileError: The file cannot be written.
     """
     path = profile_path(profile.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(dump(msgspec.to_builtins(profile)))
-    draft.replace(path)
+    text = dump(msgspec.to_builtins(profile))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A private folder: nobody else can have put a link there, and two commands do not share a draft.
+        with tempfile.TemporaryDirectory(prefix=f".{profile.name}-", dir=path.parent) as folder:
+            draft = Path(folder, path.name)
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+    except OSError as error:
+        raise ProfileError(
+            f"{path}: cannot be written ({error.strerror or error}); make room there, or set MNAS_PHONES to another "
+            "folder"
+        ) from error
     return path
