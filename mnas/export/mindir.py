@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +30,14 @@ def write_mindir(path: Path, network: LoweredNetwork, weights: Weights) -> None:
     images = mindspore.Tensor(
         shape=[None, network.channels, network.image_size, network.image_size], dtype=mindspore.float32
     )
-    with mindspore_errors():
-        mindspore.export(cell, images, file_name=str(path), file_format="MINDIR")
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # MindSpore refuses a path with a space, an accent and the like.
+        plain = f"/proc/self/fd/{folder}/{path.name}"
+        with mindspore_errors():
+            mindspore.export(cell, images, file_name=plain, file_format="MINDIR")
+    finally:
+        os.close(folder)
     path.chmod(0o644)  # MindSpore leaves it without the right to write
 
 
@@ -37,6 +46,8 @@ def run_mindir(path: Path, images: FloatArray) -> FloatArray:
     prepare_mindspore()
     import mindspore
 
-    with mindspore_errors():
-        cell = mindspore.nn.GraphCell(mindspore.load(str(path)))
+    # MindSpore cannot open a path that is no UTF-8.
+    with tempfile.TemporaryDirectory(prefix="mnas-mindir-") as folder, mindspore_errors():
+        copy = shutil.copy(path, Path(folder, "model.mindir"))
+        cell = mindspore.nn.GraphCell(mindspore.load(str(copy)))
         return np.asarray(cell(mindspore.Tensor(images)).asnumpy(), np.float32)

@@ -65,6 +65,8 @@ def read_onnx(path: Path, network: LoweredNetwork) -> bytes:
     Raises:
         CheckpointError: It is missing or damaged, or its shapes are not those of the network.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path}: is no regular file; export the folder again")
     try:
         content = path.read_bytes()
         onnx.checker.check_model(content)
