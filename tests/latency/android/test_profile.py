@@ -14,7 +14,7 @@ from latency.android.profile import (
     read_profile,
     write_profile,
 )
-from latency.errors import PhoneError
+from latency.errors import PhoneError, ProfileError
 from mnas.documents.yaml_file import dump
 
 
@@ -97,3 +97,19 @@ def test_a_profile_that_breaks_a_rule_is_refused_with_the_rule(folder: Path, cha
         read_profile("pixel6")
     assert caught.value.kind == "profile_invalid"
     assert message in str(caught.value)
+
+
+def test_writing_follows_no_link(folder: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder.mkdir()
+    for name in ("pixel6.tmp", "pixel6.yaml"):
+        (folder / name).symlink_to(victim)
+    write_profile(profile())
+    assert (victim.read_text(), read_profile("pixel6")) == ("precious", profile())
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
+    folder.write_text("a file stands here")
+    with pytest.raises(ProfileError, match=r"phones/pixel6\.yaml: cannot be written .* MNAS_PHONES"):
+        write_profile(profile())
