@@ -16,18 +16,19 @@ record whose accuracy or latency is such a number counts as not recorded, and th
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mnas.documents.check import convert
+from mnas.documents.file_systems import file_system_of
 from mnas.documents.json_text import dump_json, parse_json
 from mnas.errors import DocumentError, Error, Failure, FailureKind
+from mnas.search.read_only import UnsteadyError, uri_for_reading, uri_of
 
 SCHEMA_VERSION = 1
 TrialState = Literal["proposed", "complete", "failed"]
@@ -192,17 +193,15 @@ class TrialStore:
             create: Make the file if it is new, and allow writing. Otherwise the store is for reading.
         """
         self.path = path
+        self._create = create
         if not create and not path.is_file():
             raise StoreError(f"{path}: no such run database; name the directory of a run that has been started")
-        with self._explained():
-            self._connection = sqlite3.connect(
-                path.absolute().as_uri() + _mode(path, create=create), uri=True, isolation_level=None, timeout=30
-            )
-            try:
-                self._prepare(create)
-            except BaseException:
-                self._connection.close()
-                raise
+        with self._explained(), ExitStack() as stack:
+            uri = f"{uri_of(path)}?mode=rwc" if create else stack.enter_context(_uri_for_reading(path))
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            stack.callback(self._connection.close)
+            self._prepare(create)
+            self._files = stack.pop_all()
 
     def _prepare(self, create: bool) -> None:
         connection = self._connection
@@ -238,14 +237,34 @@ class TrialStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._files.close()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the second if a damaged schema holds no UTF-8
-            raise StoreError(f"{self.path}: {error}; {_remedy(error)}") from error
+            raise StoreError(f"{self.path}: {error}; {self._remedy(error)}") from error
+
+    def _remedy(self, error: Exception) -> str:
+        text = str(error)
+        elsewhere = ", or choose another with --run-dir" if self._create else ""
+        if "full" in text:
+            return "free some space and run the same command again: nothing recorded is lost"
+        if "readonly" in text or "unable to open" in text:
+            if not self._create:
+                return "make it readable"
+            return "make the run directory writable, or choose another with --run-dir"
+        if "not a database" in text or "malformed" in text:
+            return f"the file is damaged or no database: restore it from a copy{elsewhere}"
+        if "locking protocol" in text:
+            return (
+                f"its file system ({file_system_of(self.path)}) has no locks that work; put the run on another one"
+                f"{' with --run-dir' if self._create else ''}"
+            )
+        if "locked" in text:
+            return "another process is writing to this run; wait for it or stop it"
+        return f"run the same command again; if this stays, check the disk{elsewhere}"
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -474,27 +493,19 @@ def _half(text: str | None, key: str, source: str) -> object:
     return None if lost else record
 
 
-def _mode(path: Path, *, create: bool) -> str:
-    """Return how SQLite opens a file, as the end of its URI."""
-    if create or os.access(path.parent, os.W_OK):
-        # A reader, too, makes the files next to the database that readers and the writer share.
-        return "?mode=rwc" if create else "?mode=rw"
-    # On a disk that cannot be written it cannot. Without a write-ahead log nothing is being written.
-    return "?mode=ro" if path.with_name(f"{path.name}-wal").exists() else "?immutable=1"
+@contextmanager
+def _uri_for_reading(path: Path) -> Iterator[str]:
+    try:
+        with uri_for_reading(path) as uri:
+            yield uri
+    except UnsteadyError as error:
+        raise StoreError(f"{path}: is being written too often to be copied; try again") from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be copied to be read ({error.strerror or error}); make it readable, or set TMPDIR to a "
+            "folder with free space"
+        ) from error
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-def _remedy(error: Exception) -> str:
-    text = str(error)
-    if "full" in text:
-        return "free some space and run the same command again: nothing recorded is lost"
-    if "readonly" in text or "unable to open" in text:
-        return "make the run directory writable, or choose another with --run-dir"
-    if "not a database" in text or "malformed" in text:
-        return "the file is damaged or no database: restore it from a copy or choose another --run-dir"
-    if "locked" in text:
-        return "another process is writing to this run; wait for it or stop it"
-    return "run the same command again; if this stays, choose another --run-dir"
