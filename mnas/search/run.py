@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnas.checkpoints.provenance import Provenance, ProvenanceInput
 from mnas.data import ImageForm, InputForm
 from mnas.documents.html_table import html_table
+from mnas.documents.user_paths import path_text
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run_directory import (
@@ -64,7 +65,7 @@ class Run:
             raise RunDirectoryError(f"{path}: the run has not begun yet; start it with `mnas search`")
         experiment = stored_experiment(path, meta["experiment"])
         images = stored_images(path, meta, experiment)
-        return cls(path, experiment, images, stored_reward_images(meta, experiment))
+        return cls(path, experiment, images, stored_reward_images(path, meta, experiment))
 
     @property
     def image_form(self) -> ImageForm:
@@ -149,11 +150,11 @@ class Run:
             space_name = stored_space_name(self.directory, store.meta(), self.experiment)
         return ArchitectureFile(
             self.architecture(trial),
-            name=f"trial {trial.id} of {self.directory.resolve().name}",
+            name=f"trial {trial.id} of {path_text(self.directory.resolve().name)}",
             space=space_name,
             indices=trial.decisions,
             lineage=Provenance(
-                run=str(self.directory),
+                run=path_text(self.directory),
                 trial=trial.id,
                 input=ProvenanceInput.of(self.images),
                 accuracy=trial.accuracy,

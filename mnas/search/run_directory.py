@@ -6,25 +6,33 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 import mnas
 from latency import PhoneIdentity
 from mnas.data import ImageForm, InputForm, SearchData
-from mnas.data.settings import ImageSettings
+from mnas.data.settings import ImageCount, ImageSettings
 from mnas.documents.changes import changed_keys
+from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
+from mnas.documents.json_text import parse_json
 from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
 from mnas.mindspore_setup import Compute
 from mnas.search.store import StoreError, TrialStore
 from search_space import SearchSpace, SpaceError, architecture_from_dict
 
+_T = TypeVar("_T")
 DATABASE = "trials.sqlite"
 BEST_FILE = "best.yaml"
 # Neither changes a network. The size of a run's images is that of its data.
 _SPACE_KEYS_FOR_PEOPLE = frozenset(("name", "description", "image_size"))
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
 
 
 @contextmanager
@@ -76,8 +84,9 @@ def _check_or_start(
                 f"{directory}: this run was started with another experiment ({'; '.join(differences)}); "
                 "undo the change, or start a new run with --run-dir"
             )
-        _check_own_parts(directory, json.loads(meta.get("own_parts", "{}")), own_parts)
-        if meta["data_fingerprint"] != data_fingerprint:
+        before_parts = _stored(directory, meta, "own_parts", dict[str, str]) if "own_parts" in meta else {}
+        _check_own_parts(directory, before_parts, own_parts)
+        if meta.get("data_fingerprint") != data_fingerprint:
             moved = [key for key in changed_keys(before, experiment) if key.startswith("data.directory:")]
             raise RunDirectoryError(
                 f"{directory}: the training data has changed since this run was started"
@@ -119,10 +128,7 @@ def _kernels(experiment: Experiment, own_parts: Mapping[str, str]) -> str | None
 
 def _changed_space(directory: Path, meta: Mapping[str, str], space: SearchSpace) -> list[str]:
     """Return what differs between the search space of a run and the one it is resumed with."""
-    try:
-        before = msgspec.json.decode(meta["space"], type=SearchSpace)
-    except msgspec.DecodeError as error:
-        raise StoreError(f"{directory}: the stored search space cannot be read ({error}); start a new run") from error
+    before = _stored(directory, meta, "space", SearchSpace)
     differences = [
         f"space {change}" for change in changed_keys(before, space, _SPACE_KEYS_FOR_PEOPLE | frozenset(("blocks",)))
     ]
@@ -161,12 +167,7 @@ def check_phones(directory: Path, store: TrialStore, phones: Mapping[str, Collec
             cannot be compared with those of the run.
     """
     meta = store.meta()
-    try:
-        kept = msgspec.json.decode(meta.get("phones", "{}"), type=dict[str, list[dict[str, str]]])
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"{directory}: what it keeps of its phones cannot be read ({error}); start a new run"
-        ) from error
+    kept = _stored(directory, meta, "phones", dict[str, list[dict[str, str]]]) if "phones" in meta else {}
     for name, identities in phones.items():
         now = [_what_runs(identity) for identity in identities]
         before = kept.setdefault(name, [])
@@ -232,15 +233,11 @@ def stored_images(directory: Path, meta: Mapping[str, str], experiment: Experime
         StoreError: The stored text cannot be read.
     """
     if "images" not in meta:  # as mnas 0.1 wrote it, which had the built-in formats only and kept no class names
-        assert isinstance(experiment.data, ImageSettings)
-        form = ImageForm(**json.loads(meta["input"]))
+        if not isinstance(experiment.data, ImageSettings):
+            raise StoreError(f"{directory}: how its images are prepared is not stored; start a new run")
+        form = _stored(directory, meta, "input", ImageForm)
         return experiment.data.prepared(form, None, experiment.data.normalize)
-    try:
-        return msgspec.json.decode(meta["images"], type=InputForm)
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"{directory}: how its images are prepared cannot be read ({error}); start a new run"
-        ) from error
+    return _stored(directory, meta, "images", InputForm)
 
 
 def stored_space_name(directory: Path, meta: Mapping[str, str], experiment: Experiment) -> str:
@@ -251,17 +248,31 @@ def stored_space_name(directory: Path, meta: Mapping[str, str], experiment: Expe
     """
     if "space" not in meta:  # as mnas 0.1 wrote it
         return experiment.load_space().name
-    try:
-        return str(json.loads(meta["space"])["name"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{directory}: the stored search space cannot be read ({error}); start a new run") from error
+    return _stored(directory, meta, "space", _Named).name
 
 
-def stored_reward_images(meta: Mapping[str, str], experiment: Experiment) -> int | None:
-    """Return the number of held-out training images that a run's accuracies are of; None if it is not known."""
+def stored_reward_images(directory: Path, meta: Mapping[str, str], experiment: Experiment) -> int | None:
+    """Return the number of held-out training images that a run's accuracies are of; None if it is not known.
+
+    Raises:
+        StoreError: The stored text is no number of images.
+    """
     if "reward_images" in meta:
-        return int(meta["reward_images"])
+        return _stored(directory, meta, "reward_images", ImageCount)
     return experiment.data.reward_images if isinstance(experiment.data, ImageSettings) else None
+
+
+def _stored(directory: Path, meta: Mapping[str, str], key: str, type_: type[_T]) -> _T:
+    """Return a value that a run has stored as JSON text.
+
+    Raises:
+        StoreError: The text is of another form.
+    """
+    source = f"{directory}: the stored `{key}`"
+    try:
+        return convert(parse_json(meta[key], source=source), type_, source=source)
+    except DocumentError as error:
+        raise StoreError(f"{error}; start a new run") from error
 
 
 def stored_experiment(directory: Path, text: str) -> Experiment:

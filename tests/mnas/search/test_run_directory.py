@@ -13,7 +13,7 @@ from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
-from mnas.search.store import Proposal, TrialStore
+from mnas.search.store import Proposal, StoreError, TrialStore
 from search_space import SearchSpace, architecture_to_dict, fingerprint
 
 PHONE = PhoneIdentity("p", "adb", "A1", "build/1", "onnxruntime", "1.20.0", "sha256 of files", core=7)
@@ -277,3 +277,49 @@ def test_a_phone_that_could_not_be_reached_is_kept_when_it_can(tmp_path: Path, s
     check_phones(tmp_path, store, {"p": [PHONE]})
     with pytest.raises(RunDirectoryError, match="build/1 -> build/2"):
         check_phones(tmp_path, store, {"p": [replace(PHONE, fingerprint="build/2")]})
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("reward_images", "many"),
+        ("reward_images", "-3"),
+        ("reward_images", "1e400"),
+        ("reward_images", "[1]"),
+        ("images", "{"),
+        ("images", '{"image_size": 1}'),
+        ("experiment", "[]"),
+        ("experiment", "[" * 100_000),
+    ],
+)
+def test_a_foreign_value_is_named(
+    tmp_path: Path, experiment: Experiment, data: SearchData, key: str, text: str
+) -> None:
+    with open_run(tmp_path / "run", experiment, data) as store:
+        store.set_meta({key: text})
+    with pytest.raises(StoreError, match=rf"run: the stored `?{key}"):
+        Run.open(tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"image_size": "large"}', '{"image_size": 16, "channels": 1, "of": 3}'])
+def test_a_foreign_input_of_the_first_release_is_named(
+    tmp_path: Path, experiment: Experiment, data: SearchData, text: str
+) -> None:
+    with open_run(tmp_path / "run", experiment, data) as store:
+        store.set_meta({"input": text})
+        forget(store, "images")
+    with pytest.raises(StoreError, match="run: the stored `input`"):
+        Run.open(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("key", "text"), [("own_parts", "[]"), ("space", "{"), ("phones", '{"p": 3}')])
+def test_a_foreign_value_stops_a_resume(
+    tmp_path: Path, experiment: Experiment, data: SearchData, key: str, text: str
+) -> None:
+    with open_run(tmp_path / "run", experiment, data) as store:
+        store.set_meta({key: text})
+    with (
+        pytest.raises(StoreError, match=f"run: the stored `{key}`"),
+        open_run(tmp_path / "run", experiment, data) as store,
+    ):
+        check_phones(tmp_path / "run", store, {})
