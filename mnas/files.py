@@ -22,6 +22,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
+from mnas.documents.file_systems import file_system_of, lacks_locks
 from mnas.errors import Error
 
 LOCK_FILE = "lock"
@@ -89,11 +90,13 @@ def open_for_append(path: Path) -> TextIO:
     try:
         return open(path, "a", encoding="utf-8", newline="", opener=opener)
     except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be appended to ({_reason(error)})") from error
+        raise RunDirectoryError(
+            f"{path}: cannot be appended to ({_reason(error)}); remove it or make it writable"
+        ) from error
 
 
 def _reason(error: OSError) -> str:
-    return "it is a symbolic link; remove it" if error.errno == errno.ELOOP else f"{error.strerror}"
+    return "it is a symbolic link" if error.errno == errno.ELOOP else f"{error.strerror}"
 
 
 def exchange_folders(new: Path, old: Path, aside: Path) -> None:
@@ -176,6 +179,11 @@ def locked_directory(directory: Path, work: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if lacks_locks(error):
+                raise RunDirectoryError(
+                    f"{directory}: its file system ({file_system_of(directory)}) has no locks ({error.strerror}), so "
+                    "two processes could write there at once; choose a folder on another one with --run-dir"
+                ) from error
             raise RunDirectoryError(
                 f"{directory}: another {work} is working on this run; wait for it or stop it"
             ) from error

@@ -27,6 +27,7 @@ from urllib.parse import quote
 from latency.errors import PhoneError, ToolError
 from latency.host.pause_guard import process_stat, start_ticks
 from latency.user_folders import state_folder
+from mnas.documents.file_systems import file_system_of, lacks_locks
 
 _POLL_S = 0.05
 # A turn that comes sooner is not worth a word.
@@ -217,6 +218,11 @@ class PhoneLeases:
                 if time.monotonic() > deadline_s:
                     raise _unusable(path, "locked by a process that is stopped; end it") from error
                 time.sleep(_POLL_S / 10)
+            except OSError as error:
+                if not lacks_locks(error):
+                    raise
+                reason = f"{error.strerror}: its file system ({file_system_of(path)}) has no locks"
+                raise _unusable(path, reason) from error
 
 
 def _extend(line: list[_Claim], token: str, expiry_s: float) -> None:
@@ -237,7 +243,8 @@ def _parse(text: bytes) -> list[_Claim]:
 
 def _unusable(path: Path, reason: str | None) -> ToolError:
     return ToolError(
-        "lease_unusable", f"phone leases, {path}: {reason}; set XDG_STATE_HOME to a folder that can be written"
+        "lease_unusable",
+        f"phone leases, {path}: {reason}; set XDG_STATE_HOME to a folder that can be written and locked",
     )
 
 

@@ -197,6 +197,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]
     try:
         if path.is_dir():
             raise CheckpointError(f"{path}: is a directory; give the {CHECKPOINT_SUFFIX} file of a checkpoint")
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise CheckpointError(f"{path}: is no regular file; give the {CHECKPOINT_SUFFIX} file of a checkpoint")
         with safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:

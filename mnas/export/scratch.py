@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mnas.documents.file_systems import file_system_of, lacks_locks
 from mnas.files import exchange_folders
 
 # In the scratch folder: the folder that is written, and the one that it replaces.
@@ -43,10 +44,17 @@ def _locked(scratch: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: Another process holds it.
+        OSError: The file system has no locks.
     """
     file = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if not lacks_locks(error):
+                raise
+            reason = f"{error.strerror}: its file system ({file_system_of(scratch)}) has no locks"
+            raise OSError(error.errno, reason) from error
         yield
     finally:
         os.close(file)

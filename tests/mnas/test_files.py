@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -76,3 +78,15 @@ def test_folders_are_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     exchange_folders(tmp_path / "new", tmp_path / "old", tmp_path / "aside")
     assert sorted(os.listdir(tmp_path)) == sorted(["old", place])
     assert (os.listdir(tmp_path / "old"), os.listdir(tmp_path / place)) == (["new"], ["old"])
+
+
+def test_a_file_system_without_locks_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(RunDirectoryError, match=r"file system \(\S+ at .*\) has no locks .*--run-dir"),
+        locked_directory(run, "mnas search"),
+    ):
+        pass

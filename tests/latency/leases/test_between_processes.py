@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -228,6 +230,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="file") as caught:
         PhoneLeases(tmp_path / "file" / "leases")
     assert caught.value.kind == "lease_unusable"
+
+
+def test_a_file_system_without_locks_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(ToolError, match=r"its file system .* has no locks; set XDG_STATE_HOME"),
+        PhoneLeases(folder).hold("phone"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("times", [{"expiry_s": 0.0}, {"wait_s": -1.0}])

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +90,9 @@ def test_a_model_of_another_form_is_refused(subject: Subject, searched_run: Path
 def test_the_graph_is_the_one_that_latency_was_measured_on(subject: Subject) -> None:
     timed, exported = build_onnx(subject.network), onnx.load_model_from_string(onnx_bytes(subject))
     assert [node.op_type for node in exported.graph.node] == [node.op_type for node in timed.graph.node]
+
+
+def test_a_pipe_in_place_of_a_model_is_refused(subject: Subject, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(CheckpointError, match=r"model\.onnx: is no regular file"):
+        read_onnx(tmp_path / "model.onnx", subject.network)

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -59,3 +61,12 @@ def test_a_link_of_such_a_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".found-abcd_123").symlink_to(victim)
     write_new(tmp_path / "found")
     assert (victim / NEW).is_dir()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match=r"its file system .* has no locks"), scratch_folder(tmp_path / "found"):
+        pass
