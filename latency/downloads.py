@@ -26,6 +26,7 @@ import yaml
 
 from latency.errors import ToolError
 from latency.user_folders import cache_folder
+from mnas.documents.user_paths import user_path
 
 FETCH_TIMEOUT_S = 600.0
 _APT_HELPER = "/usr/lib/apt/apt-helper"
@@ -126,7 +127,7 @@ def unpack_debian_package(package: Path, folder: Path) -> None:
 
 def _obtain(pin: DebianPackage | Wheel, fetch: Callable[[Path], None]) -> Path:
     if by_hand := os.environ.get("MNAS_DOWNLOADS"):
-        path = Path(by_hand) / pin.file_name
+        path = user_path(by_hand) / pin.file_name
         if path.is_file():
             _verify(path, pin.sha256)
             return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnas.documents.names import is_path, unknown_name
+from mnas.documents.user_paths import user_path
 from mnas.errors import ConfigurationError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -71,7 +72,7 @@ def _names(folder: Path) -> list[str]:
 
 def _find(name_or_path: str | Path, kind: str, folder: Path) -> Path:
     if is_path(name_or_path):
-        return Path(name_or_path)
+        return user_path(name_or_path)
     names = _names(folder)
     if name_or_path not in names:
         raise ConfigurationError(unknown_name(kind, str(name_or_path), names))

@@ -17,6 +17,8 @@ from mnas.bundled_files import find_experiment
 from mnas.data import Cifar10BinarySettings, cifar10
 from mnas.data.folder import TEST_FOLDERS, FileListing, list_test, list_training
 from mnas.documents import yaml_file
+from mnas.documents.foreign_text import one_line
+from mnas.documents.user_paths import path_text, user_path
 from mnas.errors import ConfigurationError, DataError
 
 MIN_CLASS_IMAGES = 10
@@ -91,7 +93,7 @@ def look_at(directory: str) -> DataSummary:
     Raises:
         DataError: There are no images, fewer than two classes, or the layout is another.
     """
-    folder = Path(directory).expanduser()
+    folder = user_path(directory)
     if (folder / cifar10.TRAINING_FILES[0]).is_file():
         images = Cifar10BinarySettings(directory=str(folder)).load_training()
         sizes = {name: int((images.labels == label).sum()) for label, name in enumerate(cifar10.CIFAR10_NAMES)}
@@ -298,7 +300,7 @@ def copy_experiment(name: str, to: Path | None) -> Path:
         text = source.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{source}: cannot be read ({error.strerror})") from error
-    return _write_new(path, text.replace(f"mnas search {source.stem}\n", f"mnas search {path}\n"))
+    return _write_new(path, text.replace(f"mnas search {source.stem}\n", f"mnas search {one_line(path)}\n"))
 
 
 def write_experiment(directory: str, to: Path | None) -> Path:
@@ -313,14 +315,21 @@ def write_experiment(directory: str, to: Path | None) -> Path:
         DataError: The images cannot be searched on.
     """
     path = to or Path(f"{Path(directory).resolve().name}.yaml")
+    if path_text(directory) != directory:
+        raise DataError(f"{directory}: the name is no UTF-8, as YAML files are; rename it, or give a link to it")
     summary = look_at(directory)
-    return _write_new(path, experiment_yaml(summary, plan(summary), str(path)))
+    return _write_new(path, experiment_yaml(summary, plan(summary), one_line(path)))
 
 
 def _write_new(path: Path, text: str) -> Path:
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
     except FileExistsError as error:
         raise ConfigurationError(f"{path}: exists already; choose another file with --to") from error
     except OSError as error:

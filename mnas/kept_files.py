@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from latency.user_folders import cache_folder, profile_folder, state_folder
+from latency.user_folders import cache_folder, home_folder, profile_folder, state_folder
+from mnas.documents.user_paths import user_path
 from mnas.errors import ConfigurationError, Error
 
 
@@ -46,8 +47,8 @@ def kept_files() -> list[Kept]:
     """Return everything that mnas keeps for this user outside run directories."""
     cache, state = cache_folder(), state_folder()
     chosen = os.environ.get("MNAS_LATENCY_CACHE", "off")
-    latency_cache = cache / "latency.sqlite3" if chosen == "off" else Path(chosen)
-    adb_key = Path.home() / ".android" / "adbkey"
+    latency_cache = cache / "latency.sqlite3" if chosen == "off" else user_path(chosen)
+    adb_key = home_folder() / ".android" / "adbkey"
     return [
         _kept("downloads", "packages that were fetched", [cache / "downloads"], "they are fetched again when needed"),
         _kept("runtimes", "what is pushed to phones", [cache / "runtimes"], "they are made again from the downloads"),
@@ -95,7 +96,7 @@ def _listed(name: str, subject: str, paths: Iterable[Path], instead: str) -> Kep
 
 def _ended_ray_sessions() -> list[Path]:
     """Return this user's session folders of Ray that no running process names in its command line."""
-    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    folder = user_path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
     sessions = [
         path
         for path in sorted(folder.glob("session_*"))

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from mnas.documents import yaml_file
 from mnas.documents.names import is_path, unknown_name
+from mnas.documents.user_paths import user_path
 from search_space.architecture import Architecture
 from search_space.architecture_file import ArchitectureFields, ArchitectureFile, read_architecture
 from search_space.errors import SpaceError
@@ -92,7 +93,7 @@ def find_architecture_file(name_or_path: str | Path) -> ArchitectureFile:
         DocumentError: The file is not an architecture.
     """
     if is_path(name_or_path):
-        return read_architecture(name_or_path)
+        return read_architecture(user_path(name_or_path))
     return ArchitectureFile(reference(str(name_or_path)).architecture, name=str(name_or_path))
 
 

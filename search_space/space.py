@@ -23,6 +23,7 @@ from msgspec import Meta
 from mnas.documents import yaml_file
 from mnas.documents.html_table import html_table
 from mnas.documents.names import is_path, unknown_name
+from mnas.documents.user_paths import user_path
 from search_space.architecture import ActivationKind, Architecture, Block
 from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, PositiveInt
 from search_space.encoding import encode_blocks
@@ -89,7 +90,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             DocumentError: The file is not a valid space.
         """
         if is_path(name_or_path):
-            return yaml_file.read(name_or_path, cls)
+            return yaml_file.read(user_path(name_or_path), cls)
         name = str(name_or_path)
         if name not in cls.names():
             raise SpaceError(unknown_name("search space", name, cls.names()))

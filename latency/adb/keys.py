@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from latency.errors import ToolError
+from latency.user_folders import home_folder
+from mnas.documents.user_paths import user_path
 
 
 def load_keys(path: Path | None = None) -> list[Any]:
@@ -27,7 +29,7 @@ def load_keys(path: Path | None = None) -> list[Any]:
     """
     if path is not None:
         return [_load(path)]
-    own = Path.home() / ".android" / "adbkey"
+    own = home_folder() / ".android" / "adbkey"
     if not own.exists():
         make_key(own)
     return [_load(own), *(_load(path) for path in _vendor_keys())]
@@ -62,7 +64,7 @@ def make_key(path: Path) -> None:
 def _vendor_keys() -> list[Path]:
     found: list[Path] = []
     for name in filter(None, os.environ.get("ADB_VENDOR_KEYS", "").split(os.pathsep)):
-        path = Path(name)
+        path = user_path(name)
         found += sorted(path.glob("*.adb_key")) if path.is_dir() else [path]
     return found
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from latency.adb.address import Address
@@ -31,6 +31,7 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, model_sha256
 from latency.runtime import prepare_bundle
 from latency.sessions import measure_sessions
+from mnas.documents.user_paths import user_path
 
 MODEL_PUSH_TIMEOUT_S = 300.0
 REMOVE_TIMEOUT_S = 20.0
@@ -95,7 +96,7 @@ def install_runner(device: AdbDevice, profile: PhoneProfile, on_push: Callable[[
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
         return ProgramRunner(device, program, file, folder, core, threads)
-    bundle = prepare_bundle(profile.abi, None if profile.aar is None else Path(profile.aar).expanduser())
+    bundle = prepare_bundle(profile.abi, None if profile.aar is None else user_path(profile.aar))
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
     return PhoneRunner(device, bundle, folder, core, threads)
 

@@ -20,6 +20,7 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import Session
 from latency.measurement.window import TimedWindow
 from latency.runtime import BundleFile
+from mnas.documents.user_paths import user_path
 
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 _SIGNALLED = 128
@@ -31,7 +32,7 @@ def program_file(program: BenchmarkProgram) -> BundleFile:
     Raises:
         ToolError: `runtime_unavailable`: it cannot be read.
     """
-    path = Path(program.program).expanduser()
+    path = user_path(program.program)
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -20,6 +20,7 @@ from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity
 from latency.user_folders import cache_folder
 from mnas.documents.json_text import parse_json
+from mnas.documents.user_paths import user_path
 
 # A look-up takes a millisecond; a file that stays locked for longer is held by another program.
 BUSY_TIMEOUT_S = 5.0
@@ -146,4 +147,4 @@ def user_cache() -> LatencyCache | None:
     chosen = os.environ.get("MNAS_LATENCY_CACHE")
     if chosen == "off":
         return None
-    return LatencyCache(Path(chosen) if chosen else cache_folder() / "latency.sqlite3")
+    return LatencyCache(user_path(chosen) if chosen else cache_folder() / "latency.sqlite3")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from mnas import __version__
-from mnas.cli.errors import explained
+from mnas.cli.errors import check_working_directory, explained
 
 COMMANDS = {
     "init": "write an experiment to edit",
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> int:  # imports included: a Ctrl-C is as clean there
         parsed = build_parser(words[:1]).parse_args(words)
+        check_working_directory()
         return int(parsed.run(parsed))
 
     return explained(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import name_or_path, positive, width
 from mnas.cli.output import print_json
 from search_space import architecture_to_dict, cost, find_architecture, fingerprint, format_block, lower
 
@@ -20,12 +21,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog="example: mnas arch describe mnasnet-b1 --width 0.75 --json",
     )
     describe.add_argument(
-        "architecture", metavar="ARCH", help="a reference (mnasnet-a1, mnasnet-b1, ...) or an architecture.yaml"
+        "architecture",
+        metavar="ARCH",
+        type=name_or_path,
+        help="a reference (mnasnet-a1, mnasnet-b1, ...) or an architecture.yaml",
     )
-    describe.add_argument("--width", type=float, default=1.0, help="multiply every width but the head's (default: 1.0)")
-    describe.add_argument("--image-size", type=int, default=224, help="height and width of the input (default: 224)")
-    describe.add_argument("--channels", type=int, default=3, help="channels of the input (default: 3)")
-    describe.add_argument("--classes", type=int, default=1000, help="number of classes (default: 1000)")
+    describe.add_argument("--width", type=width, default=1.0, help="multiply every width but the head's (default: 1.0)")
+    describe.add_argument(
+        "--image-size", type=positive, default=224, help="height and width of the input (default: 224)"
+    )
+    describe.add_argument("--channels", type=positive, default=3, help="channels of the input (default: 3)")
+    describe.add_argument("--classes", type=positive, default=1000, help="number of classes (default: 1000)")
     describe.add_argument("--json", action="store_true", help="print JSON")
     describe.set_defaults(run=run_describe)
 

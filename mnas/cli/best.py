@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import positive
+from mnas.cli.options import path, positive
 from mnas.cli.output import number, print_json, trial_to_dict
 from mnas.data import ImageForm
 from mnas.documents.yaml_file import dump
@@ -37,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
+    parser.add_argument("run_directory", metavar="RUN", type=path, help="run directory of a search")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--count", type=positive, default=1, help="how many to show (default: 1)")
     which.add_argument("--trial", metavar="N", type=int, help="this trial instead of the best")

@@ -7,6 +7,7 @@ import sys
 
 from mnas.cli.errors import BAD_INPUT, DONE
 from mnas.cli.output import print_json
+from mnas.errors import ConfigurationError
 from mnas.kept_files import Kept, delete, kept_files
 
 _KINDS = ("downloads", "runtimes", "latency-cache", "loopback-phone", "ray-sessions")
@@ -43,6 +44,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.yes and not arguments.kinds:
+        raise ConfigurationError("--yes: says not to ask before something is deleted; say what, such as --ray-sessions")
     kept = kept_files()
     chosen = [entry for entry in kept if entry.name in (arguments.kinds or ())]
     shown = chosen if arguments.kinds else kept

@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 
+from mnas.cli.standard_streams import discard_output, standard_streams
 from mnas.documents.errors import Error, InputError
-from mnas.documents.foreign_text import printable, printable_stream
+from mnas.documents.foreign_text import printable
+from mnas.errors import ConfigurationError
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_FULL = "free some space there and run the same command again"
+_FORBIDDEN = "make it writable, or choose another place"
+# What to do about errors of the operating system.
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "check the disk",
+}
 
 
 def explained(run: Callable[[], int]) -> int:
     """Run a command; turn its errors into a message on standard error and an exit code."""
-    try:
-        with redirect_stdout(printable_stream(sys.stdout)):
-            code = run()
+    with standard_streams():
+        try:
+            try:
+                code = run()
+            except SystemExit:  # argparse's, after it has printed a help text
+                sys.stdout.flush()
+                raise
             sys.stdout.flush()
             return code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone; Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception as error:
-        if (failed := exit_code(error)) is None:
-            raise
-        print(f"mnas: {printable(error)}", file=sys.stderr)
-        return failed
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:  # the reader of our output has gone
+            discard_output()
+            return FAILED
+        except Exception as error:
+            if (failed := exit_code(error)) is None:
+                raise
+            print(f"mnas: {printable(_line(error))}", file=sys.stderr)
+            _flush_or_discard()
+            return failed
 
 
 def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that a user can fix, None for a fault of mnas."""
     if isinstance(error, InputError):
         return BAD_INPUT
-    return FAILED if isinstance(error, Error) else None
+    return FAILED if isinstance(error, Error | OSError) else None
+
+
+def check_working_directory() -> None:
+    """Raise ConfigurationError if the working directory has been deleted: paths are relative to it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError("the working directory has been deleted; change to another one") from error
+
+
+def _line(error: Exception) -> str:
+    """Return the message of an error; those of the operating system with the file and what to do."""
+    if not isinstance(error, OSError) or isinstance(error, Error):
+        return str(error)
+    # A number is a file descriptor.
+    named = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    where = f"{' -> '.join(named)}: " if named else ""
+    return f"{where}{error.strerror or error}; {_REMEDIES.get(error.errno or 0, 'check the path and run it again')}"
+
+
+def _flush_or_discard() -> None:
+    try:
+        sys.stdout.flush()
+    except (OSError, Error):
+        discard_output()

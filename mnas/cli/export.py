@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.bundled_files import find_recipe
 from mnas.cli.errors import DONE
 from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.options import name_or_path, path, positive, width
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
 from mnas.export.folder import check_target, export
@@ -47,23 +47,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     parser.add_argument(
         "what",
         metavar="WHAT",
+        type=name_or_path,
         help="run directory of a search, a reference network (mnasnet-a1, ...) or an architecture.yaml",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder to write; must not exist")
+    parser.add_argument("--out", metavar="DIR", type=path, required=True, help="the folder to write; must not exist")
     parser.add_argument("--trial", metavar="N", type=int, help="trial of the run (default: the best)")
-    parser.add_argument("--width", type=float, default=1.0, help="multiply every width but the head's (default: 1.0)")
-    parser.add_argument("--image-size", type=int, help="height and width of the input (default: the source's)")
-    parser.add_argument("--channels", type=int, help="channels of the input (default: the source's)")
-    parser.add_argument("--classes", type=int, help="number of classes (default: the source's)")
+    parser.add_argument("--width", type=width, default=1.0, help="multiply every width but the head's (default: 1.0)")
+    parser.add_argument("--image-size", type=positive, help="height and width of the input (default: the source's)")
+    parser.add_argument("--channels", type=positive, help="channels of the input (default: the source's)")
+    parser.add_argument("--classes", type=positive, help="number of classes (default: the source's)")
     parser.add_argument(
         "--checkpoint",
         metavar="CKPT",
-        type=Path,
+        type=path,
         help="its weights: a checkpoint of `mnas retrain`, or a .ckpt of MindSpore under the names of mnas or MindCV",
     )
     parser.add_argument(
         "--recipe",
         metavar="RECIPE",
+        type=name_or_path,
         help="also write this recipe, made to fit the network: a bundled name, or a YAML file of mnas or MindCV",
     )
     parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")

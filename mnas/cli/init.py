@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import name_or_path, path
 from mnas.first_experiment import copy_experiment, write_experiment
 
 _DESCRIPTION = """\
@@ -34,11 +34,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("name", metavar="NAME", nargs="?", help="bundled experiment to copy (default: quickstart)")
     source.add_argument(
-        "--data", metavar="DIR", help="your images: train/CLASS/* below this folder, or CIFAR-10's binary batches"
+        "name", metavar="NAME", nargs="?", type=name_or_path, help="bundled experiment to copy (default: quickstart)"
     )
-    parser.add_argument("--to", metavar="FILE", type=Path, help="file to write (default: NAME.yaml, or DIR's name)")
+    source.add_argument(
+        "--data",
+        metavar="DIR",
+        type=name_or_path,
+        help="your images: train/CLASS/* below this folder, or CIFAR-10's binary batches",
+    )
+    parser.add_argument("--to", metavar="FILE", type=path, help="file to write (default: NAME.yaml, or DIR's name)")
     parser.set_defaults(run=run)
 
 

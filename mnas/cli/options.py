@@ -4,6 +4,37 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
+
+from mnas.documents.user_paths import user_path
+
+
+def path(text: str) -> Path:
+    """Return a path, `~` replaced by the home folder."""
+    return user_path(name_or_path(text))
+
+
+def name_or_path(text: str) -> str:
+    """Return a name, or a path with `~` replaced by the home folder, as text."""
+    if not text:  # an unset variable of a shell script; as a path it would be the working directory
+        raise argparse.ArgumentTypeError("is empty; give a name or a path")
+    return str(user_path(text)) if text.startswith("~") else text
+
+
+def seed(text: str) -> int:
+    """Return a whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return number
+
+
+def width(text: str) -> float:
+    """Return what widths are multiplied by, above 0."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
 
 
 def positive(text: str) -> int:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mnas.documents.foreign_text import one_line
-from mnas.files import open_for_append
+from mnas.files import RunDirectoryError, open_for_append
 from mnas.search.store import Trial
 
 
 class LateFile(io.TextIOBase):
-    """A text file that is made when something is first written to it, and appended to."""
+    """A log that is made when something is first written to it, and appended to.
+
+    Raises:
+        RunDirectoryError: There is something else in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if os.path.lexists(path):
+            open_for_append(path).close()
 
     def write(self, text: str) -> int:
-        """Append text."""
-        with open_for_append(self._path) as file:
-            return file.write(text)
+        """Append text; what a full disk cannot take is dropped, since threads of a library write here."""
+        with suppress(OSError, RunDirectoryError), open_for_append(self._path) as file:
+            file.write(text)
+        return len(text)
 
 
 def print_json(value: object) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from mnas.bundled_files import find_experiment
 from mnas.cli.best import print_target_note, print_trial
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.options import name_or_path, path
 from mnas.cli.output import LateFile, print_json, trial_to_dict
 from mnas.cli.progress import search_progress
 from mnas.documents.foreign_text import printable
 from mnas.documents.yaml_file import parse
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, DataError, DocumentError
 from mnas.experiment import Experiment
 from mnas.search.run import Run
 
@@ -45,8 +48,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="name of a bundled experiment, or a YAML file")
-    parser.add_argument("--run-dir", type=Path, help="where the run is kept (default: runs/ and the experiment's name)")
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
+    )
+    parser.add_argument("--run-dir", type=path, help="where the run is kept (default: runs/ and the experiment's name)")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -63,13 +68,16 @@ def run(arguments: argparse.Namespace) -> int:
     path = find_experiment(arguments.experiment)
     experiment = Experiment.load(path)
     if arguments.set:
-        experiment = experiment.changed(dict(_change(text) for text in arguments.set))
+        changes = dict(_change(text) for text in arguments.set)
+        with _options_named(changes):
+            experiment = experiment.changed(changes)
     directory = arguments.run_dir or Path("runs") / path.stem
 
     terminate_as_interrupt()
     try:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
         with (
+            _options_named(key for key, _ in map(_change, arguments.set)),
             search_progress(experiment.training.norm_momentum) as observer,
             redirect_stdout(LateFile(directory / "ray.log")),
         ):
@@ -93,6 +101,24 @@ def _change(text: str) -> tuple[str, object]:
     if not (key and equals):
         raise ConfigurationError(f"--set {text}: write KEY=VALUE, as in --set search.trials=60")
     return key, parse(value, object, source=f"--set {key}")
+
+
+@contextmanager
+def _options_named(keys: Iterable[str]) -> Iterator[None]:
+    """Let errors about a key that --set has changed name the option: the key is not in the user's file."""
+    try:
+        yield
+    except (ConfigurationError, DocumentError, DataError) as error:
+        message = str(error).removeprefix("experiment: ")
+        named = re.match(r"'?([\w.]+)", message)
+        if named is None or not any(_is_about(named[1], key) for key in keys):
+            raise
+        raise type(error)(f"--set {message}") from error
+
+
+def _is_about(named: str, key: str) -> bool:
+    """Return whether the key that a message names is `key`, a part of it, or the mapping that it is in."""
+    return named == key or named.startswith(f"{key}.") or key.startswith(f"{named}.") or key.endswith(f".{named}")
 
 
 def _print_result(found: Run, *, as_json: bool) -> None:

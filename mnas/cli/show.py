@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import msgspec
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import path
 from mnas.cli.output import number, print_json, print_table, trial_to_dict
 from mnas.search.run import Run
 from search_space import architecture_from_dict, format_block
@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         description="Show every trial of a run, finished or not, also while it is searched.",
         epilog="example: mnas show runs/quickstart --json",
     )
-    parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
+    parser.add_argument("run_directory", metavar="RUN", type=path, help="run directory of a search")
     parser.add_argument("--json", action="store_true", help="print everything that is stored, as JSON")
     parser.set_defaults(run=run)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE
-from mnas.cli.options import positive
+from mnas.cli.options import name_or_path, positive, seed
 from mnas.cli.output import number, print_json, print_table
 from mnas.cli.phones.settings import add_option, changes
 from mnas.data import ImageForm
@@ -44,7 +44,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         description="Show every decision of a search space, its choices, and how many networks there are.",
         epilog="example: mnas space describe small32",
     )
-    describe.add_argument("space", metavar="SPACE", help="bundled name (`mnas space list`) or a YAML file")
+    describe.add_argument(
+        "space", metavar="SPACE", type=name_or_path, help="bundled name (`mnas space list`) or a YAML file"
+    )
     describe.add_argument("--json", action="store_true", help="print JSON")
     describe.set_defaults(run=run_describe)
     latency = verbs.add_parser(
@@ -54,13 +56,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_LATENCY_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    latency.add_argument("space", metavar="SPACE", help="bundled name (`mnas space list`) or a YAML file")
+    latency.add_argument(
+        "space", metavar="SPACE", type=name_or_path, help="bundled name (`mnas space list`) or a YAML file"
+    )
     latency.add_argument("--phone", default="host", help="a phone that was added, or `host` (default)")
     latency.add_argument("--count", type=positive, default=20, help="how many networks (default: 20)")
     latency.add_argument("--image-size", type=positive, help="height and width of the input (default: the space's)")
     latency.add_argument("--channels", type=positive, default=3, help="channels of the input (default: 3)")
     latency.add_argument("--classes", type=positive, default=10, help="number of classes (default: 10)")
-    latency.add_argument("--seed", type=int, default=0, help="chooses the networks (default: 0)")
+    latency.add_argument("--seed", type=seed, default=0, help="chooses the networks (default: 0)")
     add_option(latency, "for these measurements")
     latency.add_argument("--json", action="store_true", help="print every latency, as JSON")
     latency.set_defaults(run=run_latency)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+from mnas.checkpoints.mindspore import MINDSPORE_SUFFIX
 from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE, FAILED
-from mnas.cli.options import percent, positive, target_percent
+from mnas.cli.options import name_or_path, path, percent, positive, target_percent, width
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
 from mnas.data import load_images
@@ -49,20 +49,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", metavar="MODEL", type=Path, help="a checkpoint of mnas or MindSpore (.ckpt), or an exported folder"
+        "model", metavar="MODEL", type=path, help="a checkpoint of mnas or MindSpore (.ckpt), or an exported folder"
     )
     parser.add_argument(
         "--data",
         metavar="DIR",
+        type=name_or_path,
         required=True,
         help="the images: a folder with test/CLASS/* or val/CLASS/*, one with CIFAR-10's binary batches, `digits`, or "
         "your own function, package.module:function",
     )
-    parser.add_argument("--test-folder", metavar="NAME", help="its folder of test images (default: test or val)")
     parser.add_argument(
-        "--arch", help="the network: a reference or an architecture.yaml; needed for a .ckpt, else checked"
+        "--test-folder", metavar="NAME", type=name_or_path, help="its folder of test images (default: test or val)"
     )
-    parser.add_argument("--width", type=float, default=1.0, help="width of --arch (default: 1.0)")
+    parser.add_argument(
+        "--arch",
+        type=name_or_path,
+        help="the network: a reference or an architecture.yaml; needed for a .ckpt, else checked",
+    )
+    parser.add_argument("--width", type=width, help="width of --arch (default: 1.0)")
     parser.add_argument(
         "--image-size", type=positive, help="input of a .ckpt's network (default: as --arch records, else 224)"
     )
@@ -83,7 +88,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "--tolerance",
         metavar="POINTS",
         type=percent,
-        default=0.1,
         help="by how many percentage points it may be missed (default: 0.1)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -94,6 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if arguments.engine == "onnx" and arguments.device != "CPU":
         raise ConfigurationError("--engine onnx computes on the CPU; leave --device out, or use --engine mindspore")
+    if arguments.tolerance is not None and arguments.target_top1 is None:
+        raise ConfigurationError("--tolerance: is that of --target-top1; give --target-top1, too")
+    if arguments.image_size is not None and arguments.model.suffix != MINDSPORE_SUFFIX:
+        raise ConfigurationError(
+            f"--image-size: {arguments.model} has its own input, which only a {MINDSPORE_SUFFIX} has not; leave it out"
+        )
     model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
     with waiting_for("loading the images"):
         source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
@@ -106,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             compute=Compute(arguments.device),
             on_batch=on_batch,
         )
-    target = None if arguments.target_top1 is None else Target(arguments.target_top1, arguments.tolerance)
+    target = None if arguments.target_top1 is None else Target(arguments.target_top1, _tolerance(arguments))
     if arguments.json:
         _print_json(arguments, model, evaluation, target)
     else:
@@ -125,12 +135,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
 
     if arguments.arch is None:
-        if arguments.width != 1:
+        if arguments.width is not None:
             raise ConfigurationError("--width: is that of --arch; give --arch, too")
         return None
     file = find_architecture_file(arguments.arch)
-    width = "" if arguments.width == 1 else f" x{arguments.width:g}"
-    return replace(file, architecture=file.architecture.scaled(arguments.width), name=f"{file.name}{width}")
+    scale = arguments.width or 1.0
+    scaled = "" if scale == 1 else f" x{scale:g}"
+    return replace(file, architecture=file.architecture.scaled(scale), name=f"{file.name}{scaled}")
+
+
+def _tolerance(arguments: argparse.Namespace) -> float:
+    return Target.tolerance if arguments.tolerance is None else float(arguments.tolerance)
 
 
 def _verdict(target: Target, evaluation: Evaluation) -> str:

@@ -17,6 +17,7 @@ from mnas.data.image_form import InputForm
 from mnas.data.preprocessing import Uint8Images
 from mnas.data.settings import Directory, ImageCount, ImageSettings, ImageSize, Normalization, check_channels
 from mnas.data.source import FullData, SearchData
+from mnas.documents.user_paths import user_path
 from mnas.errors import DataError
 
 SIDE = 32
@@ -43,7 +44,7 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
     @property
     def path(self) -> Path:
         """The directory, with `~` expanded and made absolute: workers run in other folders."""
-        return Path(self.directory).expanduser().absolute()
+        return user_path(self.directory).absolute()
 
     def load_search(self) -> SearchData:
         """Split the five training batches for a search; see `DataFormat`."""
@@ -68,7 +69,7 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
     @classmethod
     def find_test_set(cls, data: str, form: InputForm, test_folder: str | None) -> "Cifar10BinarySettings | None":
         """Return settings for a directory that holds the test batch; see `DataFormat`."""
-        if not (Path(data) / TEST_FILES[0]).is_file():
+        if not (user_path(data) / TEST_FILES[0]).is_file():
             return None
         check_channels(data, form, 3)
         normalize = Normalization(mean=form.mean, std=form.std)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mnas.documents.user_paths import path_text
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 
@@ -129,6 +130,8 @@ def _list_classes(directory: Path) -> FileListing:
     left_out: Counter[str] = Counter()
     for entry in _entries(directory):
         if entry.is_dir():
+            if path_text(entry.name) != entry.name:
+                raise DataError(f"{entry.path}: the name of a class must be UTF-8 text; rename the folder")
             classes.append(entry.name)
         elif _is_broken_link(entry):
             left_out[_kind(entry)] += 1

@@ -41,5 +41,7 @@ def _find_test_set(data: str, form: InputForm, test_folder: str | None) -> DataF
     formats: tuple[type[DataFormat], ...] = get_args(DataSettings)
     for settings in (each.find_test_set(data, form, test_folder) for each in formats):
         if settings is not None:
+            if test_folder is not None and not isinstance(settings, ImageFolderSettings):
+                raise DataError(f"{data}: has no folders of test images to choose from; leave out --test-folder")
             return settings
     raise DataError(f"{data}: holds no test set of a known format")

@@ -13,6 +13,7 @@ from mnas.data.image_form import ImageForm, InputForm, Interpolation
 from mnas.data.settings import Directory, ImageSettings, ImageSize, Normalization, check_channels
 from mnas.data.source import FullData, ImageSource, SearchData
 from mnas.data.streaming import StreamedImages
+from mnas.documents.user_paths import user_path
 from mnas.errors import DataError
 
 IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -66,7 +67,7 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
     @property
     def path(self) -> Path:
         """The directory, with `~` expanded and made absolute: workers run in other folders."""
-        return Path(self.directory).expanduser().absolute()
+        return user_path(self.directory).absolute()
 
     @property
     def evaluation_crop_fraction(self) -> float:
@@ -113,7 +114,7 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
         Raises:
             DataError: There is no test folder, or it is not clear which.
         """
-        find_test_folder(Path(data), test_folder)
+        find_test_folder(user_path(data), test_folder)
         check_channels(data, form, 3)
         return cls(
             directory=data,

@@ -8,9 +8,7 @@ could become markup. Characters that are not shown are written as escapes, such 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from html import escape
-from typing import Any, TextIO, cast
 
 # Controls but for tab and line feed, marks that change the direction of text, separators that some programs take for
 # line ends, halves of surrogate pairs, and what XML cannot hold.
@@ -56,27 +54,6 @@ def markdown_text(text: object) -> str:
     """
     words = _MARKUP.sub(lambda match: f"\\{match[0]}", one_line(text))
     return re.sub(r"(?i)\b(https?|ftp|mailto)(:)", r"\1\\\2", words)
-
-
-def printable_stream(stream: TextIO) -> TextIO:
-    """Return a stream that writes `printable` text to another one; all else is that of the other one."""
-    return cast(TextIO, _PrintableStream(stream))
-
-
-class _PrintableStream:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._stream.write(printable(text))
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
 
 
 def _escaped(character: str) -> str:

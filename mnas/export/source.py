@@ -9,6 +9,7 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.provenance import Provenance
 from mnas.data import InputForm
 from mnas.documents.names import is_path
+from mnas.documents.user_paths import path_text, user_path
 from mnas.errors import ConfigurationError
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
@@ -61,7 +62,7 @@ def find_source(what: str, trial_id: int | None = None) -> Source:
         RunDirectoryError: The run has not begun, or has no such complete trial.
         StoreError: The run cannot be read, or has no trial of that number.
     """
-    path = Path(what)
+    path = user_path(what)
     if path.is_dir():
         run = Run.open(path)
         return source_of_trial(run, run.best() if trial_id is None else run.trial(trial_id))
@@ -88,7 +89,7 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
             f"{run.directory}: trial {trial.id} is {trial.state}; `mnas show {run.directory}` lists complete ones"
         )
     provenance = Provenance(
-        run=str(run.directory),
+        run=path_text(run.directory),
         trial=trial.id,
         accuracy=trial.accuracy,
         latency_ms=trial.latency_ms,
@@ -96,7 +97,7 @@ def source_of_trial(run: Run, trial: Trial) -> Source:
         reward=trial.reward,
         latency=None if trial.latency is None else dict(trial.latency),
     )
-    origin = f"trial {trial.id} of the search in {run.directory}"
+    origin = f"trial {trial.id} of the search in {path_text(run.directory)}"
     return Source(run.architecture_file(trial), provenance, run.images, origin, trial, run)
 
 
@@ -109,7 +110,7 @@ def _from_reference(name: str) -> Source:
 
 def _from_file(path: Path) -> Source:
     file = read_architecture(path)
-    named = file if file.name is not None else replace(file, name=path.stem)
+    named = file if file.name is not None else replace(file, name=path_text(path.stem))
     provenance = Provenance.of(file.lineage, str(path))
     form = IMAGENET_INPUT if provenance.input is None else provenance.input.form()
-    return Source(named, provenance, form, f"the architecture file {path}")
+    return Source(named, provenance, form, f"the architecture file {path_text(path)}")

@@ -13,6 +13,7 @@ from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.load import load_checkpoint
 from mnas.checkpoints.provenance import Provenance, ProvenanceInput, ProvenanceWeights
 from mnas.data import ImageForm, InputForm
+from mnas.documents.user_paths import path_text
 from mnas.errors import ConfigurationError
 from mnas.export.source import Source
 from mnas.network.weights import initial_weights
@@ -182,7 +183,7 @@ def _provenance(
         found,
         width=found.width * adaptation.width,
         input=ProvenanceInput.of(checkpoint.input),
-        weights="initial" if path is None else ProvenanceWeights.of(str(path), checkpoint),
+        weights="initial" if path is None else ProvenanceWeights.of(path_text(path), checkpoint),
     )
 
 

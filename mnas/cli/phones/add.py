@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import msgspec
 
 from latency.android.onboarding import add_phone
 from latency.android.profile import profile_path
 from mnas.cli.errors import DONE
+from mnas.cli.options import path as path_option
 from mnas.cli.output import print_json
 from mnas.cli.phones.address import serial_address, tcp_address
 from mnas.cli.phones.settings import add_option, changes
@@ -45,7 +45,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--core", type=int, help="core to time on (default: the fastest)")
     parser.add_argument("--folder", help="folder on the phone for the runtime (default: /data/local/tmp/mnas)")
     parser.add_argument(
-        "--aar", type=Path, help="take ONNX Runtime's library from this Android package (onnxruntime-android-*.aar)"
+        "--aar",
+        type=path_option,
+        help="take ONNX Runtime's library from this Android package (onnxruntime-android-*.aar)",
     )
     add_option(parser, "of this phone")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")

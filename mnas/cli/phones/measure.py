@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import path, positive
 from mnas.cli.output import print_json
 from mnas.cli.phones.settings import add_option, changes
 from mnas.cli.phones.waits import said_waits
+from mnas.errors import ConfigurationError
 from mnas.phone import Phone
 
 
@@ -21,10 +22,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "detected and repeated, so a printed number can be trusted.",
         epilog="example: mnas phones measure model.onnx --phone pixel6 --json",
     )
-    parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model to time")
+    parser.add_argument("model", metavar="MODEL.onnx", type=path, help="the model to time")
     parser.add_argument("--phone", default="host", help="a phone that was added, or `host` (default)")
-    parser.add_argument("--runs", type=int, help="timed runs in a session (default: 50, or as in the phone's profile)")
-    parser.add_argument("--sessions", type=int, help="times the model is loaded again (default: 1)")
+    parser.add_argument(
+        "--runs", type=positive, help="timed runs in a session (default: 50, or as in the phone's profile)"
+    )
+    parser.add_argument("--sessions", type=positive, help="times the model is loaded again (default: 1)")
     add_option(parser, "for this measurement")
     parser.add_argument("--json", action="store_true", help="print the whole record, raw runs included, as JSON")
     parser.set_defaults(run=run)
@@ -33,7 +36,12 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     given = changes(arguments.set)
-    given |= {key: value for key in ("runs", "sessions") if (value := getattr(arguments, key)) is not None}
+    for key in ("runs", "sessions"):
+        if (value := getattr(arguments, key)) is None:
+            continue
+        if key in given:
+            raise ConfigurationError(f"--{key} and --set {key}={given[key]}: give one of them")
+        given[key] = value
     with said_waits() as waits, Phone(arguments.phone) as phone:
         waits.begin(f"timing {arguments.model} on {arguments.phone}")
         record = phone.measure(arguments.model, given)

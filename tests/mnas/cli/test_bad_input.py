@@ -228,7 +228,7 @@ def test_a_bad_block_string_is_refused(
     [
         (("arch", "describe", "mnasnet-b2"), "mnasnet-b1"),
         (("arch", "describe", "mnasnet-b1", "--width", "0"), "width"),
-        (("arch", "describe", "mnasnet-b1", "--image-size", "0"), "image_size"),
+        (("arch", "describe", "mnasnet-b1", "--image-size", "0"), "--image-size"),
         (("arch", "describe", "none/architecture.yaml"), "none/architecture.yaml"),
         (("space", "describe", "mnasnt"), "mnasnet"),
         (("phones", "measure", "none.onnx"), "none.onnx"),

@@ -11,7 +11,7 @@ from mnas.cli.errors import explained
 from mnas.cli.output import print_json, print_table
 from mnas.cli.phones.waits import Waits
 from mnas.cli.waiting import waiting_for
-from mnas.documents.foreign_text import html_text, markdown_text, one_line, printable, printable_stream
+from mnas.documents.foreign_text import html_text, markdown_text, one_line, printable
 from mnas.documents.html_table import html_table
 from mnas.errors import Error
 from mnas.export import svg
@@ -104,8 +104,3 @@ def test_log_messages_have_no_controls() -> None:
     written = io.StringIO()
     Waits(Console(file=written)).say(HOSTILE)
     assert not CONTROLS & set(written.getvalue())
-
-
-def test_a_stream_keeps_what_else_the_other_one_has() -> None:
-    other = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
-    assert printable_stream(other).encoding == "latin-1"
