@@ -10,7 +10,9 @@ from pathlib import Path
 from mnas.bundled_files import find_recipe
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
-from mnas.cli.options import positive
+from mnas.cli.options import name_or_path, positive
+from mnas.cli.options import path as path_option
+from mnas.cli.options import width as width_option
 from mnas.cli.output import print_json
 from mnas.cli.retrain_progress import retrain_progress
 from mnas.errors import ConfigurationError
@@ -51,18 +53,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "architecture",
         metavar="ARCH",
         nargs="?",
+        type=name_or_path,
         help="a reference (mnasnet-a1, ...), an architecture.yaml, or the run directory of a search (default: what the "
         "recipe names)",
     )
     parser.add_argument("--trial", metavar="N", type=int, help="trial of the run directory (default: the best)")
-    parser.add_argument("--width", type=float, default=1.0, help="multiply every width of ARCH but the head's")
+    parser.add_argument("--width", type=width_option, default=1.0, help="multiply every width of ARCH but the head's")
     parser.add_argument(
         "--recipe",
         required=True,
+        type=name_or_path,
         help="how to train: name of a bundled recipe, or a YAML file of mnas or MindCV",
     )
-    parser.add_argument("--data", metavar="DIR", help="where the images are (default: as the recipe says)")
-    parser.add_argument("--run-dir", type=Path, help="where the training is kept (default: runs/ARCH-RECIPE)")
+    parser.add_argument(
+        "--data", metavar="DIR", type=name_or_path, help="where the images are (default: as the recipe says)"
+    )
+    parser.add_argument("--run-dir", type=path_option, help="where the training is kept (default: runs/ARCH-RECIPE)")
     parser.add_argument("--cards", type=positive, default=1, help="devices of this machine to train on (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
