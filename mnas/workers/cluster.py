@@ -14,6 +14,7 @@ import ray
 from mnas.errors import ConfigurationError
 from mnas.experiment import SearchSettings
 from mnas.mindspore_setup import Device
+from mnas.workers.ray_text import check_ray_text
 
 RESOURCE: Mapping[Device, str] = {"CPU": "CPU", "Ascend": "NPU"}
 """The name of a device in Ray's resources."""
@@ -33,6 +34,7 @@ def ray_cluster(settings: SearchSettings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    check_ray_text()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no statistics unless the user has set this
     on_termination = signal.getsignal(signal.SIGTERM)
     if settings.ray_address is None:
