@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 from latency import MeasurementSettings
 from mnas.errors import ConfigurationError
@@ -25,10 +26,11 @@ def changes(texts: Sequence[str]) -> dict[str, int | float]:
     """Return the changes by field.
 
     Raises:
-        ConfigurationError: A field is unknown, or a value is not a number.
+        ConfigurationError: A field is unknown, or a value is no number that it can have.
     """
     known = {field.name: field.type for field in fields(MeasurementSettings)}
-    values: dict[str, int | float] = {}
+    values: dict[str, Any] = {}
+    settings = MeasurementSettings()
     for text in texts:
         name, _, value = text.partition("=")
         if name not in known:
@@ -38,4 +40,8 @@ def changes(texts: Sequence[str]) -> dict[str, int | float]:
         except ValueError as error:
             kind = "whole number" if known[name] == "int" else "number"
             raise ConfigurationError(f"--set {text}: {value!r} is not a {kind}") from error
+        try:
+            replace(settings, **{name: values[name]})
+        except ValueError as error:
+            raise ConfigurationError(f"--set {error}") from error
     return values

@@ -368,6 +368,8 @@ def test_an_empty_path_is_not_the_working_directory(words: tuple[str, ...], caps
         (("export", "mnasnet-a1", "--out", "none/out", "--width", "0"), "--width"),
         (("space", "latency", "tiny16", "--seed", "-1"), "--seed"),
         (("phones", "measure", "none.onnx", "--runs", "0"), "--runs"),
+        (("phones", "measure", "none.onnx", "--set", "runs=0"), "mnas: --set runs is 0"),
+        (("space", "latency", "tiny16", "--set", "cooldown_s=nan"), "mnas: --set cooldown_s is nan"),
         (("search", "quickstart", "--set", "search.trials=0"), "mnas: --set 'search.trials'"),
         (("search", "quickstart", "--set", "latency.phone=pixel"), "mnas: --set latency.phone"),
         (("search", "quickstart", "--set", "latency.measurement.runs=0"), "mnas: --set latency.measurement"),
