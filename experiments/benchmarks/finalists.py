@@ -1,0 +1,192 @@
+"""Does training the finalists of a search again find the better network, and is the stated probability true?
+
+    python -m experiments.benchmarks.finalists --tables DIR --searches 2000 --results FILE.json
+
+Random searches are simulated on NAS-Bench-Macro (6,561 networks, three real trainings each; see `search_tables.py`).
+The true accuracy of a network is the mean of its three; a training gives it with the deviation of a real training from
+its mean, drawn from the networks of similar accuracy. Each search has the same total number of trainings, spent in
+three ways:
+
+    single     all on new networks; the highest single accuracy wins
+    equal      some on the finalists, the same number each; the highest mean wins
+    finalists  some on the finalists where they matter most, as a search does, until the confidence is reached
+
+The loss is the true accuracy of the best of all networks, those that only `single` tries included, less the winner's.
+Overstated is the winner's accuracy as said less its true one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from controllers.arrays import DecisionArray, Floats
+from mnas.search.finalists import Posterior
+
+NEIGHBOURS = 200
+"""Networks of similar accuracy whose trainings give the noise."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the trainings of a search are spent."""
+
+    trainings: int
+    finalists: int
+    extra_trainings: int
+    confidence: float
+
+    @property
+    def searched(self) -> int:
+        """Networks that are tried before there are finalists."""
+        return self.trainings - self.extra_trainings
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a search names as its best."""
+
+    loss: float
+    """Percent points of true accuracy below the best network of the pool."""
+    overstated: float
+    """Percent points of the said accuracy above the true one."""
+    extra_trainings: int = 0
+    probability_best: float = math.nan
+    """As said."""
+    is_best: bool = False
+    """Whether it is the best finalist."""
+    covered: bool = False
+    """Whether the stated interval holds the true accuracy."""
+
+
+class Trainings:
+    """Simulated trainings of the networks of a table."""
+
+    def __init__(self, accuracies: Floats) -> None:
+        self.true = accuracies.mean(axis=1)
+        order = np.argsort(self.true)
+        # A deviation from the mean of n is smaller than from the true mean by sqrt(1 - 1/n).
+        deviations = (accuracies - self.true[:, None])[order] / math.sqrt(1 - 1 / accuracies.shape[1])
+        self._deviations = deviations
+        self._rank = np.empty(len(order), int)
+        self._rank[order] = np.arange(len(order))
+
+    def train(self, networks: DecisionArray, generator: np.random.Generator) -> Floats:
+        """Return an accuracy of each network."""
+        near = self._rank[networks] + generator.integers(-NEIGHBOURS // 2, NEIGHBOURS // 2, size=len(networks))
+        near = np.clip(near, 0, len(self._rank) - 1)
+        column = generator.integers(self._deviations.shape[1], size=len(networks))
+        accuracies: Floats = self.true[networks] + self._deviations[near, column]
+        return accuracies
+
+
+def by_single(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> Named:
+    """Name the network with the highest single accuracy."""
+    accuracies = trainings.train(pool, generator)
+    winner = int(accuracies.argmax())
+    return Named(_loss(trainings, pool, pool[winner]), float(accuracies[winner] - trainings.true[pool[winner]]))
+
+
+def by_equal_seeds(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> Named:
+    """Name the finalist with the highest mean of equally many fresh trainings."""
+    finalists = _finalists(trainings, pool, plan, generator)
+    each = plan.extra_trainings // plan.finalists
+    means = np.mean([trainings.train(finalists, generator) for _ in range(each)], axis=0)
+    winner = finalists[means.argmax()]
+    return Named(
+        _loss(trainings, pool, winner),
+        float(means.max() - trainings.true[winner]),
+        each * plan.finalists,
+        is_best=bool(winner == finalists[trainings.true[finalists].argmax()]),
+    )
+
+
+def by_finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> Named:
+    """Name the finalist that the search's own rule names."""
+    finalists = _finalists(trainings, pool, plan, generator)
+    rewards: list[list[float]] = [[] for _ in finalists]
+    for number, finalist in enumerate(finalists):
+        rewards[number] += trainings.train(np.array([finalist]), generator).tolist()
+    while True:
+        posterior = Posterior(rewards, seed=0)
+        standings = posterior.standings()
+        leader = max(range(len(finalists)), key=lambda number: standings[number].probability_best)
+        spent = sum(map(len, rewards))
+        if standings[leader].probability_best >= plan.confidence or spent >= plan.extra_trainings:
+            break
+        number = posterior.next_training([0] * len(finalists))
+        rewards[number] += trainings.train(finalists[number : number + 1], generator).tolist()
+    winner, standing = finalists[leader], standings[leader]
+    true = float(trainings.true[winner])
+    return Named(
+        _loss(trainings, pool, winner),
+        standing.estimate - true,
+        spent,
+        standing.probability_best,
+        bool(winner == finalists[trainings.true[finalists].argmax()]),
+        standing.low <= true <= standing.high,
+    )
+
+
+def _finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> DecisionArray:
+    searched = pool[: plan.searched]
+    finalists: DecisionArray = searched[np.argsort(-trainings.train(searched, generator))[: plan.finalists]]
+    return finalists
+
+
+def _loss(trainings: Trainings, pool: DecisionArray, winner: int) -> float:
+    return float(trainings.true[pool].max() - trainings.true[winner])
+
+
+WAYS: dict[str, Callable[[Trainings, DecisionArray, Plan, np.random.Generator], Named]] = {
+    "single": by_single,
+    "equal": by_equal_seeds,
+    "finalists": by_finalists,
+}
+
+
+def summary(named: Sequence[Named]) -> dict[str, float]:
+    """Return the mean of each field, and the standard error of the loss."""
+    means = {name: float(np.mean([getattr(one, name) for one in named])) for name in asdict(named[0])}
+    return means | {"loss_error": float(np.std([one.loss for one in named], ddof=1) / math.sqrt(len(named)))}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate the searches and print one line for each way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the data")
+    parser.add_argument("--searches", type=int, default=2000)
+    parser.add_argument("--trainings", type=int, default=230, help="of a search, finalists included")
+    parser.add_argument("--finalists", type=int, default=10)
+    parser.add_argument("--extra-trainings", type=int, default=30, help="of these, at most, on finalists")
+    parser.add_argument("--confidence", type=float, default=0.95)
+    parser.add_argument("--results", type=Path, metavar="FILE.json")
+    options = parser.parse_args(arguments)
+    plan = Plan(options.trainings, options.finalists, options.extra_trainings, options.confidence)
+    with open(options.tables / "nas_bench_macro_cifar10.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    trainings = Trainings(np.array([[float(row[f"acc{number}"]) for number in range(3)] for row in rows]))
+    results = {}
+    for way, name_best in WAYS.items():
+        named = []
+        for search in range(options.searches):
+            generator = np.random.default_rng(search)
+            pool = generator.choice(len(trainings.true), size=plan.trainings, replace=False)
+            named.append(name_best(trainings, pool, plan, generator))
+        results[way] = summary(named)
+        print(f"{way:10}" + ", ".join(f"{name} {value:.3f}" for name, value in results[way].items()), flush=True)
+    if options.results:
+        options.results.write_text(
+            json.dumps({"plan": asdict(plan), "searches": options.searches, **results}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()
