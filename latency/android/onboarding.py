@@ -14,9 +14,10 @@ import msgspec
 
 from latency.adb.address import Address
 from latency.adb.connect import connect
-from latency.android.inspection import PhoneFacts, inspect
+from latency.adb.device import AdbDevice
+from latency.android.inspection import QUESTION_TIMEOUT_S, PhoneFacts, inspect
 from latency.android.phone import AdbPhone, install_runner
-from latency.android.preflight import OnStep, static_checks
+from latency.android.preflight import OnStep, big_core_check, folder_check, static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import PhoneError, PhoneUnstableError, ProfileError
@@ -27,6 +28,11 @@ from latency.measurement.reference_network import CALIBRATION_SIZES, calibration
 CALIBRATION_SESSIONS = 5
 UNSTEADY_TRIES = 4
 COOLDOWN_S = 20.0
+# Both belong to Android's adb shell and run programs; the second is there since Android 13.
+FOLDERS = (DEFAULT_FOLDER, "/data/local/tests/mnas")
+WAKE_TRIES = 3
+# Key 224 wakes and never puts to sleep.
+_WAKE = "input keyevent 224 >/dev/null 2>&1; sleep 1; exit 0"
 # Units of one model may differ in speed, by chance of manufacture, but then by the same factor on every network.
 SCALE_SPREAD_LIMIT = 0.05
 
@@ -63,7 +69,8 @@ def add_phone(
     Args:
         name: What to call the phone.
         address: How it is reached.
-        folder: Where on the phone the runtime goes; as in the profile, or the default, if None.
+        folder: Where on the phone the runtime goes; as in the profile, or the first of `FOLDERS` that can be used, if
+            None.
         core: The core to time on; the fastest if None.
         aar: The Android package of ONNX Runtime to take its library from; the default runtime if None.
         measurement: Changes to its measurement protocol.
@@ -78,8 +85,10 @@ def add_phone(
     device = connect(address)
     try:
         on_step("asking what it is")
-        folder = folder or (known.folder if known else DEFAULT_FOLDER)
-        facts = inspect(device, folder)
+        folder = folder or (known.folder if known else None)
+        folder, facts = _look(device, folder, on_step)
+        if core is None and known is None:
+            facts = _awake(device, folder, facts, on_step)
         profile = _profile(name, address, facts, known, folder=folder, core=core, aar=aar)
         profile = _with_measurement(profile, measurement or {})
         for check in static_checks(facts, folder, profile.core):
@@ -103,6 +112,47 @@ def add_phone(
     profile = msgspec.structs.replace(profile, units=(*others, unit))
     write_profile(profile)
     return AddedPhone(profile, unit, repeatability)
+
+
+def _look(device: AdbDevice, folder: str | None, on_step: OnStep) -> tuple[str, PhoneFacts]:
+    """Return a folder for the runtime that can be used, and the phone's facts.
+
+    Args:
+        device: The connected phone.
+        folder: The folder to use; the first of `FOLDERS` that runs programs if None.
+        on_step: Is told of a folder that cannot be used.
+
+    Raises:
+        PhoneError: `phone_unsupported`: no folder can be used. The kinds of the transport.
+    """
+    reasons = []
+    for candidate in FOLDERS if folder is None else (folder,):
+        facts = inspect(device, candidate)
+        check = folder_check(facts, candidate)
+        if check.passed:
+            return candidate, facts
+        reasons.append(check.detail)
+        on_step(check.detail)
+    raise PhoneError("phone_unsupported", f"{device.serial}: {'; '.join(reasons)}; {check.remedy}")
+
+
+def _awake(device: AdbDevice, folder: str, facts: PhoneFacts, on_step: OnStep) -> PhoneFacts:
+    """Return the facts of a phone whose fastest core can be used; wake it if that core cannot.
+
+    Raises:
+        PhoneError: `core_unavailable`: it cannot be used, and the user has not named another. The kinds of the
+            transport.
+    """
+    for _ in range(WAKE_TRIES):
+        if not facts.hidden_big_cores or facts.is_this_machine:
+            return facts
+        on_step(f"waking it: {big_core_check(facts).detail}")
+        device.shell(["sh", "-c", _WAKE], timeout_s=QUESTION_TIMEOUT_S)
+        facts = inspect(device, folder)
+    check = big_core_check(facts)
+    if not check.passed:
+        raise PhoneError("core_unavailable", f"{device.serial}: {check.name}: {check.detail}; {check.remedy}")
+    return facts
 
 
 def scale_to(first: PhoneUnit, calibration_ms: Sequence[float]) -> float:
@@ -143,6 +193,8 @@ def _profile(
 ) -> PhoneProfile:
     """Return the profile to write, the new unit last, its times not yet known (1 ms)."""
     serial = facts.serial or address.target
+    if facts.serial is not None and address.is_place:  # Its serial number does not tell it from another phone.
+        serial = f"{facts.serial}@{address.target}"
     unit = PhoneUnit(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
     others = () if known is None else tuple(each for each in known.units if each.serial != serial)
     if known is None:

@@ -33,7 +33,7 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One physical phone of a profile.
 
     Attributes:
-        serial: Its own serial number.
+        serial: Its own serial number; with `@` and the port if several phones have one serial number.
         address: How it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
         reference_ms: Best time of the reference network on its core; every window is compared with it.
         calibration_ms: Latencies of the calibration networks, in order, when it was added.
@@ -49,6 +49,10 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         """Raise ValueError if the address is not one."""
         Address.parse(self.address)
+
+    def is_named(self, serial: str | None) -> bool:
+        """Return whether a device that calls itself `serial` can be this one; None says nothing against it."""
+        return serial is None or serial in (self.serial, self.serial.rpartition("@")[0])
 
 
 class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

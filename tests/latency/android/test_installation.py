@@ -1,0 +1,71 @@
+"""What is left on a phone and what is tidied away, by the scripts themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from latency.android import installation
+from latency.android.installation import _PREPARE, tidy
+from tests.latency.android.local_device import local_device
+
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+UPTIME = int(float(Path("/proc/uptime").read_text().split()[0]))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    local_device().shell(["sh", "-c", _PREPARE, "mnas", str(tmp_path / "mnas" / "runtime-own")], 20)
+    return tmp_path / "mnas"
+
+
+def left(folder: Path) -> list[str]:
+    tidy(local_device(), str(folder), str(folder / "runtime-own"))
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_models_and_old_runtimes_of_killed_runs_are_removed(folder: Path) -> None:
+    for name in ("model-1.onnx", "model-2.onnx.part"):
+        (folder / name).touch()
+    (folder / "runtime-old").mkdir()
+    (folder / "runtime-old" / "libonnxruntime.so").touch()
+    assert left(folder) == ["runtime-own"]
+
+
+def test_what_is_not_ours_stays(folder: Path) -> None:
+    for name in ("notes.txt", "model.onnx", "runtime-of-a-file", "lease", "lease.lock"):
+        (folder / name).touch()
+    assert len(left(folder)) == 6
+
+
+@pytest.mark.parametrize(
+    ("mark", "stays"),
+    [
+        (f"{BOOT} {UPTIME}", True),
+        (f"{BOOT} {UPTIME - 30}", True),
+        (f"{BOOT} {UPTIME - 100}", False),
+        (f"another-boot {UPTIME}", False),
+        (f"{BOOT} soon", False),
+        (f"{BOOT} 08", False),
+        (BOOT, False),
+        ("", False),
+        ("$(touch pwned) `touch pwned`", False),
+    ],
+)
+def test_a_runtime_that_another_session_has_used_lately_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mark: str, stays: bool
+) -> None:
+    monkeypatch.setattr(installation, "RUNTIME_KEPT_S", 60)
+    other = folder / "runtime-other"
+    other.mkdir()
+    (other / "used").write_text(f"{mark}\n")
+    assert left(folder) == [*(["runtime-other"] if stays else []), "runtime-own"]
+
+
+def test_a_link_to_a_folder_of_the_users_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.jpg").touch()
+    (folder / "runtime-link").symlink_to(tmp_path / "pictures")
+    left(folder)
+    assert (tmp_path / "pictures" / "1.jpg").exists()
