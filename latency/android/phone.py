@@ -29,7 +29,7 @@ from latency.leases.adb_phone import hold_adb_phone
 from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, model_sha256
-from latency.runtime import prepare_bundle
+from latency.runtime import RuntimeBundle, prepare_android_bundle, prepare_bundle
 from latency.sessions import measure_sessions
 
 MODEL_PUSH_TIMEOUT_S = 300.0
@@ -100,9 +100,15 @@ def install_runner(device: AdbDevice, profile: PhoneProfile, on_push: Callable[[
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
         return ProgramRunner(device, program, file, folder, core, threads)
-    bundle = prepare_bundle(profile.abi, None if profile.aar is None else Path(profile.aar).expanduser())
+    bundle = _bundle(profile)
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
     return PhoneRunner(device, bundle, folder, core, threads)
+
+
+def _bundle(profile: PhoneProfile) -> RuntimeBundle:
+    if profile.aar is not None:
+        return prepare_bundle(profile.abi, Path(profile.aar).expanduser())
+    return prepare_android_bundle(profile.abi) if profile.runtime == "bionic" else prepare_bundle(profile.abi)
 
 
 class AdbPhone:

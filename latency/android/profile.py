@@ -109,7 +109,9 @@ class PhoneProfile(
         threads: Threads of the engine.
         folder: Where the runtime is on the phone; the adb shell must be allowed to run programs there.
         shares_this_machine: Whether the "phone" runs on this very machine, so that work here disturbs it.
-        aar: The Android package of ONNX Runtime to take its library from; None for the default runtime.
+        runtime: What the engine runs on: `bionic`, Android's own C library, with ONNX Runtime's official Android build;
+            or `glibc`, the C library of ONNX Runtime's Linux wheel, which is pushed with it.
+        aar: The file of another official Android build, for `bionic`; None for the one that mnas fetches.
         measurement: Changes to the measurement protocol (see `latency/measurement/protocol.py`).
         benchmark: A benchmark program of the user's own; None for the runner that comes with mnas.
     """
@@ -123,6 +125,7 @@ class PhoneProfile(
     threads: Annotated[int, Meta(ge=1, le=1024)] = 1
     folder: str = DEFAULT_FOLDER
     shares_this_machine: bool = False
+    runtime: Literal["bionic", "glibc"] = "glibc"
     aar: str | None = None
     measurement: dict[str, int | float] = {}
     benchmark: BenchmarkProgram | None = None

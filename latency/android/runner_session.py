@@ -102,6 +102,14 @@ class PhoneRunner:
         del timeout_s
         return model
 
+    def try_out(self, settings: MeasurementSettings) -> None:
+        """Time the reference network once.
+
+        Raises:
+            LatencyError: The runtime does not work on this phone; as `session` does.
+        """
+        self._run([*self._common(settings), "--calibrate-s", "0"], settings.load_timeout_s)
+
     def best_of_reference(self, settings: MeasurementSettings) -> float:
         """Return the best time of the reference network on a phone at rest, in ms.
 

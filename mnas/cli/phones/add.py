@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from latency.android.onboarding import add_phone
+from latency.android.onboarding import RUNTIMES, add_phone
 from latency.android.profile import profile_path
 from mnas.cli.errors import DONE
 from mnas.cli.output import print_json
@@ -45,7 +45,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--core", type=int, help="core to time on (default: the fastest)")
     parser.add_argument("--folder", help="folder on the phone for the runtime (default: /data/local/tmp/mnas)")
     parser.add_argument(
-        "--aar", type=Path, help="take ONNX Runtime's library from this Android package (onnxruntime-android-*.aar)"
+        "--runtime",
+        "--aar",
+        metavar="bionic|glibc|FILE.aar",
+        help="what the engine runs on: Android's own C library, the Linux wheel's, or an official Android build of "
+        "ONNX Runtime that you have as a file (default: bionic if it works on the phone, else glibc)",
     )
     add_option(parser, "of this phone")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")
@@ -71,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             address,
             folder=arguments.folder,
             core=arguments.core,
-            aar=arguments.aar and str(arguments.aar.resolve()),
+            runtime=_runtime(arguments.runtime),
             measurement=changes(arguments.set),
             on_step=say,
         )
@@ -87,3 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"profile      {path}")
     print(f"next         mnas phones measure MODEL.onnx --phone {profile.name}")
     return DONE
+
+
+def _runtime(text: str | None) -> str | None:
+    """Return the runtime of `--runtime`; a file by its whole path, since the profile is used from everywhere."""
+    return text if text is None or text in RUNTIMES else str(Path(text).expanduser().resolve())

@@ -10,9 +10,6 @@ from latency.android import installation
 from latency.android.installation import _PREPARE, tidy
 from tests.latency.android.local_device import local_device
 
-BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-UPTIME = int(float(Path("/proc/uptime").read_text().split()[0]))
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -42,13 +39,12 @@ def test_what_is_not_ours_stays(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("mark", "stays"),
     [
-        (f"{BOOT} {UPTIME}", True),
-        (f"{BOOT} {UPTIME - 30}", True),
-        (f"{BOOT} {UPTIME - 100}", False),
-        (f"another-boot {UPTIME}", False),
-        (f"{BOOT} soon", False),
-        (f"{BOOT} 08", False),
-        (BOOT, False),
+        ("{boot} {uptime}", True),
+        ("{boot} {earlier}", False),
+        ("another-boot {uptime}", False),
+        ("{boot} soon", False),
+        ("{boot} 08", False),
+        ("{boot}", False),
         ("", False),
         ("$(touch pwned) `touch pwned`", False),
     ],
@@ -57,9 +53,11 @@ def test_a_runtime_that_another_session_has_used_lately_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch, mark: str, stays: bool
 ) -> None:
     monkeypatch.setattr(installation, "RUNTIME_KEPT_S", 60)
+    uptime = int(float(Path("/proc/uptime").read_text().split()[0]))
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     other = folder / "runtime-other"
     other.mkdir()
-    (other / "used").write_text(f"{mark}\n")
+    (other / "used").write_text(mark.format(boot=boot, uptime=uptime, earlier=uptime - 61) + "\n")
     assert left(folder) == [*(["runtime-other"] if stays else []), "runtime-own"]
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from latency.adb import Address, ShellResult
 from latency.android import onboarding
 from latency.android.inspection import PhoneFacts
-from latency.android.onboarding import SCALE_SPREAD_LIMIT, _awake, _look, _profile, scale_to
-from latency.android.profile import PhoneUnit
-from latency.errors import PhoneError
+from latency.android.onboarding import SCALE_SPREAD_LIMIT, _awake, _install, _look, _profile, scale_to
+from latency.android.profile import PhoneProfile, PhoneUnit
+from latency.errors import LatencyError, PhoneError, PhoneGoneError, ToolError
 from tests.latency.android.local_device import local_device
 
 TIMES = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=5)
@@ -131,7 +131,69 @@ def test_a_phone_whose_big_cores_stay_off_is_refused_with_the_remedy(monkeypatch
     [("server:1A2B", "1A2B"), ("server:usb:1-4", "1A2B@usb:1-4"), ("usb:usb:1-4", "1A2B@usb:1-4"), ("tcp:h:1", "1A2B")],
 )
 def test_a_phone_that_is_named_by_its_place_is_kept_apart_from_another_of_its_serial(address: str, serial: str) -> None:
-    profile = _profile("pixel", Address.parse(address), PIXEL, None, folder="/data", core=0, aar=None)
+    profile = _profile("pixel", Address.parse(address), PIXEL, None, folder="/data", core=0, runtime=None)
     (unit,) = profile.units
     assert unit.serial == serial
     assert [unit.is_named(name) for name in ("1A2B", None, "other")] == [True, True, False]
+
+
+ADDED = _profile("pixel", Address.parse("server:1A2B"), PIXEL, None, folder="/data", core=7, runtime=None)
+UNAVAILABLE = ToolError("runtime_unavailable", "this machine has no npm")
+CRASH = PhoneError("runner_died", "signal 11")
+
+
+class Runtimes:
+    """Stands for the installation: each runtime works or fails."""
+
+    def __init__(self, faults: dict[str, LatencyError], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._faults = faults
+        self.tried: list[str] = []
+        self.said: list[str] = []
+        monkeypatch.setattr(onboarding, "install_runner", self._install)
+
+    def _install(self, device: object, profile: PhoneProfile, on_push: object) -> object:
+        self.tried.append(profile.runtime)
+        if profile.runtime in self._faults:
+            raise self._faults[profile.runtime]
+        return object()
+
+    def choose(self, *runtimes: str) -> str:
+        profile, _ = _install(local_device(), ADDED, runtimes, self.said.append)
+        return profile.runtime
+
+
+def test_bionic_is_tried_first_and_taken_if_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes = Runtimes({}, monkeypatch)
+    assert (runtimes.choose("bionic", "glibc"), runtimes.tried) == ("bionic", ["bionic"])
+
+
+@pytest.mark.parametrize("fault", [UNAVAILABLE, CRASH])
+def test_glibc_takes_over_if_bionic_does_not_work_and_the_reason_is_said(
+    monkeypatch: pytest.MonkeyPatch, fault: LatencyError
+) -> None:
+    runtimes = Runtimes({"bionic": fault}, monkeypatch)
+    assert runtimes.choose("bionic", "glibc") == "glibc"
+    assert any(str(fault) in line for line in runtimes.said)
+
+
+def test_a_runtime_that_the_user_named_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ToolError, match="no npm"):
+        Runtimes({"bionic": UNAVAILABLE}, monkeypatch).choose("bionic")
+
+
+def test_another_runtime_does_not_help_a_phone_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes = Runtimes({"bionic": PhoneGoneError("the cable")}, monkeypatch)
+    with pytest.raises(PhoneGoneError):
+        runtimes.choose("bionic", "glibc")
+    assert runtimes.tried == ["bionic"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "runtime", "aar"),
+    [(None, "glibc", None), ("bionic", "bionic", None), ("glibc", "glibc", None), ("/x.aar", "bionic", "/x.aar")],
+)
+def test_the_runtime_that_was_asked_for_is_in_the_profile(asked: str | None, runtime: str, aar: str | None) -> None:
+    profile = _profile("pixel", Address.parse("server:1A2B"), PIXEL, None, folder="/data", core=7, runtime=asked)
+    assert (profile.runtime, profile.aar) == (runtime, aar)
+    again = _profile("pixel", Address.parse("server:1A2B"), PIXEL, profile, folder="/data", core=7, runtime=None)
+    assert again == profile
