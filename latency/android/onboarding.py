@@ -17,7 +17,7 @@ from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import QUESTION_TIMEOUT_S, PhoneFacts, inspect
 from latency.android.phone import AdbPhone, SessionRunner, install_runner
-from latency.android.preflight import OnStep, big_core_check, folder_check, static_checks
+from latency.android.preflight import OnStep, big_core_check, folder_check, hidden_cores, static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
 from latency.errors import LatencyError, PhoneError, PhoneUnstableError, ProfileError
@@ -173,15 +173,19 @@ def _awake(device: AdbDevice, folder: str, facts: PhoneFacts, on_step: OnStep) -
         PhoneError: `core_unavailable`: it cannot be used, and the user has not named another. The kinds of the
             transport.
     """
+    if facts.is_this_machine:
+        return facts
     for _ in range(WAKE_TRIES):
-        if not facts.hidden_big_cores or facts.is_this_machine:
-            return facts
+        if not facts.hidden_big_cores:
+            break
         on_step(f"waking it: {big_core_check(facts).detail}")
         device.shell(["sh", "-c", _WAKE], timeout_s=QUESTION_TIMEOUT_S)
         facts = inspect(device, folder)
     check = big_core_check(facts)
     if not check.passed:
         raise PhoneError("core_unavailable", f"{device.serial}: {check.name}: {check.detail}; {check.remedy}")
+    if facts.hidden_khz:
+        on_step(f"of its cores{hidden_cores(facts)}")
     return facts
 
 

@@ -16,6 +16,7 @@ from latency.measurement.record import PhoneConditions
 SUPPORTED_ABIS = ("arm64-v8a", "x86_64")
 NEEDED_MB = 60
 LOW_BATTERY_PERCENT = 20
+_SHOWN_CORES = 16
 
 OnStep = Callable[[str], None]
 """Is told what is done next, before each step that may take long."""
@@ -71,7 +72,7 @@ def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Chec
         Check(
             "cores",
             core is None or core in facts.max_khz,
-            f"{facts.cores} usable{speeds}{_hidden(facts)}; timed: {facts.big_core if core is None else core}",
+            f"{facts.cores} usable{speeds}{hidden_cores(facts)}; timed: {facts.big_core if core is None else core}",
             f"choose one of {sorted(facts.max_khz)} as `core`; a phone that sleeps hides cores, so wake it first",
         ),
     ]
@@ -103,10 +104,10 @@ def big_core_check(facts: PhoneFacts) -> Check:
     )
 
 
-def _hidden(facts: PhoneFacts) -> str:
-    """Return the cores that are there and cannot be used, in words; nothing if there are none."""
-    cores = ", ".join(map(str, sorted(facts.hidden_khz)))
-    return f", {cores} switched off or kept from the adb shell" if cores else ""
+def hidden_cores(facts: PhoneFacts) -> str:
+    """Return the cores that are there and cannot be used, in words that go on; nothing if there are none."""
+    cores = ", ".join(map(str, sorted(facts.hidden_khz)[:_SHOWN_CORES]))
+    return f", {cores} are switched off or kept from the adb shell" if cores else ""
 
 
 def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> list[Check]:

@@ -188,6 +188,7 @@ PINS = [
     "latency/loopback/adbd_packages.yaml",
     "tests/latency/adb/adb_packages.yaml",
     "tests/latency/qemu_packages.yaml",
+    "tests/latency/android/android_shell_packages.yaml",
 ]
 
 

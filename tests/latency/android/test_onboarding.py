@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from latency.adb import Address, ShellResult
 from latency.android import onboarding
 from latency.android.inspection import PhoneFacts
 from latency.android.onboarding import SCALE_SPREAD_LIMIT, _awake, _install, _look, _profile, scale_to
+from latency.android.phone import AdbPhone
+from latency.android.preflight import static_checks
 from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.errors import LatencyError, PhoneError, PhoneGoneError, ToolError
 from tests.latency.android.local_device import local_device
@@ -120,6 +123,12 @@ def test_a_phone_whose_big_cores_are_off_is_woken(monkeypatch: pytest.MonkeyPatc
     assert said == ["waking it: core 6, 7 may be faster and cannot be used"] * 2
 
 
+def test_cores_that_are_off_and_slow_are_said() -> None:
+    said: list[str] = []
+    _awake(local_device(), "/data", replace(PIXEL, hidden_khz={2: 1_000}), said.append)
+    assert said == ["of its cores, 2 are switched off or kept from the adb shell"]
+
+
 def test_a_phone_whose_big_cores_stay_off_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PhoneError, match=r"core 6, 7 may be faster.*svc power stayon true.*--core") as caught:
         awake_after(100, monkeypatch)
@@ -197,3 +206,23 @@ def test_the_runtime_that_was_asked_for_is_in_the_profile(asked: str | None, run
     assert (profile.runtime, profile.aar) == (runtime, aar)
     again = _profile("pixel", Address.parse("server:1A2B"), PIXEL, profile, folder="/data", core=7, runtime=None)
     assert again == profile
+
+
+def test_a_timed_core_that_is_off_now_is_told_from_one_that_is_not_there() -> None:
+    phone = AdbPhone(ADDED, ADDED.units[0])
+    for core, words in ((7, "switched off or kept from the adb shell now; wake the phone"), (99, "is not there")):
+        phone._profile = msgspec.structs.replace(ADDED, core=core)
+        with pytest.raises(PhoneError, match=words) as caught:
+            phone._require_same_unit(PIXEL)
+        assert caught.value.kind == "core_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("writable", "runnable", "words"),
+    [(True, True, "/data"), (True, False, "/data runs no programs"), (False, False, "/data cannot be written to")],
+)
+def test_a_folder_must_be_writable_and_run_programs(writable: bool, runnable: bool, words: str) -> None:
+    facts = replace(PIXEL, folder_writable=writable, folder_runnable=runnable)
+    check = next(check for check in static_checks(facts, "/data", 0) if check.name == "folder")
+    assert check.passed == (writable and runnable)
+    assert words in check.detail

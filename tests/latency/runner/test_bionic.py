@@ -94,7 +94,7 @@ Hardware	: a phone under qemu
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def android_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The given Android, next to a processor for qemu to show; nothing is written into the given folder."""
     given = os.environ.get(ANDROID_ROOT)
