@@ -18,7 +18,7 @@ from mnas.cli.phones.waits import said_waits
 
 _DESCRIPTION = """\
 Add a phone under a name: authorise, look at it, push the runtime (once, about
-33 MB), compare its output with this host's, find its best speed, and write its
+32 MB), compare its output with this host's, find its best speed, and write its
 profile. The same name with another phone of the same model adds that one as a
 further unit; the same name with the same phone renews it.
 """
@@ -40,7 +40,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("name", metavar="NAME", help="what to call it")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--serial", help="serial number, as `mnas phones list` shows it")
+    where.add_argument("--serial", help="serial number or port, as `mnas phones list` shows it")
     where.add_argument("--tcp", metavar="HOST:PORT", help="network address of its adb daemon")
     parser.add_argument("--core", type=int, help="core to time on (default: the fastest)")
     parser.add_argument("--folder", help="folder on the phone for the runtime (default: /data/local/tmp/mnas)")
