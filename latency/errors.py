@@ -60,10 +60,11 @@ class PhoneError(LatencyError):
     Kinds of any phone: those of the subclasses, `runner_died`, `wrong_output` (it computes something else than this
     host), `phone_busy` (another program or process has it), `lease_lost` (another process got it meanwhile).
 
-    Kinds over adb: `phone_unauthorized` (this computer's key is not accepted), `phone_offline` (an adb server has lost
-    it), `phone_no_permission` (this user may not open it), `phone_full` and `phone_file` (a file cannot be read or
-    written there), `push_failed`, `phone_hot`, `phone_changed` (another device answers), `phone_differs` (not of one
-    model with the others), `phone_unsupported`, `core_unavailable`.
+    Kinds over adb: `phone_unauthorized` (this computer's key is not accepted), `phone_offline` (an adb server has
+    lost it), `phone_no_permission` (this user may not open it), `phone_mode` (it is in recovery or its bootloader),
+    `phone_full` and `phone_file` (a file cannot be read or written there), `push_failed`, `phone_hot`,
+    `phone_changed` (another device answers), `phone_differs` (not of one model with the others),
+    `phone_unsupported`, `core_unavailable`.
 
     Kinds of several phones: `phone_host_gone` (the machine that it is attached to), `no_phone` (none of them works).
     """

@@ -13,6 +13,7 @@ Via = Literal["tcp", "usb", "server"]
 DEFAULT_PORT = 5555
 """The port that `adb tcpip` and most guides use."""
 
+_PLACES = ("usb:", "transport_id:")
 _FORMS = "tcp:HOST, tcp:HOST:PORT, usb:SERIAL or server:SERIAL"
 
 
@@ -22,7 +23,9 @@ class Address:
 
     Attributes:
         via: How the phone is reached.
-        target: HOST:PORT for tcp, an IPv6 address in brackets; else the serial number that `adb devices` shows.
+        target: HOST:PORT for tcp, an IPv6 address in brackets; else the serial number that `adb devices` shows. If
+            several phones have one serial number: the port that `adb devices -l` shows (`server:usb:1-4`, `usb:1-4`),
+            or the server's number of the phone (`server:transport_id:3`), which changes when it is plugged in again.
     """
 
     via: Via
@@ -41,9 +44,15 @@ class Address:
         if via == "tcp":
             host, port = _host_and_port(target, text)
             return cls("tcp", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        if not target or any(character.isspace() or not character.isprintable() for character in target):
-            raise ValueError(f"the phone's address {text!r} needs a serial number without spaces, as {via}:SERIAL")
+        # Names of wireless debugging have spaces: adb-1A2B3C (2)._adb-tls-connect._tcp
+        if not target or target != target.strip() or not target.isprintable():
+            raise ValueError(f"the phone's address {text!r} needs a serial number, as {via}:SERIAL")
         return cls("usb" if via == "usb" else "server", target)
+
+    @property
+    def is_place(self) -> bool:
+        """Whether it names a phone by its place (port or transport id), not by its serial number."""
+        return self.via != "tcp" and self.target.startswith(_PLACES)
 
     @property
     def host_and_port(self) -> tuple[str, int]:

@@ -12,10 +12,6 @@ from latency.adb.device import AdbDevice
 from latency.adb.direct import DirectConnection
 from latency.adb.keys import load_keys
 from latency.adb.server import connect_to_server
-from latency.errors import LatencyError, PhoneError, ToolError
-
-# "shell_v2": standard error and exit status apart. The form is that of adb's own greeting.
-_GREETING = "features=shell_v2"
 
 
 def ask_to_accept() -> None:
@@ -39,11 +35,12 @@ def connect(
         address: Where the phone is.
         keys: The keys to offer; those of `load_keys` if None.
         on_prompt: Called before the phone shows its prompt, to tell the user.
-        timeout_s: Time for each step of the greeting.
+        timeout_s: Time for the greeting, without the prompt.
         authorize_timeout_s: Time for the user to accept the prompt.
 
     Raises:
-        PhoneError: `phone_gone`, `timeout`, `phone_unauthorized`, `phone_offline`, `phone_busy`, `phone_no_permission`.
+        PhoneError: `phone_gone`, `timeout`, `phone_unauthorized`, `phone_offline`, `phone_busy`, `phone_no_permission`,
+            `phone_mode`.
         ToolError: `adb_protocol`, `adb_keys`, `usb_unavailable`.
     """
     connection: Connection
@@ -61,53 +58,18 @@ def _connect_directly(
     timeout_s: float,
     authorize_timeout_s: float,
 ) -> DirectConnection:
-    from adb_shell import adb_device, exceptions
+    from latency.adb.greeting import greet
 
     transport = _transport(address)
-    prompted = False
-
-    def prompt(_: object) -> None:
-        nonlocal prompted
-        on_prompt()
-        prompted = True
-
-    greeter = adb_device.AdbDevice(transport, banner=_GREETING)
-    try:
-        greeter.connect(
-            rsa_keys=load_keys() if keys is None else list(keys),
-            transport_timeout_s=timeout_s,
-            read_timeout_s=timeout_s,
-            auth_timeout_s=authorize_timeout_s,
-            auth_callback=prompt,
-        )
-    except LatencyError as error:  # The transport's, or the callback's.
-        transport.close()
-        if not prompted:
-            raise error.with_message(f"{address}: {error}") from error
-        raise PhoneError(
-            "phone_unauthorized",
-            f"{address}: this computer's key was not accepted within {authorize_timeout_s:g} s; "
-            "unlock the phone, connect again and accept the prompt",
-        ) from error
-    except exceptions.DeviceAuthError as error:
-        transport.close()
-        raise PhoneError("phone_unauthorized", f"{address}: the phone wants a key and there is none") from error
-    except exceptions.InvalidCommandError as error:
-        transport.close()
-        hint = (
-            "it speaks TLS (wireless debugging): pair it with the adb of this host and use server:SERIAL, "
-            "or switch to plain TCP with adb tcpip 5555"
-            if "STLS" in str(error)
-            else "is it adbd that listens there?"
-        )
-        raise ToolError("adb_protocol", f"{address}: the greeting was not understood; {hint}") from error
-    except (exceptions.InvalidResponseError, exceptions.InvalidChecksumError, exceptions.AdbTimeoutError) as error:
-        transport.close()
-        raise ToolError("adb_protocol", f"{address}: the greeting went wrong: {error}") from error
-    except BaseException:
-        transport.close()
-        raise
-    return DirectConnection(transport, str(address), greeter.max_chunk_size)
+    max_payload = greet(
+        transport,
+        str(address),
+        keys=load_keys() if keys is None else keys,
+        on_prompt=on_prompt,
+        timeout_s=timeout_s,
+        authorize_timeout_s=authorize_timeout_s,
+    )
+    return DirectConnection(transport, str(address), max_payload)
 
 
 def _transport(address: Address) -> Any:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from latency.errors import PhoneError, PhoneTimeoutError
+from latency.errors import PhoneError, PhoneGoneError, PhoneTimeoutError
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,39 @@ class Stream(Protocol):
     def close(self, deadline: Deadline) -> None:
         """Close the stream."""
         ...
+
+
+class ExactReader:
+    """Reads whole packets from a stream that gives pieces of any size.
+
+    It holds what was asked for and one piece more, whatever size a packet claims: check the size first.
+
+    Args:
+        stream: The stream.
+        deadline: When the operation must be done.
+        cut: What to say if the phone ends the stream before the end.
+    """
+
+    def __init__(self, stream: Stream, deadline: Deadline, cut: str) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._cut = cut
+        self._received = bytearray()
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes.
+
+        Raises:
+            PhoneError: `phone_gone`: the stream ends first. As the stream does.
+        """
+        while len(self._received) < size:
+            piece = self._stream.read(self._deadline)
+            if not piece:
+                raise PhoneGoneError(f"{self._deadline.operation}: {self._cut}")
+            self._received += piece
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
 
 
 class Connection(Protocol):

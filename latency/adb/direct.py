@@ -19,9 +19,12 @@ from latency.adb.connection import Deadline
 from latency.errors import PhoneError, PhoneTimeoutError, ToolError
 
 _HEADER = struct.Struct("<6I")
-_COMMANDS = {int.from_bytes(name, "little"): name for name in (b"OPEN", b"OKAY", b"WRTE", b"CLSE")}
-_CODES = {name: code for code, name in _COMMANDS.items()}
+_CODES = {name: int.from_bytes(name, "little") for name in (b"OPEN", b"OKAY", b"WRTE", b"CLSE")}
+# What a phone sends in a stream. It opens no stream to this host, which has asked for no port forwarding.
+_ANSWERS = {_CODES[name]: name for name in (b"OKAY", b"WRTE", b"CLSE")}
 _MAX_PAYLOAD = 1 << 20  # Of any adb version.
+_MAX_UNREAD = 4 * _MAX_PAYLOAD
+"""Bytes that a stream keeps for its reader. adbd sends a packet when the one before is confirmed: more is a flood."""
 
 
 class DirectConnection:
@@ -77,12 +80,21 @@ class DirectConnection:
             ToolError: `adb_protocol`: it is not a whole packet of adb.
         """
         code, remote_id, local_id, size, checksum, inverted_code = _HEADER.unpack(self._read(_HEADER.size, deadline))
-        if code not in _COMMANDS or inverted_code != code ^ 0xFFFFFFFF or size > _MAX_PAYLOAD:
-            raise ToolError("adb_protocol", f"{self._name}: what adbd sent is not an adb packet; connect again")
+        if inverted_code != code ^ 0xFFFFFFFF:
+            raise self._wrong("what adbd sent is not an adb packet")
+        if code not in _ANSWERS:
+            raise self._wrong(f"adbd sent the command {code.to_bytes(4, 'little')!r}, which belongs to no stream")
+        if size > _MAX_PAYLOAD:
+            raise self._wrong(f"adbd announces a packet of {size} bytes; one has at most {_MAX_PAYLOAD}")
+        if not 0 < local_id <= self._last_id:
+            raise self._wrong(f"adbd sent a packet for the stream {local_id}, which was never opened")
         payload = self._read(size, deadline)
         if int(np.frombuffer(payload, np.uint8).sum(dtype=np.uint32)) != checksum:
-            raise ToolError("adb_protocol", f"{self._name}: a packet arrived damaged; connect again")
-        return _COMMANDS[code], remote_id, local_id, payload
+            raise self._wrong("a packet arrived damaged")
+        return _ANSWERS[code], remote_id, local_id, payload
+
+    def _wrong(self, what: str) -> ToolError:
+        return ToolError("adb_protocol", f"{self._name}: {what}; connect again")
 
     def _read(self, size: int, deadline: Deadline) -> bytes:
         received = bytearray()
@@ -105,6 +117,7 @@ class DirectStream:
         self._max_payload = max_payload
         self._remote_id: int | None = None
         self._received: deque[bytes] = deque()
+        self._unread = 0
         self._may_write = False  # adbd confirms each packet before it takes the next.
         self._closed_by_phone = False
 
@@ -118,7 +131,11 @@ class DirectStream:
         """See Stream."""
         while not self._received and not self._closed_by_phone:
             self._receive(deadline)
-        return self._received.popleft() if self._received else b""
+        if not self._received:
+            return b""
+        payload = self._received.popleft()
+        self._unread -= len(payload)
+        return payload
 
     def write(self, data: bytes, deadline: Deadline) -> None:
         """See Stream."""
@@ -149,13 +166,27 @@ class DirectStream:
         command, remote_id, local_id, payload = self._connection.receive(deadline)
         if local_id != self._local_id:
             return  # The tail of an earlier stream.
+        # The id of a service that was refused is 0; old versions of adb close any stream by 0.
+        opens = command == b"OKAY" and self._remote_id is None and remote_id != 0
+        if remote_id != self._remote_id and not opens and not (command == b"CLSE" and remote_id == 0):
+            raise ToolError(
+                "adb_protocol",
+                f"{deadline.operation}: adbd sent {command.decode()} from its stream {remote_id}, which is not the one "
+                "that it opened; connect again",
+            )
         if command == b"OKAY":
             self._remote_id = remote_id
             self._may_write = True
         elif command == b"WRTE":
+            self._unread += len(payload)
+            if self._unread > _MAX_UNREAD:
+                raise ToolError(
+                    "adb_protocol",
+                    f"{deadline.operation}: adbd sends on and on without taking what is sent to it; connect again",
+                )
             self._received.append(payload)
             self._send(b"OKAY", b"", deadline)
-        elif command == b"CLSE":
+        else:
             self._closed_by_phone = True
 
 

@@ -11,11 +11,15 @@ import struct
 import time
 from typing import BinaryIO
 
-from latency.adb.connection import Connection, Deadline, Stream
-from latency.errors import PhoneGoneError, ToolError
+from latency.adb.connection import Connection, Deadline, ExactReader
+from latency.errors import ToolError
 
 _PACKET = struct.Struct("<4sI")
-_CHUNK_BYTES = 1 << 16  # The most that adbd takes.
+_CHUNK_BYTES = 1 << 16  # The most that adbd takes, and sends.
+MAX_FILE_BYTES = 1 << 26
+"""The largest file that is read from a phone."""
+
+_CUT = "adbd ended it in the middle"
 
 
 class FileError(Exception):
@@ -38,10 +42,10 @@ def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, 
             break
     else:
         stream.write(_PACKET.pack(b"DONE", int(time.time())), deadline)
-    reader = _Reader(stream, deadline)
-    kind, size = reader.packet()
+    reader = ExactReader(stream, deadline, _CUT)
+    kind, size = _PACKET.unpack(reader.read(_PACKET.size))
     if kind != b"OKAY":
-        raise _failure(kind, reader.read(size))
+        raise _failure(kind, size, reader)
     stream.close(deadline)
 
 
@@ -49,51 +53,27 @@ def receive(connection: Connection, remote_path: str, deadline: Deadline) -> byt
     """Return the content of a file of the phone.
 
     Raises:
-        FileError: adbd cannot read it.
+        FileError: adbd cannot read it, or it has more than `MAX_FILE_BYTES`.
         LatencyError: As a stream does.
     """
     stream = connection.open("sync:", deadline)
     target = remote_path.encode()
     stream.write(_PACKET.pack(b"RECV", len(target)) + target, deadline)
-    reader = _Reader(stream, deadline)
+    reader = ExactReader(stream, deadline, _CUT)
     content = bytearray()
     while True:
-        kind, size = reader.packet()
+        kind, size = _PACKET.unpack(reader.read(_PACKET.size))
         if kind == b"DONE":
             stream.close(deadline)
             return bytes(content)
-        piece = reader.read(size)
-        if kind != b"DATA":
-            raise _failure(kind, piece)
-        content += piece
+        if kind != b"DATA" or size > _CHUNK_BYTES:
+            raise _failure(kind, size, reader)
+        content += reader.read(size)
+        if len(content) > MAX_FILE_BYTES:
+            raise FileError(f"the file has more than {MAX_FILE_BYTES} bytes")
 
 
-def _failure(kind: bytes, reason: bytes) -> Exception:
-    if kind == b"FAIL":
-        return FileError(reason.decode(errors="replace"))
-    return ToolError("adb_protocol", f"adbd sent {kind!r}, which has no meaning there; connect again")
-
-
-class _Reader:
-    """Reads packets from a stream that gives pieces of any size."""
-
-    def __init__(self, stream: Stream, deadline: Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-        self._received = bytearray()
-
-    def packet(self) -> tuple[bytes, int]:
-        """Return id and number of the next packet."""
-        kind, size = _PACKET.unpack(self.read(_PACKET.size))
-        return kind, size
-
-    def read(self, size: int) -> bytes:
-        """Return exactly `size` bytes."""
-        while len(self._received) < size:
-            piece = self._stream.read(self._deadline)
-            if not piece:
-                raise PhoneGoneError(f"{self._deadline.operation}: adbd ended it in the middle")
-            self._received += piece
-        data = bytes(self._received[:size])
-        del self._received[:size]
-        return data
+def _failure(kind: bytes, size: int, reader: ExactReader) -> Exception:
+    if kind == b"FAIL" and size <= _CHUNK_BYTES:
+        return FileError(reader.read(size).decode(errors="replace"))
+    return ToolError("adb_protocol", f"adbd sent {kind!r} with {size} bytes, which has no meaning there; connect again")

@@ -55,7 +55,7 @@ def _checks_of_device(
     facts = inspect(device, profile.folder)
     yield Check(
         "device",
-        facts.serial in (None, unit.serial),
+        unit.is_named(facts.serial),
         facts.serial or unit.serial,
         f"the profile's unit is {unit.serial}; connect that one, or add this one: mnas phones add",
     )

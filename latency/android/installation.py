@@ -16,8 +16,38 @@ from latency.runtime import BundleFile
 PUSH_TIMEOUT_S = 300.0
 HASH_TIMEOUT_S = 60.0
 REFERENCE_NAME = "reference.onnx"
+RUNTIME_KEPT_S = 86_400
+"""How long another session's runtime stays after its last use; the session marks it in every run."""
 
-_PREPARE = 'mkdir -p "$1" && chmod 700 "$1"'
+# The phone's own clock, which nobody sets.
+_CLOCK = """
+read -r boot < /proc/sys/kernel/random/boot_id
+read -r now _ < /proc/uptime
+"""
+MARK_USED = f"""{_CLOCK}echo "$boot ${{now%%.*}}" > "$1/used"
+"""
+"""Shell lines that say in the runtime's folder, $1, that it is used now: the boot, and its seconds."""
+_PREPARE = f'mkdir -p "$1" && chmod 700 "$1" || exit 1{MARK_USED}exit 0'
+# What a killed run has left: models, which nobody needs who does not hold the lease, and other runtimes that nobody has
+# used for a day or since the phone was started. A runner that still works in such a runtime would disturb: it is ended.
+# $1: the folder, $2: the name of our own runtime, $3: the seconds of a day.
+_TIDY = f"""
+cd "$1" || exit 1{_CLOCK}
+rm -f model-*.onnx model-*.part
+for runtime in runtime-*; do
+    test -d "$runtime" && test "$runtime" != "$2" || continue
+    last= at=0
+    test -f "$runtime/used" && read -r last at < "$runtime/used"
+    case $at in '' | *[!0-9]* | 0?*) last= ;; esac
+    test "$last" = "$boot" && test $((${{now%%.*}} - at)) -lt "$3" && continue
+    if test -f "$runtime/runner.pid" && read -r pid < "$runtime/runner.pid" &&
+        grep -q mnas_runner "/proc/$pid/cmdline" 2>/dev/null; then
+        kill -9 "$pid"
+    fi
+    rm -rf "$runtime"
+done
+exit 0
+"""
 # A missing file gives no line, which is an answer too.
 _HASHES = 'cd "$1" && shift && sha256sum "$@" 2>/dev/null; exit 0'
 # Only what mnas has put there: the folder may hold other things of the user's.
@@ -72,6 +102,23 @@ def install(
             "space, then try again",
         )
     return target
+
+
+def tidy(device: AdbDevice, folder: str, runtime: str) -> None:
+    """Remove what killed runs have left: models, and runtimes that are no longer used.
+
+    The caller holds the lease on the phone: no other session has a model there, and each renews its runtime's mark.
+
+    Args:
+        device: The connected phone.
+        folder: Where on the phone the runtimes are.
+        runtime: The folder of the runtime in use, which stays.
+
+    Raises:
+        PhoneError: The kinds of the transport.
+    """
+    name = PurePosixPath(runtime).name
+    device.shell(["sh", "-c", _TIDY, "mnas", folder, name, str(RUNTIME_KEPT_S)], timeout_s=HASH_TIMEOUT_S)
 
 
 def uninstall(device: AdbDevice, folder: str) -> None:

@@ -14,12 +14,13 @@ import msgspec
 
 from latency.adb.address import Address
 from latency.adb.connect import connect
-from latency.android.inspection import PhoneFacts, inspect
-from latency.android.phone import AdbPhone, install_runner
-from latency.android.preflight import OnStep, static_checks
+from latency.adb.device import AdbDevice
+from latency.android.inspection import QUESTION_TIMEOUT_S, PhoneFacts, inspect
+from latency.android.phone import AdbPhone, SessionRunner, install_runner
+from latency.android.preflight import OnStep, big_core_check, folder_check, hidden_cores, static_checks
 from latency.android.profile import DEFAULT_FOLDER, PhoneProfile, PhoneUnit, profile_path, read_profile, write_profile
 from latency.android.runner_session import PhoneRunner
-from latency.errors import PhoneError, PhoneUnstableError, ProfileError
+from latency.errors import LatencyError, PhoneError, PhoneUnstableError, ProfileError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord
 from latency.measurement.reference_network import CALIBRATION_SIZES, calibration_models
@@ -27,6 +28,14 @@ from latency.measurement.reference_network import CALIBRATION_SIZES, calibration
 CALIBRATION_SESSIONS = 5
 UNSTEADY_TRIES = 4
 COOLDOWN_S = 20.0
+RUNTIMES = ("bionic", "glibc")
+# Both belong to Android's adb shell and run programs; the second is there since Android 13.
+FOLDERS = (DEFAULT_FOLDER, "/data/local/tests/mnas")
+WAKE_TRIES = 3
+# What lets another runtime be tried: this one cannot be fetched, does not start, or crashes.
+RUNTIME_FAULTS = ("runtime_unavailable", "runner_protocol", "runner_died")
+# Key 224 wakes and never puts to sleep.
+_WAKE = "input keyevent 224 >/dev/null 2>&1; sleep 1; exit 0"
 # Units of one model may differ in speed, by chance of manufacture, but then by the same factor on every network.
 SCALE_SPREAD_LIMIT = 0.05
 
@@ -52,7 +61,7 @@ def add_phone(
     *,
     folder: str | None = None,
     core: int | None = None,
-    aar: str | None = None,
+    runtime: str | None = None,
     measurement: Mapping[str, int | float] | None = None,
     on_step: OnStep = lambda text: None,
 ) -> AddedPhone:
@@ -63,9 +72,11 @@ def add_phone(
     Args:
         name: What to call the phone.
         address: How it is reached.
-        folder: Where on the phone the runtime goes; as in the profile, or the default, if None.
+        folder: Where on the phone the runtime goes; as in the profile, or the first of `FOLDERS` that can be used, if
+            None.
         core: The core to time on; the fastest if None.
-        aar: The Android package of ONNX Runtime to take its library from; the default runtime if None.
+        runtime: `bionic`, `glibc`, or the file of an official Android build of ONNX Runtime (AAR). If None: as in the
+            profile, or the first of `bionic` and `glibc` that works on the phone.
         measurement: Changes to its measurement protocol.
         on_step: Called with what is done next.
 
@@ -78,15 +89,17 @@ def add_phone(
     device = connect(address)
     try:
         on_step("asking what it is")
-        folder = folder or (known.folder if known else DEFAULT_FOLDER)
-        facts = inspect(device, folder)
-        profile = _profile(name, address, facts, known, folder=folder, core=core, aar=aar)
+        folder = folder or (known.folder if known else None)
+        folder, facts = _look(device, folder, on_step)
+        if core is None and known is None:
+            facts = _awake(device, folder, facts, on_step)
+        profile = _profile(name, address, facts, known, folder=folder, core=core, runtime=runtime)
         profile = _with_measurement(profile, measurement or {})
         for check in static_checks(facts, folder, profile.core):
             if not check.passed:
                 raise PhoneError("phone_unsupported", f"{address}: {check.name}: {check.detail}; {check.remedy}")
-        on_step(f"installing the runtime for {profile.abi}")
-        runner = install_runner(device, profile, lambda file: on_step(f"pushing {file}"))
+        runtimes = ["bionic", "glibc"] if runtime is None and known is None and facts.has_bionic else [profile.runtime]
+        profile, runner = _install(device, profile, runtimes, on_step)
         unit = profile.units[-1]
         if isinstance(runner, PhoneRunner):
             on_step("finding the best time of the reference network")
@@ -103,6 +116,77 @@ def add_phone(
     profile = msgspec.structs.replace(profile, units=(*others, unit))
     write_profile(profile)
     return AddedPhone(profile, unit, repeatability)
+
+
+def _install(
+    device: AdbDevice, profile: PhoneProfile, runtimes: Sequence[str], on_step: OnStep
+) -> tuple[PhoneProfile, SessionRunner]:
+    """Install the first of the runtimes that works on the phone, and try it out.
+
+    Returns:
+        The profile with that runtime, and its runner.
+
+    Raises:
+        LatencyError: What is wrong with the last one; the kinds of the transport.
+    """
+    for runtime in runtimes:
+        chosen = msgspec.structs.replace(profile, runtime=runtime)
+        on_step(f"installing the {runtime} runtime for {profile.abi} (fetched once)")
+        try:
+            runner = install_runner(device, chosen, lambda file: on_step(f"pushing {file}"))
+            if isinstance(runner, PhoneRunner):
+                runner.try_out(chosen.settings({}))
+            return chosen, runner
+        except LatencyError as error:
+            if runtime == runtimes[-1] or error.kind not in RUNTIME_FAULTS:
+                raise
+            on_step(f"the {runtime} runtime cannot be used: {error}")
+    raise ValueError("no runtimes to install")
+
+
+def _look(device: AdbDevice, folder: str | None, on_step: OnStep) -> tuple[str, PhoneFacts]:
+    """Return a folder for the runtime that can be used, and the phone's facts.
+
+    Args:
+        device: The connected phone.
+        folder: The folder to use; the first of `FOLDERS` that runs programs if None.
+        on_step: Is told of a folder that cannot be used.
+
+    Raises:
+        PhoneError: `phone_unsupported`: no folder can be used. The kinds of the transport.
+    """
+    reasons = []
+    for candidate in FOLDERS if folder is None else (folder,):
+        facts = inspect(device, candidate)
+        check = folder_check(facts, candidate)
+        if check.passed:
+            return candidate, facts
+        reasons.append(check.detail)
+        on_step(check.detail)
+    raise PhoneError("phone_unsupported", f"{device.serial}: {'; '.join(reasons)}; {check.remedy}")
+
+
+def _awake(device: AdbDevice, folder: str, facts: PhoneFacts, on_step: OnStep) -> PhoneFacts:
+    """Return the facts of a phone whose fastest core can be used; wake it if that core cannot.
+
+    Raises:
+        PhoneError: `core_unavailable`: it cannot be used, and the user has not named another. The kinds of the
+            transport.
+    """
+    if facts.is_this_machine:
+        return facts
+    for _ in range(WAKE_TRIES):
+        if not facts.hidden_big_cores:
+            break
+        on_step(f"waking it: {big_core_check(facts).detail}")
+        device.shell(["sh", "-c", _WAKE], timeout_s=QUESTION_TIMEOUT_S)
+        facts = inspect(device, folder)
+    check = big_core_check(facts)
+    if not check.passed:
+        raise PhoneError("core_unavailable", f"{device.serial}: {check.name}: {check.detail}; {check.remedy}")
+    if facts.hidden_khz:
+        on_step(f"of its cores{hidden_cores(facts)}")
+    return facts
 
 
 def scale_to(first: PhoneUnit, calibration_ms: Sequence[float]) -> float:
@@ -139,14 +223,20 @@ def _profile(
     *,
     folder: str,
     core: int | None,
-    aar: str | None,
+    runtime: str | None,
 ) -> PhoneProfile:
     """Return the profile to write, the new unit last, its times not yet known (1 ms)."""
+    asked_runtime: dict[str, str | None] = {}
+    if runtime is not None:
+        by_name = runtime in RUNTIMES
+        asked_runtime = {"runtime": runtime if by_name else "bionic", "aar": None if by_name else runtime}
     serial = facts.serial or address.target
+    if facts.serial is not None and address.is_place:  # Its serial number does not tell it from another phone.
+        serial = f"{facts.serial}@{address.target}"
     unit = PhoneUnit(serial=serial, address=str(address), reference_ms=1.0, calibration_ms=(1.0,))
     others = () if known is None else tuple(each for each in known.units if each.serial != serial)
     if known is None:
-        return PhoneProfile(
+        profile = PhoneProfile(
             name=name,
             model=facts.model,
             abi=facts.abi,
@@ -154,17 +244,17 @@ def _profile(
             core=facts.big_core if core is None else core,
             folder=folder,
             shares_this_machine=facts.is_this_machine,
-            aar=aar,
             measurement={} if facts.is_this_machine else {"cooldown_s": COOLDOWN_S},
             units=(unit,),
         )
+        return msgspec.structs.replace(profile, **asked_runtime)
     if others and (facts.model, facts.abi) != (known.model, known.abi):
         raise PhoneError(
             "phone_differs",
             f"phone {name!r} is a {known.model} ({known.abi}), this one is a {facts.model} ({facts.abi}); add it "
             "under a name of its own",
         )
-    asked = {"folder": folder, "core": known.core if core is None else core, "aar": aar or known.aar}
+    asked = {"folder": folder, "core": known.core if core is None else core, **asked_runtime}
     changed = [key for key, value in asked.items() if value != getattr(known, key)]
     if others and changed:
         raise PhoneError(

@@ -17,7 +17,7 @@ from latency.adb.address import Address
 from latency.adb.connect import connect
 from latency.adb.device import AdbDevice
 from latency.android.inspection import PhoneFacts, inspect
-from latency.android.installation import install
+from latency.android.installation import install, tidy
 from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.android.program import ProgramRunner, program_file
 from latency.android.runner_session import PhoneRunner, same_output
@@ -29,7 +29,7 @@ from latency.leases.adb_phone import hold_adb_phone
 from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LatencyRecord, PhoneIdentity, Session, model_sha256
-from latency.runtime import prepare_bundle
+from latency.runtime import RuntimeBundle, prepare_android_bundle, prepare_bundle
 from latency.sessions import measure_sessions
 from mnas.documents.user_paths import user_path
 
@@ -47,6 +47,11 @@ class SessionRunner(Protocol):
     @property
     def device(self) -> AdbDevice:
         """The connected phone."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Where it is on the phone."""
         ...
 
     @property
@@ -96,9 +101,15 @@ def install_runner(device: AdbDevice, profile: PhoneProfile, on_push: Callable[[
         file = program_file(program)
         folder = install(device, profile.folder, file.sha256, [file], on_push)
         return ProgramRunner(device, program, file, folder, core, threads)
-    bundle = prepare_bundle(profile.abi, None if profile.aar is None else user_path(profile.aar))
+    bundle = _bundle(profile)
     folder = install(device, profile.folder, bundle.digest, bundle.files, on_push)
     return PhoneRunner(device, bundle, folder, core, threads)
+
+
+def _bundle(profile: PhoneProfile) -> RuntimeBundle:
+    if profile.aar is not None:
+        return prepare_bundle(profile.abi, user_path(profile.aar))
+    return prepare_android_bundle(profile.abi) if profile.runtime == "bionic" else prepare_bundle(profile.abi)
 
 
 class AdbPhone:
@@ -174,6 +185,7 @@ class AdbPhone:
         ) as (device, renew):
             if self._runner is None:
                 self._runner = install_runner(device, self._profile, lambda name: None)
+                tidy(device, self._profile.folder, self._runner.folder)
                 renew(lease_s)
             yield self._runner, partial(renew, lease_s)
 
@@ -204,17 +216,23 @@ class AdbPhone:
         self._runner = None
 
     def _require_same_unit(self, facts: PhoneFacts) -> None:
-        if (facts.serial or self._unit.serial) != self._unit.serial:
+        if not self._unit.is_named(facts.serial):
             raise PhoneError(
                 "phone_changed",
                 f"phone {self.name!r}: device {facts.serial} answers at {self._unit.address}, not "
                 f"{self._unit.serial}; connect the right one, or add this one: mnas phones add",
             )
-        if self._profile.core not in facts.max_khz:
+        core = self._profile.core
+        if core not in facts.max_khz:
+            reason = (
+                "is switched off or kept from the adb shell now; wake the phone (adb shell svc power stayon true)"
+                if core in facts.hidden_khz
+                else "is not there"
+            )
             raise PhoneError(
                 "core_unavailable",
-                f"phone {self.name!r}: core {self._profile.core} is not one of {sorted(facts.max_khz)} that the adb "
-                "shell may use; change `core` in its profile",
+                f"phone {self.name!r}: core {core} is not one of {sorted(facts.max_khz)} that the adb shell may use: "
+                f"it {reason}, or change `core` in its profile",
             )
 
     def _identity(self, runner: SessionRunner) -> PhoneIdentity:

@@ -16,6 +16,7 @@ from latency.measurement.record import PhoneConditions
 SUPPORTED_ABIS = ("arm64-v8a", "x86_64")
 NEEDED_MB = 60
 LOW_BATTERY_PERCENT = 20
+_SHOWN_CORES = 16
 
 OnStep = Callable[[str], None]
 """Is told what is done next, before each step that may take long."""
@@ -61,12 +62,7 @@ def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Chec
             ", ".join(facts.missing_tools) + " missing" if facts.missing_tools else "all there",
             "Android 8 and newer have them; a phone without them cannot be used",
         ),
-        Check(
-            "folder",
-            facts.folder_writable,
-            folder,
-            "name one that the adb shell may write to and run programs from: mnas phones add --folder",
-        ),
+        folder_check(facts, folder),
         Check(
             "free space",
             facts.free_mb is None or facts.free_mb >= NEEDED_MB,
@@ -76,10 +72,42 @@ def static_checks(facts: PhoneFacts, folder: str, core: int | None) -> list[Chec
         Check(
             "cores",
             core is None or core in facts.max_khz,
-            f"{facts.cores} usable{speeds}; timed: {facts.big_core if core is None else core}",
+            f"{facts.cores} usable{speeds}{hidden_cores(facts)}; timed: {facts.big_core if core is None else core}",
             f"choose one of {sorted(facts.max_khz)} as `core`; a phone that sleeps hides cores, so wake it first",
         ),
     ]
+
+
+def folder_check(facts: PhoneFacts, folder: str) -> Check:
+    """Return whether the runtime can be put into the folder and run there."""
+    if facts.folder_writable and not facts.folder_runnable:
+        detail = f"{folder} runs no programs (mounted noexec, or closed to the adb shell)"
+    else:
+        detail = folder if facts.folder_writable else f"{folder} cannot be written to"
+    return Check(
+        "folder",
+        facts.folder_writable and facts.folder_runnable,
+        detail,
+        "name one that the adb shell may write to and run programs from: mnas phones add --folder",
+    )
+
+
+def big_core_check(facts: PhoneFacts) -> Check:
+    """Return whether the fastest core is among those that can be used now."""
+    cores = ", ".join(map(str, facts.hidden_big_cores))
+    return Check(
+        "fastest core",
+        not facts.hidden_big_cores,
+        f"core {cores} may be faster and cannot be used" if cores else f"core {facts.big_core}",
+        "it is switched off, or kept from the adb shell: keep the phone awake (adb shell svc power stayon true), leave "
+        "its battery saver, and add it again; or choose a core yourself: --core",
+    )
+
+
+def hidden_cores(facts: PhoneFacts) -> str:
+    """Return the cores that are there and cannot be used, in words that go on; nothing if there are none."""
+    cores = ", ".join(map(str, sorted(facts.hidden_khz)[:_SHOWN_CORES]))
+    return f", {cores} are switched off or kept from the adb shell" if cores else ""
 
 
 def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> list[Check]:

@@ -34,7 +34,7 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One physical phone of a profile.
 
     Attributes:
-        serial: Its own serial number.
+        serial: Its own serial number; with `@` and the port if several phones have one serial number.
         address: How it is reached: `tcp:HOST:PORT`, `usb:SERIAL`, or `server:SERIAL` through the host's adb server.
         reference_ms: Best time of the reference network on its core; every window is compared with it.
         calibration_ms: Latencies of the calibration networks, in order, when it was added.
@@ -50,6 +50,10 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         """Raise ValueError if the address is not one."""
         Address.parse(self.address)
+
+    def is_named(self, serial: str | None) -> bool:
+        """Return whether a device that calls itself `serial` can be this one; None says nothing against it."""
+        return serial is None or serial in (self.serial, self.serial.rpartition("@")[0])
 
 
 class BenchmarkProgram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,7 +110,9 @@ class PhoneProfile(
         threads: Threads of the engine.
         folder: Where the runtime is on the phone; the adb shell must be allowed to run programs there.
         shares_this_machine: Whether the "phone" runs on this very machine, so that work here disturbs it.
-        aar: The Android package of ONNX Runtime to take its library from; None for the default runtime.
+        runtime: What the engine runs on: `bionic`, Android's own C library, with ONNX Runtime's official Android build;
+            or `glibc`, the C library of ONNX Runtime's Linux wheel, which is pushed with it.
+        aar: The file of another official Android build, for `bionic`; None for the one that mnas fetches.
         measurement: Changes to the measurement protocol (see `latency/measurement/protocol.py`).
         benchmark: A benchmark program of the user's own; None for the runner that comes with mnas.
     """
@@ -120,6 +126,7 @@ class PhoneProfile(
     threads: Annotated[int, Meta(ge=1, le=1024)] = 1
     folder: str = DEFAULT_FOLDER
     shares_this_machine: bool = False
+    runtime: Literal["bionic", "glibc"] = "glibc"
     aar: str | None = None
     measurement: dict[str, int | float] = {}
     benchmark: BenchmarkProgram | None = None

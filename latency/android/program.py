@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from latency.adb.device import AdbDevice
+from latency.android.exit_status import signal_of
+from latency.android.installation import MARK_USED
 from latency.android.profile import BenchmarkProgram
 from latency.errors import CandidateError, PhoneError, ToolError
 from latency.measurement.protocol import MeasurementSettings
@@ -23,7 +25,10 @@ from latency.runtime import BundleFile
 from mnas.documents.user_paths import user_path
 
 _UNIT_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
-_SIGNALLED = 128
+_MARKED = f'{MARK_USED}shift\nexec "$@"\n'
+_NOT_STARTED = (126, 127)
+MAX_TIMES = 100_000
+"""The most times that a program may print: the largest number of runs."""
 
 
 def program_file(program: BenchmarkProgram) -> BundleFile:
@@ -111,7 +116,7 @@ class ProgramRunner:
         Raises:
             CandidateError: `model_rejected`: the program refuses the model with an exit status.
             PhoneError: `runner_died`: it is killed or crashes.
-            ToolError: `runner_protocol`: its output has no times.
+            ToolError: `runner_protocol`: its output has no times, or it cannot be started.
         """
         names = {
             "program": str(PurePosixPath(self.folder) / self.file.name),
@@ -121,10 +126,13 @@ class ProgramRunner:
             "runs": str(settings.runs),
         }
         command = [part.format(**names) for part in self.program.command]
-        result = self.device.shell(command, timeout_s=settings.load_timeout_s + settings.window_timeout_s)
+        marked = ["sh", "-c", _MARKED, "mnas", self.folder, *command]
+        result = self.device.shell(marked, timeout_s=settings.load_timeout_s + settings.window_timeout_s)
         words = (result.stderr or result.stdout).strip()[-500:]
-        if result.status > _SIGNALLED:
-            raise PhoneError("runner_died", f"{self.device.serial}: {command[0]} died ({result.status}). {words}")
+        if (ended_by := signal_of(self.device, result.status)) is not None:
+            raise PhoneError("runner_died", f"{self.device.serial}: {command[0]} died of signal {ended_by}. {words}")
+        if result.status in _NOT_STARTED:
+            raise ToolError("runner_protocol", f"{self.device.serial}: {command[0]} cannot be started: {words}")
         if result.status != 0:
             raise CandidateError(
                 "model_rejected",
@@ -152,4 +160,6 @@ def _times_ms(program: BenchmarkProgram, output: str) -> tuple[float, ...]:
         if not (math.isfinite(time_ms) and time_ms > 0):
             return ()
         times_ms.append(time_ms)
+        if len(times_ms) > MAX_TIMES:
+            return ()
     return tuple(times_ms)

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from latency.adb.device import AdbDevice
 from latency.adb.shell import ShellResult
-from latency.android.installation import REFERENCE_NAME
+from latency.android.exit_status import signal_of
+from latency.android.installation import MARK_USED, REFERENCE_NAME
+from latency.android.profile import Milliseconds
 from latency.errors import CandidateError, PhoneError, ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LoadReport, Session
@@ -26,15 +32,15 @@ from mnas.documents.json_text import parse_json
 
 # Stages of the runner in which the model is at fault; a failure in any other is the phone's or ours.
 _CANDIDATE_STAGES = ("load", "inputs", "run")
-# Statuses of a process that a signal ended, as shells give them.
-_KILLED, _SIGNALLED = 137, 128
+_MAX_STAGE, _MAX_ERROR = 40, 4000
 # The one field of a window that the runner does not tell.
 _BEST = "reference_best_ms"
 
 # The command must run in the folder of the runtime: `.` is in the library path. A runner whose connection was cut keeps
-# running on the phone and would disturb the next one, so it is ended first. $1: folder; the rest: the command.
-_IN_FOLDER = """
-cd "$1" || exit 1
+# running on the phone and would disturb the next one, so it is ended first. The mark `used` keeps other
+# sessions from tidying the runtime away (`installation`). $1: folder; the rest: the command.
+_IN_FOLDER = f"""
+cd "$1" || exit 1{MARK_USED}
 shift
 if [ -f runner.pid ] && read -r old < runner.pid && grep -q mnas_runner "/proc/$old/cmdline" 2>/dev/null; then
     kill -9 "$old"
@@ -42,6 +48,20 @@ fi
 echo $$ > runner.pid
 exec "$@"
 """
+
+
+class _ReferenceTimes(msgspec.Struct, frozen=True):
+    """What a window tells of the reference network."""
+
+    reference_before_ms: Milliseconds
+    reference_after_ms: Milliseconds
+
+
+class _Calibration(msgspec.Struct, frozen=True):
+    """What a calibration tells: each time of the reference network, and how busy other work kept the phone then."""
+
+    reference_ms: Annotated[list[Milliseconds], Meta(min_length=1)]
+    others_busy: list[Annotated[float, Meta(ge=0)] | None]
 
 
 @dataclass(frozen=True)
@@ -82,6 +102,14 @@ class PhoneRunner:
         del timeout_s
         return model
 
+    def try_out(self, settings: MeasurementSettings) -> None:
+        """Time the reference network once.
+
+        Raises:
+            LatencyError: The runtime does not work on this phone; as `session` does.
+        """
+        self._run([*self._common(settings), "--calibrate-s", "0"], settings.load_timeout_s)
+
     def best_of_reference(self, settings: MeasurementSettings) -> float:
         """Return the best time of the reference network on a phone at rest, in ms.
 
@@ -96,12 +124,12 @@ class PhoneRunner:
         def time_reference() -> tuple[list[float], list[float]]:
             answer = self._run(arguments, settings.window_timeout_s)
             try:
-                times_ms = convert(answer["reference_ms"], list[float], source="reference_ms")
-                busy = convert(answer["others_busy"], list[float | None], source="others_busy")
+                told = convert(answer, _Calibration, source="the calibration")
                 # If the phone hides how busy it is, no time is doubted.
-                return [time_ms for time_ms, _ in zip(times_ms, busy, strict=True)], [share or 0.0 for share in busy]
-            except (KeyError, ValueError) as error:
-                raise self._not_understood(f"{type(error).__name__} {error}", json.dumps(answer)) from error
+                pairs = list(zip(told.reference_ms, told.others_busy, strict=True))
+                return [time_ms for time_ms, _ in pairs], [share or 0.0 for _, share in pairs]
+            except ValueError as error:
+                raise self._not_understood(str(error), json.dumps(answer)) from error
 
         advice = "close its apps, switch the screen off, try again"
         return best_reference(time_reference, settings, name=self.device.serial, advice=advice)
@@ -134,14 +162,18 @@ class PhoneRunner:
         ]
         answer = self._run(arguments, settings.load_timeout_s + settings.window_timeout_s)
         try:
-            before_ms, after_ms = float(answer["reference_before_ms"]), float(answer["reference_after_ms"])
+            times = convert(answer, _ReferenceTimes, source="the reference network")
+            before_ms, after_ms = times.reference_before_ms, times.reference_after_ms
             best_ms = better_reference(reference_best_ms, before_ms, after_ms, settings)
             told = {field.name: answer[field.name] for field in fields(TimedWindow) if field.name != _BEST}
             window = convert({**told, _BEST: best_ms}, TimedWindow, source="the timed window")
             report = {field.name: answer[field.name] for field in fields(LoadReport)}
             loaded = convert(report, LoadReport, source="the loaded model")
+            if len(window.wall_ms) > settings.runs:
+                raise ValueError(f"{len(window.wall_ms)} runs, and {settings.runs} were asked for")
         except (KeyError, TypeError, ValueError) as error:
-            raise self._not_understood(f"{type(error).__name__} {error}", json.dumps(answer)) from error
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise self._not_understood(what, json.dumps(answer)) from error
         if answer.get("moved"):
             raise PhoneError(
                 "core_unavailable",
@@ -169,21 +201,21 @@ class PhoneRunner:
     def _silent(self, result: ShellResult, timeout_s: float) -> PhoneError | ToolError:
         """Return the error for a runner that ended without its line."""
         words = (result.stderr or result.stdout).strip()[-500:]
-        if result.status == _KILLED:
+        ended_by = signal_of(self.device, result.status)
+        if ended_by == signal.SIGKILL:
             return PhoneError(
                 "runner_died",
                 f"{self.device.serial}: the runner was killed on the phone (out of memory, or after {timeout_s:g} s). "
                 f"{words}",
             )
-        if result.status > _SIGNALLED:
+        if ended_by is not None:
             return PhoneError(
-                "runner_died",
-                f"{self.device.serial}: the runner crashed with signal {result.status - _SIGNALLED}. {words}",
+                "runner_died", f"{self.device.serial}: the runner crashed with signal {ended_by}. {words}"
             )
         return self._not_understood(f"exit status {result.status}", words)
 
     def _failed(self, answer: Mapping[str, Any]) -> CandidateError | PhoneError | ToolError:
-        stage, text = str(answer.get("stage")), str(answer.get("error"))[:4000]
+        stage, text = str(answer.get("stage"))[:_MAX_STAGE], str(answer.get("error"))[:_MAX_ERROR]
         if stage in _CANDIDATE_STAGES:
             return CandidateError("model_rejected", f"{self.device.serial}: {stage}: {text}", stage)
         if stage == "affinity":
@@ -219,6 +251,8 @@ def _last_json_line(text: str) -> dict[str, Any] | None:
         None if there is none.
     """
     for line in reversed(text.splitlines()):
+        if not line.lstrip().startswith("{"):
+            continue
         try:
             answer = parse_json(line, source="the answer")
         except DocumentError:

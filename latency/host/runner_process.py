@@ -13,6 +13,7 @@ from typing import Any
 
 from latency.errors import CandidateError, PhoneError, PhoneTimeoutError, ToolError
 from latency.host.line_process import LineProcess, ProcessEndedError
+from mnas.documents.json_text import parse_json
 
 START_TIMEOUT_S = 60.0
 
@@ -38,12 +39,11 @@ class RunnerProcess:
         except OSError as error:
             raise ToolError("runner_start", f"cannot start the host's runner: {error}") from error
         try:
-            hello = json.loads(self._process.receive(START_TIMEOUT_S))
-        except (ProcessEndedError, TimeoutError, ValueError) as error:
+            hello = _answer(self._process.receive(START_TIMEOUT_S))
+            self.engine, self.engine_version = str(hello["engine"]), str(hello["engine_version"])
+        except (ProcessEndedError, TimeoutError, ValueError, KeyError) as error:
             self._process.kill()
             raise ToolError("runner_start", f"the host's runner did not start: {error}") from error
-        self.engine: str = hello["engine"]
-        self.engine_version: str = hello["engine_version"]
 
     @property
     def pid(self) -> int:
@@ -95,7 +95,7 @@ class RunnerProcess:
             self.kill()
             raise
         if not answer["ok"]:
-            stage, error_text = answer["stage"], answer["error"]
+            stage, error_text = str(answer.get("stage")), str(answer.get("error"))
             raise CandidateError("model_rejected", f"onnxruntime, stage {stage!r}: {error_text}", stage)
         return answer
 
@@ -112,12 +112,23 @@ class RunnerProcess:
     def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         operation = request["op"]
         try:
-            answer: dict[str, Any] = json.loads(self._process.ask(json.dumps(request), timeout_s))
+            return _answer(self._process.ask(json.dumps(request), timeout_s))
         except TimeoutError as error:
             raise PhoneTimeoutError(f"host runner: {operation!r} gave {error}; it was killed") from error
         except ProcessEndedError as error:
             raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
         except ValueError as error:
-            message = f"host runner answered {operation!r} with no JSON: {error}"
+            message = f"host runner did not answer {operation!r} as it should: {error}"
             raise ToolError("runner_protocol", message) from error
-        return answer
+
+
+def _answer(line: str) -> dict[str, Any]:
+    """Return the runner's answer in one line.
+
+    Raises:
+        ValueError: It is none.
+    """
+    answer = parse_json(line, source="the answer")
+    if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+        raise ValueError(f"{line[:200]!r} is no answer with `ok`")
+    return answer

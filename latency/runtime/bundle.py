@@ -2,9 +2,12 @@
 
 The runner, ONNX Runtime and the libraries that it needs, each verified by its hash.
 
-No Android SDK, NDK or compiler is needed. ONNX Runtime comes out of the Linux wheel of the phone's architecture, and
-runs with the C library it was built for, which `bundles.yaml` takes out of Debian packages. Or it comes out of the
-official Android archive (AAR), if the user has that file, and runs on Android's own C library.
+No Android SDK, NDK or compiler is needed. There are two kinds:
+
+- bionic: the library out of an official Android archive (AAR), which runs on Android's own C library. `android.yaml`
+  names the archive; the user may have another one as a file.
+- glibc: the library out of the Linux wheel of the phone's architecture, with the C library it was built for, which
+  `bundles.yaml` takes out of Debian packages. It runs on any Linux kernel, Android's included.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,13 +29,16 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from latency.downloads import DebianPackage, Wheel, debian_packages, file_sha256, wheel
+from latency.downloads import DebianPackage, NpmFile, Wheel, debian_packages, file_sha256, npm_file, wheel
 from latency.errors import ToolError
 from latency.user_folders import cache_folder
 
 _BUNDLES = Path(__file__).with_name("bundles.yaml")
+_ANDROID = Path(__file__).with_name("android.yaml")
+_MAX_LIBRARY_BYTES = 1 << 28  # Eight times the size of today's; an archive says how large its files become.
 _RUNNERS = Path(__file__).parents[1] / "runner" / "prebuilt"
 _RUNNER = "mnas_runner"
+_BIONIC_RUNNER = "mnas_runner_bionic"
 _LIBRARY = "libonnxruntime.so"
 # The version of all symbols that an official build of ONNX Runtime exports.
 _VERSION_SYMBOL = re.compile(rb"\0VERS_(\d+\.\d+\.\d+)\0")
@@ -115,6 +122,15 @@ class _Description:
 
 
 @dataclass(frozen=True)
+class _Android:
+    """The content of `android.yaml`; `libraries` has hashes by ABI."""
+
+    archive: NpmFile
+    engine_version: str
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True)
 class _Source:
     """A file that a bundle needs, and how to get its bytes."""
 
@@ -124,7 +140,7 @@ class _Source:
 
 
 def prepare_bundle(abi: str, aar: Path | None = None) -> RuntimeBundle:
-    """Return the bundle for phones of an ABI.
+    """Return the glibc bundle for phones of an ABI, or the bionic bundle of the user's archive.
 
     Fetch it the first time, take it from the cache later.
 
@@ -149,18 +165,45 @@ def prepare_bundle(abi: str, aar: Path | None = None) -> RuntimeBundle:
     return _bundle(abi, description.wheel.pin.version, sources, description.loader)
 
 
+def prepare_android_bundle(abi: str) -> RuntimeBundle:
+    """Return the bionic bundle for phones of an ABI: the pinned archive's library.
+
+    Fetch the archive the first time, take the library from the cache later.
+
+    Raises:
+        ToolError: `runtime_unavailable`: an unknown ABI, or the archive cannot be had.
+    """
+    android = msgspec.convert(yaml.safe_load(_ANDROID.read_text()), _Android)
+    if abi not in android.libraries:
+        raise ToolError(
+            "runtime_unavailable", f"no runtime for the ABI {abi!r}; there is one for {list(android.libraries)}"
+        )
+    library = _Source(_LIBRARY, android.libraries[abi], lambda: _read_from_archive(npm_file(android.archive), abi))
+    return _bundle(abi, android.engine_version, [_runner_source(abi, _BIONIC_RUNNER), library], loader=None)
+
+
 def _android_bundle(abi: str, aar: Path) -> RuntimeBundle:
-    try:
-        with zipfile.ZipFile(aar) as archive:
-            library = archive.read(f"jni/{abi}/{_LIBRARY}")
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        message = f"{aar} is no AAR of ONNX Runtime for {abi}: {error}; it is published as onnxruntime-android"
-        raise ToolError("runtime_unavailable", message) from error
+    library = _read_from_archive(aar, abi)
     version = _VERSION_SYMBOL.search(library)
     if version is None:
         raise ToolError("runtime_unavailable", f"{aar}: its {_LIBRARY} does not say its version; is it ONNX Runtime?")
     source = _Source(_LIBRARY, hashlib.sha256(library).hexdigest(), lambda: library)
-    return _bundle(abi, version[1].decode(), [_runner_source(abi, "mnas_runner_bionic"), source], loader=None)
+    return _bundle(abi, version[1].decode(), [_runner_source(abi, _BIONIC_RUNNER), source], loader=None)
+
+
+def _read_from_archive(aar: Path, abi: str) -> bytes:
+    try:
+        with zipfile.ZipFile(aar) as archive:
+            member = archive.getinfo(f"jni/{abi}/{_LIBRARY}")
+            if member.file_size > _MAX_LIBRARY_BYTES:
+                raise ToolError(
+                    "runtime_unavailable",
+                    f"{aar}: its {_LIBRARY} has {member.file_size} bytes; at most {_MAX_LIBRARY_BYTES} are read",
+                )
+            return archive.read(member)
+    except (OSError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
+        message = f"{aar} is no AAR of ONNX Runtime for {abi}: {error}; it is published as onnxruntime-android"
+        raise ToolError("runtime_unavailable", message) from error
 
 
 def _runner_source(abi: str, variant: str) -> _Source:

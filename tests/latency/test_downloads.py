@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from latency.downloads import DebianPackage, Wheel, debian_packages, read_debian_packages, unpack_debian_package, wheel
+from latency.downloads import (
+    DebianPackage,
+    NpmFile,
+    Wheel,
+    debian_packages,
+    file_sha256,
+    npm_file,
+    read_debian_packages,
+    unpack_debian_package,
+    wheel,
+)
 from latency.errors import ToolError
 
 CONTENT = b"the content of a package"
@@ -108,11 +121,74 @@ def test_a_file_that_is_no_package_is_not_unpacked(tmp_path: Path) -> None:
         unpack_debian_package(tmp_path / "none_1.0_all.deb", tmp_path / "unpacked")
 
 
+def npm_package(folder: Path, members: dict[str, bytes]) -> NpmFile:
+    """A package as `npm pack` makes it, and its pin: `package/some.aar`."""
+    archive = folder / "some.package-1.0.0.tgz"
+    with tarfile.open(archive, "w:gz") as package:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            package.addfile(entry, io.BytesIO(content))
+    return NpmFile("some.package", "1.0.0", file_sha256(archive), "package/some.aar", "some-1.0.aar", SHA256)
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that a stand-in for npm takes its packages from; it writes down how it was called."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {folder}/call\ncp {folder}/*.tgz .\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return folder
+
+
+def test_a_file_of_an_npm_package_is_fetched_through_npm_and_only_the_file_is_kept(
+    empty_cache: Path, registry: Path
+) -> None:
+    pin = npm_package(registry, {"package/other": b"more", "package/some.aar": CONTENT})
+    assert npm_file(pin) == empty_cache / "some-1.0.aar"
+    assert [path.name for path in empty_cache.iterdir()] == ["some-1.0.aar"]
+    call = (registry / "call").read_text().split()
+    assert (call[0], call[-1], "--ignore-scripts" in call) == ("pack", "some.package@1.0.0", True)
+    (registry / "call").unlink()
+    assert npm_file(pin).read_bytes() == CONTENT
+    assert not (registry / "call").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "change", "words"),
+    [
+        ({"package/some.aar": CONTENT}, {"package_sha256": "0" * 64}, "not the pinned 0000"),
+        ({"package/some.aar": b"another"}, {}, f"not the pinned {SHA256}"),
+        ({"package/other": CONTENT}, {}, "has no file package/some.aar"),
+    ],
+)
+def test_an_npm_package_that_is_not_the_pinned_one_is_refused(
+    empty_cache: Path, registry: Path, members: dict[str, bytes], change: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ToolError, match=words):
+        npm_file(replace(npm_package(registry, members), **change))
+    assert list(empty_cache.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_clients")
+def test_without_npm_the_message_says_what_to_fetch_by_hand() -> None:
+    pin = NpmFile("some.package", "1.0.0", "0" * 64, "package/some.aar", "some-1.0.aar", SHA256)
+    with pytest.raises(ToolError) as caught:
+        npm_file(pin)
+    for part in ("no npm", "npm pack some.package@1.0.0", "some-1.0.aar", SHA256, "MNAS_DOWNLOADS"):
+        assert part in str(caught.value)
+
+
 ROOT = Path(__file__).parents[2]
 PINS = [
     "latency/loopback/adbd_packages.yaml",
     "tests/latency/adb/adb_packages.yaml",
     "tests/latency/qemu_packages.yaml",
+    "tests/latency/android/android_shell_packages.yaml",
 ]
 
 

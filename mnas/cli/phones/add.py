@@ -7,18 +7,18 @@ import time
 
 import msgspec
 
-from latency.android.onboarding import add_phone
+from latency.android.onboarding import RUNTIMES, add_phone
 from latency.android.profile import profile_path
 from mnas.cli.errors import DONE
-from mnas.cli.options import path as path_option
 from mnas.cli.output import print_json
 from mnas.cli.phones.address import serial_address, tcp_address
 from mnas.cli.phones.settings import add_option, changes
 from mnas.cli.phones.waits import said_waits
+from mnas.documents.user_paths import user_path
 
 _DESCRIPTION = """\
 Add a phone under a name: authorise, look at it, push the runtime (once, about
-33 MB), compare its output with this host's, find its best speed, and write its
+32 MB), compare its output with this host's, find its best speed, and write its
 profile. The same name with another phone of the same model adds that one as a
 further unit; the same name with the same phone renews it.
 """
@@ -40,14 +40,16 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("name", metavar="NAME", help="what to call it")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--serial", help="serial number, as `mnas phones list` shows it")
+    where.add_argument("--serial", help="serial number or port, as `mnas phones list` shows it")
     where.add_argument("--tcp", metavar="HOST:PORT", help="network address of its adb daemon")
     parser.add_argument("--core", type=int, help="core to time on (default: the fastest)")
     parser.add_argument("--folder", help="folder on the phone for the runtime (default: /data/local/tmp/mnas)")
     parser.add_argument(
+        "--runtime",
         "--aar",
-        type=path_option,
-        help="take ONNX Runtime's library from this Android package (onnxruntime-android-*.aar)",
+        metavar="bionic|glibc|FILE.aar",
+        help="what the engine runs on: Android's own C library, the Linux wheel's, or an official Android build of "
+        "ONNX Runtime that you have as a file (default: bionic if it works on the phone, else glibc)",
     )
     add_option(parser, "of this phone")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             address,
             folder=arguments.folder,
             core=arguments.core,
-            aar=arguments.aar and str(arguments.aar.resolve()),
+            runtime=_runtime(arguments.runtime),
             measurement=changes(arguments.set),
             on_step=say,
         )
@@ -89,3 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"profile      {path}")
     print(f"next         mnas phones measure MODEL.onnx --phone {profile.name}")
     return DONE
+
+
+def _runtime(text: str | None) -> str | None:
+    """Return the runtime of `--runtime`; a file by its whole path, since the profile is used from everywhere."""
+    return text if text is None or text in RUNTIMES else str(user_path(text).resolve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from latency.adb import Address
-from latency.adb.server import server_devices
+from latency.adb.server import server_phones
 from mnas.errors import ConfigurationError
 
 
@@ -24,11 +24,22 @@ def serial_address(serial: str) -> Address:
 
     It is reached through this host's adb server if that has the phone, else over USB.
 
+    Args:
+        serial: The serial number; or the port (`usb:1-4`) or transport id that `mnas phones list` shows, if several
+            phones have one serial number.
+
     Raises:
-        ConfigurationError: It cannot be a serial number.
+        ConfigurationError: It cannot be a serial number, or several phones have it.
+        PhoneError: `timeout`: the adb server does not answer.
     """
-    via = "server" if any(device.serial == serial for device in server_devices()) else "usb"
+    phones = server_phones()
+    targets = [phone.target for phone in phones if serial in (phone.device.serial, phone.target, phone.device.port)]
+    if len(targets) > 1:
+        raise ConfigurationError(
+            f"--serial: {len(targets)} phones have the serial number {serial}; name one by its place, as in "
+            f"--serial {targets[0]} (there are {', '.join(targets)})"
+        )
     try:
-        return Address.parse(f"{via}:{serial}")
+        return Address.parse(f"server:{targets[0]}" if targets else f"usb:{serial}")
     except ValueError as error:
         raise ConfigurationError(f"--serial: {error}") from error

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from latency.adb import Address, discover
 from latency.android.profile import profile_names, read_profile
@@ -31,20 +34,22 @@ def run(arguments: argparse.Namespace) -> int:
     asked = [tcp_address(text) for text in arguments.tcp]
     known = [Address.parse(text) for text in names if text.startswith("tcp:")]
     found = discover(list(dict.fromkeys([*asked, *known])))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "address": str(attached.address),
-            "name": names.get(str(attached.address)),
+            "also": [str(address) for address in attached.also],
+            "name": next((names[str(each)] for each in (attached.address, *attached.also) if str(each) in names), None),
             "state": attached.state,
             "model": attached.model,
             "remedy": attached.remedy,
         }
         for attached in found
     ]
-    away = sorted(set(names) - {row["address"] for row in rows})
+    away = sorted(set(names) - {str(each) for attached in found for each in (attached.address, *attached.also)})
     rows += [
         {
             "address": address,
+            "also": [],
             "name": names[address],
             "state": "not attached",
             "model": None,
@@ -70,8 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _next(row: dict[str, str | None]) -> str:
+def _next(row: Mapping[str, Any]) -> str:
+    also = f"; also at {', '.join(row['also'])}" if row["also"] else ""
     if row["name"]:
-        return "ready to measure"
+        return f"ready to measure{also}"
     via, _, target = str(row["address"]).partition(":")
-    return f"mnas phones add NAME {'--tcp' if via == 'tcp' else '--serial'} {target}"
+    return f"mnas phones add NAME {'--tcp' if via == 'tcp' else '--serial'} {shlex.quote(target)}{also}"

@@ -16,6 +16,8 @@ from latency.adb import Address
         ("tcp:[::1]:80", Address("tcp", "[::1]:80")),
         ("usb:0123ABC", Address("usb", "0123ABC")),
         ("server:192.168.1.7:5555", Address("server", "192.168.1.7:5555")),
+        ("server:adb-1A (2)._adb-tls-connect._tcp", Address("server", "adb-1A (2)._adb-tls-connect._tcp")),
+        ("server:usb:1-4.2", Address("server", "usb:1-4.2")),
     ],
 )
 def test_an_address_is_read(text: str, address: Address) -> None:
@@ -36,7 +38,8 @@ def test_an_address_is_read(text: str, address: Address) -> None:
         ("tcp:fe80::1", "must be in brackets"),
         ("tcp:[::1]5555", r"tcp:\[IPV6\]:PORT"),
         ("usb:", "needs a serial number"),
-        ("server:two words", "without spaces"),
+        ("server: leading", "needs a serial number"),
+        ("server:two\nlines", "needs a serial number"),
     ],
 )
 def test_a_wrong_address_is_refused_with_the_rule(text: str, rule: str) -> None:

@@ -15,11 +15,14 @@ from latency.loopback.adbd import Adbd
 from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
 
+# Written at each connection: the reference network, and the mark of the last use.
+FRESH = ("reference.onnx", "used")
+
 
 def test_the_runtime_is_pushed_once(phone: AdbPhone, adbd: Adbd) -> None:
     phone.identify()
     (folder,) = (adbd.folder / "mnas").glob("runtime-*")
-    pushed = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "reference.onnx"}
+    pushed = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name not in FRESH}
     phone.close()
     phone.identify()
     assert {name: (folder / name).stat().st_mtime_ns for name in pushed} == pushed
@@ -33,6 +36,15 @@ def test_a_file_that_was_changed_on_the_phone_is_pushed_again(phone: AdbPhone, a
     phone.close()
     phone.identify()
     assert library.read_bytes() == content
+
+
+def test_the_next_contact_tidies_what_a_killed_run_has_left(phone: AdbPhone, adbd: Adbd) -> None:
+    folder = adbd.folder / "mnas"
+    (folder / "runtime-old").mkdir(parents=True)
+    (folder / "model-0123456789abcdef.onnx").touch()
+    phone.identify()
+    assert not (folder / "runtime-old").exists()
+    assert not list(folder.glob("model-*"))
 
 
 @pytest.mark.parametrize("model_name", ["tiny_model", "failing_run_model"])

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from latency.downloads import debian_packages, read_debian_packages, unpack_debian_package
 from latency.errors import ToolError
 from latency.measurement.reference_network import reference_model
 from latency.runtime import RuntimeBundle, prepare_bundle
 
 Answer = dict[str, Any]
+PACKAGES = Path(__file__).parents[1] / "qemu_packages.yaml"
 QUICK = ("--warmup-runs", "2", "--warmup-min-ms", "0", "--rewarm-min-ms", "0", "--reference-runs", "3", "--runs", "5")
 
 
@@ -78,3 +80,17 @@ def ask(
         return start(bundle.folder, bundle.command(words))
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """qemu for arm64 programs."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the pinned emulator is for x86_64")
+    folder = tmp_path_factory.mktemp("qemu")
+    try:
+        for package in debian_packages(read_debian_packages(PACKAGES)):
+            unpack_debian_package(package, folder)
+    except ToolError as error:
+        pytest.skip(f"needs qemu: {error}")
+    return str(folder / "usr" / "bin" / "qemu-aarch64")

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from latency.downloads import debian_packages, read_debian_packages, unpack_debian_package
-from latency.errors import ToolError
 from latency.host.runner import LoadedModel
 from latency.runtime import RuntimeBundle
 
 Start = Callable[..., dict[str, Any]]
-PACKAGES = Path(__file__).parents[1] / "qemu_packages.yaml"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> str:
-    if platform.machine() != "x86_64":
-        pytest.skip("the pinned emulator is for x86_64")
-    folder = tmp_path_factory.mktemp("qemu")
-    try:
-        for package in debian_packages(read_debian_packages(PACKAGES)):
-            unpack_debian_package(package, folder)
-    except ToolError as error:
-        pytest.skip(f"needs qemu: {error}")
-    return str(folder / "usr" / "bin" / "qemu-aarch64")
 
 
 def test_an_arm64_session_gives_the_hosts_checksums(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -8,7 +10,8 @@ import pytest
 
 from latency.downloads import file_sha256
 from latency.errors import ToolError
-from latency.runtime import RuntimeBundle, prepare_bundle
+from latency.runtime import RuntimeBundle, prepare_android_bundle, prepare_bundle
+from latency.runtime import bundle as bundle_module
 from latency.user_folders import cache_folder
 
 ABIS = ["arm64-v8a", "x86_64"]
@@ -119,3 +122,60 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "some.aar").write_bytes(b"something else")
     with pytest.raises(ToolError, match="is no AAR of ONNX Runtime"):
         prepare_bundle("arm64-v8a", tmp_path / "some.aar")
+
+
+def test_a_library_that_would_fill_the_memory_is_refused(aar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "_MAX_LIBRARY_BYTES", 10)
+    with pytest.raises(ToolError, match="at most 10 are read"):
+        prepare_bundle("arm64-v8a", aar)
+
+
+def test_a_damaged_archive_is_refused(aar: Path) -> None:
+    content = bytearray(aar.read_bytes())
+    content[content.index(b"ELF")] ^= 1
+    aar.write_bytes(content)
+    with pytest.raises(ToolError, match=r"is no AAR of ONNX Runtime.*CRC"):
+        prepare_bundle("arm64-v8a", aar)
+
+
+@pytest.fixture
+def official(aar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archive above in place of the pinned one, fetched by hand."""
+    library = zipfile.ZipFile(aar).read("jni/arm64-v8a/libonnxruntime.so")
+    archive = {
+        "package": "some.package",
+        "version": "1.0.0",
+        "package_sha256": "0" * 64,
+        "member": "package/some.aar",
+        "file_name": aar.name,
+        "sha256": file_sha256(aar),
+    }
+    libraries = {"arm64-v8a": hashlib.sha256(library).hexdigest(), "x86_64": "0" * 64}
+    pins = {"archive": archive, "engine_version": "1.30.0", "libraries": libraries}
+    (tmp_path / "android.yaml").write_text(json.dumps(pins))
+    monkeypatch.setattr(bundle_module, "_ANDROID", tmp_path / "android.yaml")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MNAS_DOWNLOADS", str(tmp_path))
+    return aar
+
+
+def test_the_pinned_archive_gives_the_same_bundle_as_the_file(official: Path) -> None:
+    assert prepare_android_bundle("arm64-v8a") == prepare_bundle("arm64-v8a", official)
+
+
+def test_the_archive_is_opened_once(official: Path) -> None:
+    first = prepare_android_bundle("arm64-v8a")
+    official.unlink()
+    assert prepare_android_bundle("arm64-v8a") == first
+
+
+def test_a_library_that_is_not_the_pinned_one_is_refused(official: Path) -> None:
+    with zipfile.ZipFile(official, "a") as archive:
+        archive.writestr("jni/x86_64/libonnxruntime.so", b"\x7fELF")
+    with pytest.raises(ToolError, match="not the pinned"):
+        prepare_android_bundle("x86_64")
+
+
+def test_an_abi_without_a_runner_is_refused() -> None:
+    with pytest.raises(ToolError, match=re.escape("'armeabi-v7a'; there is one for ['arm64-v8a', 'x86_64']")):
+        prepare_android_bundle("armeabi-v7a")
