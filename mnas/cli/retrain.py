@@ -15,8 +15,9 @@ from mnas.cli.output import print_json
 from mnas.cli.retrain_progress import retrain_progress
 from mnas.errors import ConfigurationError
 from mnas.export.source import find_source
+from mnas.machine.check import require_machine
 from mnas.retrain.directory import PROCESSES_FOLDER
-from mnas.retrain.processes import join_processes, run_on_cards
+from mnas.retrain.processes import is_one_of_several, join_processes, run_on_cards
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
 from search_space import ArchitectureFile, find_architecture_file
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     directory = arguments.run_dir or Path("runs") / _run_name(short_name, width, recipe_path)
     terminate_as_interrupt()
     try:
+        if not is_one_of_several():  # whatever has started several processes checks once
+            require_machine(recipe.device)
         if arguments.cards > 1:
             return _run_on_cards(arguments, directory)
         process = join_processes(recipe.compute)

@@ -42,6 +42,11 @@ class Process:
         return self.rank == 0
 
 
+def is_one_of_several() -> bool:
+    """Return whether `msrun` or `--cards` has started this process as one of several."""
+    return ROLE_VARIABLE in os.environ and int(os.environ.get(COUNT_VARIABLE, "1")) > 1
+
+
 def join_processes(compute: Compute) -> Process:
     """Wait until all processes of the training have connected, and return the place of this one.
 
@@ -51,7 +56,7 @@ def join_processes(compute: Compute) -> Process:
     Raises:
         TrainingError: The processes cannot connect.
     """
-    if ROLE_VARIABLE not in os.environ or int(os.environ.get(COUNT_VARIABLE, "1")) == 1:
+    if not is_one_of_several():
         return Process()
     prepare_mindspore(compute)
     from mindspore import communication

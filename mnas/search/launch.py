@@ -18,6 +18,7 @@ from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
+from mnas.machine.check import require_machine
 from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
@@ -121,6 +122,9 @@ def _open_workplace(
     from mnas.workers.cluster import ray_cluster, worker_count
     from mnas.workers.pool import ChildPool
 
+    if own.trainer is None and experiment.search.ray_address is None:
+        # This host of a larger cluster may have no NPU; each worker checks its own host.
+        require_machine(experiment.device)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(experiment.search))
         trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
