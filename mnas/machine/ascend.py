@@ -119,6 +119,21 @@ def read_probe(text: str) -> Probe:
     return Probe(found["imports"], devices, found["device_error"])
 
 
+def folder_variables(folder: Path) -> dict[str, str]:
+    """Return the environment variables that keep CANN's logs and caches of a process in a folder, and bounded.
+
+    A process has at most 4 log files of 20 MB and 2,000 MB of compiled kernels. The folder is made if it is new.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "ASCEND_PROCESS_LOG_PATH": str(folder / "log"),
+        "ASCEND_WORK_PATH": str(folder / "work"),
+        "ASCEND_CACHE_PATH": str(folder / "cache"),
+        "ASCEND_HOST_LOG_FILE_NUM": "4",
+        "ASCEND_MAX_OP_CACHE_SIZE": "2000",
+    }
+
+
 def version_in(file: Path) -> str | None:
     """Return the version that a file of CANN or of the driver names; None if it names none."""
     try:

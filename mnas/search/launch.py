@@ -25,6 +25,8 @@ from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import TrialStore
 from search_space import architecture_file_to_dict
 
+CANN_FOLDER = "cann"  # logs and caches of CANN, in the run directory
+
 
 @dataclass(frozen=True)
 class OwnParts:
@@ -130,7 +132,16 @@ def _open_workplace(
         trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
         if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
-            trainer = pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)
+            trainer = pool = ChildPool(
+                data,
+                experiment.training,
+                experiment.search,
+                experiment.device,
+                workers,
+                ascend=experiment.ascend,
+                micro_batch_size=experiment.micro_batch_size,
+                folder=run.directory.resolve() / CANN_FOLDER,
+            )
             stack.callback(pool.close)
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()

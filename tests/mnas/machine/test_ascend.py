@@ -30,11 +30,16 @@ def test_no_file_has_no_version(tmp_path: Path) -> None:
 
 
 def fake_acl(*memory: tuple[int, int], code: int = 0) -> Any:
-    current = [0]
+    current: list[int] = []
+
+    def set_device(device: int) -> int:
+        current.append(device)
+        return 0
+
     runtime = SimpleNamespace(
         get_device_count=lambda: (len(memory), code),
-        set_device=lambda device: current.__setitem__(0, device) or 0,
-        get_mem_info=lambda attribute: (*memory[current[0]], 0),
+        set_device=set_device,
+        get_mem_info=lambda attribute: (*memory[current[-1]], 0),
         reset_device=lambda device: 0,
     )
     return SimpleNamespace(init=lambda: 0, finalize=lambda: 0, rt=runtime)
