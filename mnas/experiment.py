@@ -19,7 +19,7 @@ from mnas.documents.json_text import parse_json
 from mnas.documents.yaml_file import dump, read
 from mnas.errors import ConfigurationError, DocumentError
 from mnas.files import write_atomically
-from mnas.mindspore_setup import Device
+from mnas.mindspore_setup import AscendSettings, Device
 from mnas.reward import RewardSettings
 from mnas.training.settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
@@ -49,7 +49,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             node. If that takes too long again, it counts as failed; seconds.
         retries: How often a child is trained again after its worker died or its node was short of memory.
         worker_memory_mb: A worker whose resident memory exceeds this after a child is replaced by a fresh one, which is
-            prepared from 90% on; in 10^6 bytes.
+            prepared from 90% on (on the CPU; on an NPU it is prepared afterwards); in 10^6 bytes.
+        worker_children: Children after which a worker is replaced, too. MindSpore keeps memory of every network on
+            the device; a replacement costs its start, about half a minute. Absent: no bound.
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
         ray_address: An existing Ray cluster to work on. By default a cluster is started on this machine.
@@ -64,6 +66,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     child_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_CHILD_TIMEOUT_S)] = 3600.0
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
     worker_memory_mb: Annotated[int, msgspec.Meta(ge=200, le=100_000_000)] = 3000
+    worker_children: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
     ray_address: str | None = None
 
@@ -160,6 +163,10 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         controller: The `name` of the search strategy, and hyper-parameters to change.
         reward: How accuracy and latency make the reward.
         device: What trains the children: `CPU` or `Ascend` (NPU).
+        micro_batch_size: Images of a child that go through the device at a time, and that a batch norm sees; the
+            gradients of a larger batch are accumulated. Less device memory, and slower steps. It must divide
+            `training.batch_size`. Absent: the whole batch.
+        ascend: How MindSpore computes on an NPU.
         seed: The seed that the proposals of the controller and the trainings of the children follow from.
     """
 
@@ -171,6 +178,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     controller: dict[str, bool | int | float | str] = msgspec.field(default_factory=lambda: {"name": "ppo"})
     reward: RewardSettings = RewardSettings()
     device: Device = "CPU"
+    micro_batch_size: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    ascend: AscendSettings = AscendSettings()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
 
     @classmethod
@@ -269,6 +278,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigurationError(str(error)) from error
         if checked != self:
             raise ConfigurationError("experiment: a part is plain data; make it of its class, or use from_dict")
+        if self.micro_batch_size is not None and self.training.batch_size % self.micro_batch_size:
+            raise ConfigurationError(
+                f"micro_batch_size: {self.micro_batch_size} does not divide training.batch_size, which is "
+                f"{self.training.batch_size}; change one of them"
+            )
         if self.search.workers_per_npu > 1 and self.device != "Ascend":
             raise ConfigurationError(
                 f"search.workers_per_npu: device {self.device} has no NPU to share; leave it out, or use Ascend"
@@ -355,7 +369,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 # the fingerprint of the data are compared instead of where they are.
 RESUMABLE_EXPERIMENT_KEYS = frozenset(
     {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
-    | {"latency.cache", "space", "data.directory"}
+    | {"latency.cache", "space", "data.directory", "ascend.memory_gb"}
 )
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "validate": "measure the accuracy of a network, against a target",
     "space": "look at search spaces",
     "arch": "look at architectures",
+    "check": "check what this machine has for a search",
     "phones": "attach phones and measure latency on them",
     "schema": "print the JSON Schema of an experiment, for editors",
     "clean": "list and delete caches",

@@ -17,8 +17,10 @@ from mnas.cli.output import print_json
 from mnas.cli.retrain_progress import retrain_progress
 from mnas.errors import ConfigurationError
 from mnas.export.source import find_source
+from mnas.machine.check import require_machine
+from mnas.mindspore_setup import Device
 from mnas.retrain.directory import PROCESSES_FOLDER
-from mnas.retrain.processes import join_processes, run_on_cards
+from mnas.retrain.processes import is_one_of_several, join_processes, run_on_cards
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
 from search_space import ArchitectureFile, find_architecture_file
@@ -86,8 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     directory = arguments.run_dir or Path("runs") / _run_name(short_name, width, recipe_path)
     terminate_as_interrupt()
     try:
+        if not is_one_of_several():  # whatever has started several processes checks once
+            require_machine(recipe.device)
         if arguments.cards > 1:
-            return _run_on_cards(arguments, directory)
+            return _run_on_cards(arguments, directory, recipe.device)
         process = join_processes(recipe.compute)
         with retrain_progress(quiet=not process.is_first) as observer:
             result = retrain(architecture, recipe, directory, observer, process)
@@ -124,7 +128,7 @@ def _run_name(name: str, width: float, recipe: Path) -> str:
     return f"{name}{scaled}-{recipe.stem}"
 
 
-def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
+def _run_on_cards(arguments: argparse.Namespace, directory: Path, device: Device) -> int:
     same = [arguments.architecture] if arguments.architecture else []
     options = {
         "--trial": arguments.trial,
@@ -135,7 +139,7 @@ def _run_on_cards(arguments: argparse.Namespace, directory: Path) -> int:
     }
     given = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
     flags = ["--json"] if arguments.json else []
-    return run_on_cards(arguments.cards, ["retrain", *same, *given, *flags], directory / PROCESSES_FOLDER)
+    return run_on_cards(arguments.cards, ["retrain", *same, *given, *flags], directory / PROCESSES_FOLDER, device)
 
 
 def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> None:

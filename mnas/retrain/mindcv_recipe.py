@@ -143,6 +143,7 @@ def translate(document: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         **_architecture(given, source),
         "num_classes": given.num_classes,
         "device": given.device_target,
+        "ascend": {"jit_level": "O2", "op_compile": True},  # MindCV's train.py sets O2 for every network
         "seed": given.seed,
         "micro_batch_size": given.batch_size,
         "validate_every_epochs": given.val_interval,

@@ -13,14 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
+from mnas.machine.ascend import folder_variables
+from mnas.machine.check import RANK_VARIABLES
+from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mindspore
 
 ROLE_VARIABLE, COUNT_VARIABLE = "MS_ROLE", "MS_WORKER_NUM"
 EXIT_POLL_S = 0.2
+# Seconds that a process waits for the others: until all have started, and in a step while the first one validates and
+# writes a checkpoint. HCCL's own are 120 and 1,836.
+HCCL_TIMEOUTS = {"HCCL_CONNECT_TIMEOUT": "1800", "HCCL_EXEC_TIMEOUT": "17340"}
 TERMINATION_TIMEOUT_S = 10.0
 
 
@@ -42,6 +47,11 @@ class Process:
         return self.rank == 0
 
 
+def is_one_of_several() -> bool:
+    """Return whether `msrun` or `--cards` has started this process as one of several."""
+    return ROLE_VARIABLE in os.environ and int(os.environ.get(COUNT_VARIABLE, "1")) > 1
+
+
 def join_processes(compute: Compute) -> Process:
     """Wait until all processes of the training have connected, and return the place of this one.
 
@@ -51,8 +61,11 @@ def join_processes(compute: Compute) -> Process:
     Raises:
         TrainingError: The processes cannot connect.
     """
-    if ROLE_VARIABLE not in os.environ or int(os.environ.get(COUNT_VARIABLE, "1")) == 1:
+    if not is_one_of_several():
         return Process()
+    if compute.device == "Ascend":
+        for name, seconds in HCCL_TIMEOUTS.items():
+            os.environ.setdefault(name, seconds)
     prepare_mindspore(compute)
     from mindspore import communication
 
@@ -61,20 +74,24 @@ def join_processes(compute: Compute) -> Process:
         return Process(communication.get_rank(), communication.get_group_size())
 
 
-def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> int:
+def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path, device: Device) -> int:
     """Run `mnas ARGUMENTS` in one process for each card of this machine, and stop all of them at the end.
 
-    The first process writes to the output of this one; the others write to files.
+    The first process writes to the output of this one; the others write to files. On Ascend each has its own cores, and
+    its own folder for the logs and caches of CANN.
 
     Args:
         cards: Number of devices.
         arguments: The command line of each process, without `mnas`.
         log_directory: Folder of the output of the scheduler and of all processes but the first.
+        device: What the cards are.
 
     Returns:
         The exit code of the first process that fails, 0 if none does.
     """
     log_directory.mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    cores = sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "mnas", *arguments]
     cluster = {COUNT_VARIABLE: str(cards), "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(_free_port())}
     with ExitStack() as stack:
@@ -84,7 +101,7 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> i
             # A session of its own, so that Ctrl-C reaches it through this process only.
             process = subprocess.Popen(
                 command,
-                env={**os.environ, **cluster, **variables},
+                env={**inherited, **cluster, **variables},
                 stdout=output,
                 stderr=output and subprocess.STDOUT,
                 start_new_session=True,
@@ -95,11 +112,21 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> i
         start({ROLE_VARIABLE: "MS_SCHED"}, "scheduler.log")
         workers = [
             start(
-                {ROLE_VARIABLE: "MS_WORKER", "MS_NODE_ID": str(rank), "RANK_ID": str(rank), "DEVICE_ID": str(rank)},
+                {
+                    **(folder_variables(log_directory / f"rank-{rank}") if device == "Ascend" else {}),
+                    ROLE_VARIABLE: "MS_WORKER",
+                    "MS_NODE_ID": str(rank),
+                    "RANK_ID": str(rank),
+                    "DEVICE_ID": str(rank),
+                },
                 f"rank-{rank}.log" if rank else None,
             )
             for rank in range(cards)
         ]
+        if device == "Ascend":
+            for rank, worker in enumerate(workers):
+                with suppress(ProcessLookupError):  # it has ended
+                    os.sched_setaffinity(worker.pid, cores_of(rank, cards, cores))
         while True:
             codes = [worker.poll() for worker in workers]
             if failed := [code for code in codes if code]:
@@ -107,6 +134,16 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path) -> i
             if None not in codes:
                 return 0
             time.sleep(EXIT_POLL_S)
+
+
+def cores_of(rank: int, ranks: int, cores: Sequence[int]) -> Sequence[int]:
+    """Return the cores of a process: equal shares of neighbouring ones, as `msrun --bind_core` gives; all if too few.
+
+    >>> cores_of(1, 3, range(8))
+    range(2, 4)
+    """
+    share = len(cores) // ranks
+    return cores[rank * share : (rank + 1) * share] if share else cores
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from mnas.data import DataSettings
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
 from mnas.errors import ConfigurationError
-from mnas.mindspore_setup import Compute, Device
+from mnas.mindspore_setup import AscendSettings, Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
 
@@ -44,6 +44,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         threads: CPU threads of each process; absent: MindSpore's default. With 1, `mnas.kernels` train if the machine
             can run them. A resume with another number goes on from the same state, but its steps differ by rounding.
         device: What the network is trained on.
+        ascend: How MindSpore computes on an NPU.
         seed: Decides the initial weights, the order of the images, their augmentation and the dropout.
     """
 
@@ -60,17 +61,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sink_steps: Count | None = None
     threads: Count | None = None
     device: Device = "CPU"
+    ascend: AscendSettings = AscendSettings()
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for data sinking on a device for which MindSpore has none."""
+        """Raise ValueError for data sinking where MindSpore has none, or takes another number of steps."""
         if self.sink_steps is not None and self.device != "Ascend":
             raise ValueError("`sink_steps` is for `device: Ascend`; MindSpore sinks no data on a CPU")
+        if self.sink_steps is not None and self.ascend.jit_level != "O0":
+            raise ValueError(
+                f"`sink_steps` is for `jit_level: O0`; at {self.ascend.jit_level} MindSpore takes one step for each "
+                "call, whatever is asked for. Leave one of them out"
+            )
 
     @property
     def compute(self) -> Compute:
         """The device and threads of each process."""
-        return Compute(self.device, self.threads)
+        return Compute(self.device, self.threads, ascend=self.ascend)
 
     def check_keys(self, source: str) -> None:
         """Raise ConfigurationError if a key is given that full training would not obey.
@@ -110,9 +117,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 _SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
 # Keys that may change when a training is resumed: they change neither what is trained nor on what. Releases before 0.2
 # accepted the keys of a search, without effect.
-RESUMABLE_RECIPE_KEYS = frozenset(("data.directory", "keep_best", "log_every_steps", "threads")) | frozenset(
-    f"data.{key}" for key in _SEARCH_KEYS
-)
+RESUMABLE_RECIPE_KEYS = frozenset(
+    ("data.directory", "keep_best", "log_every_steps", "threads", "ascend.memory_gb")
+) | frozenset(f"data.{key}" for key in _SEARCH_KEYS)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

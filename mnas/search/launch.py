@@ -18,11 +18,14 @@ from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
+from mnas.machine.check import require_machine
 from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import TrialStore
 from search_space import architecture_file_to_dict
+
+CANN_FOLDER = "cann"  # logs and caches of CANN, in the run directory
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,24 @@ def _open_workplace(
     from mnas.workers.cluster import ray_cluster, worker_count
     from mnas.workers.pool import ChildPool
 
+    if own.trainer is None and experiment.search.ray_address is None:
+        # This host of a larger cluster may have no NPU; each worker checks its own host.
+        require_machine(experiment.device)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(experiment.search))
         trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
         if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
-            trainer = pool = ChildPool(data, experiment.training, experiment.search, experiment.device, workers)
+            trainer = pool = ChildPool(
+                data,
+                experiment.training,
+                experiment.search,
+                experiment.device,
+                workers,
+                ascend=experiment.ascend,
+                micro_batch_size=experiment.micro_batch_size,
+                folder=run.directory.resolve() / CANN_FOLDER,
+            )
             stack.callback(pool.close)
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from mnas.errors import Failure, FailureKind, TrialError
+from mnas.mindspore_setup import Device
 
 if TYPE_CHECKING:
     from mnas.workers.child import ChildResult
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 LOST_WORKER = frozenset({FailureKind.WORKER_DIED, FailureKind.NODE_MEMORY})
 # It may be the network's fault, or that of what ran next to it or before it: one more try, without those, decides.
 DOUBTFUL = frozenset({FailureKind.OUT_OF_MEMORY, FailureKind.CHILD_TIMEOUT})
+# After an error of an NPU its process may be of no further use: each child after it would fail at once. So every
+# failure but a divergence ends the process, and is doubted.
+DOUBTFUL_ON: Mapping[Device, frozenset[FailureKind]] = {
+    "CPU": DOUBTFUL,
+    "Ascend": DOUBTFUL | {FailureKind.INTERNAL},
+}
 
 
 class Slot(Protocol):
@@ -75,7 +82,14 @@ class NodeTurns:
         self._alone.remove(node)
 
 
-def train_child_on(slot: Slot, job: ChildJob, retries: int, turns: NodeTurns, closing: threading.Event) -> ChildResult:
+def train_child_on(
+    slot: Slot,
+    job: ChildJob,
+    retries: int,
+    turns: NodeTurns,
+    closing: threading.Event,
+    doubtful: frozenset[FailureKind] = DOUBTFUL,
+) -> ChildResult:
     """Train a child, and try it again if a failure may not be its own.
 
     A child whose worker is lost is tried up to `retries` more times. A child that ran out of memory or time gets one
@@ -87,18 +101,19 @@ def train_child_on(slot: Slot, job: ChildJob, retries: int, turns: NodeTurns, cl
         retries: Further tries after a lost worker.
         turns: Shared by the slots of a pool.
         closing: Set when the pool closes: there are no further tries.
+        doubtful: Failures that may not be the network's; see `DOUBTFUL_ON`.
 
     Raises:
         TrialError: The last try failed.
     """
     lost, doubted, alone = 0, False, False
     while True:
-        outcome = _attempt(slot, job, turns, closing, alone=alone)
+        outcome = _attempt(slot, job, turns, closing, doubtful, alone=alone)
         if not isinstance(outcome, Failure):
             return outcome
         if outcome.kind in LOST_WORKER and lost < retries:
             lost += 1
-        elif outcome.kind in DOUBTFUL and not doubted:
+        elif outcome.kind in doubtful and not doubted:
             doubted = True
         else:
             raise TrialError(outcome.kind, outcome.message)
@@ -108,7 +123,13 @@ def train_child_on(slot: Slot, job: ChildJob, retries: int, turns: NodeTurns, cl
 
 
 def _attempt(
-    slot: Slot, job: ChildJob, turns: NodeTurns, closing: threading.Event, *, alone: bool
+    slot: Slot,
+    job: ChildJob,
+    turns: NodeTurns,
+    closing: threading.Event,
+    doubtful: frozenset[FailureKind],
+    *,
+    alone: bool,
 ) -> ChildResult | Failure:
     """Try a child once; a worker that is lost, hangs or has run out of memory is replaced."""
     try:
@@ -116,7 +137,7 @@ def _attempt(
             if closing.is_set():
                 return Failure(FailureKind.WORKER_DIED, "the search ended before the child was trained")
             outcome = slot.train(job)
-        broken = isinstance(outcome, Failure) and outcome.kind in DOUBTFUL
+        broken = isinstance(outcome, Failure) and outcome.kind in doubtful
     except TrialError as error:
         outcome, broken = error.failure, True
     if broken and not closing.is_set():

@@ -13,6 +13,7 @@ from mnas.data import ImageForm, ImageSource, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
+from mnas.training.batch_plan import BatchPlan
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.settings import TrainingSettings
 from mnas.training.trainer import Trainer
@@ -45,14 +46,20 @@ class ChildResult:
 
 
 def train_child(
-    architecture: Architecture, settings: TrainingSettings, data: SearchData, *, seed: int, compute: Compute = Compute()
+    architecture: Architecture,
+    settings: TrainingSettings,
+    data: SearchData,
+    *,
+    seed: int,
+    compute: Compute = Compute(),
+    micro_batch_size: int | None = None,
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
     Raises what `train_network` and `Evaluator` raise.
     """
     network = ImageForm.of(data.train).lower(architecture)
-    result = train_network(network, settings, data.train, seed=seed, compute=compute)
+    result = train_network(network, settings, data.train, seed=seed, compute=compute, micro_batch_size=micro_batch_size)
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
         evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
@@ -118,6 +125,7 @@ def train_network(
     *,
     seed: int,
     compute: Compute = Compute(),
+    micro_batch_size: int | None = None,
     weights: Weights | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
 ) -> TrainingResult:
@@ -131,6 +139,7 @@ def train_network(
         source: The training images and their labels.
         seed: Decides the initial weights (unless `weights` are given), the order of the images and the dropout.
         compute: What this process computes on.
+        micro_batch_size: Images that go through the device at a time; None takes whole batches.
         weights: Weights to begin with.
         on_epoch: Called after every epoch; what it raises ends the training.
 
@@ -140,7 +149,8 @@ def train_network(
         OutOfMemoryError: Memory of the device or the host runs out.
         TrainingError: MindSpore fails in any other way.
     """
-    trainer = Trainer(network, settings, source, seed=seed, compute=compute, start=weights)
+    plan = BatchPlan(settings.batch_size, micro_batch_size or settings.batch_size)
+    trainer = Trainer(network, settings, source, seed=seed, plan=plan, compute=compute, start=weights)
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
     loss = float("nan")

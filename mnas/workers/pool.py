@@ -6,16 +6,18 @@ import queue
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from mnas.data import SearchData
 from mnas.experiment import SearchSettings
-from mnas.mindspore_setup import Compute, Device
+from mnas.mindspore_setup import AscendSettings, Compute, Device
 from mnas.training.settings import TrainingSettings
-from mnas.workers.attempts import NodeTurns, train_child_on
+from mnas.workers.attempts import DOUBTFUL_ON, NodeTurns, train_child_on
+from mnas.workers.npu import with_descendants
 from mnas.workers.slot import WorkerSlot
 from mnas.workers.worker import ChildJob, WorkerSettings
 from search_space import Architecture
@@ -25,22 +27,46 @@ class ChildPool:
     """Workers that train children, one at a time each."""
 
     def __init__(
-        self, data: SearchData, training: TrainingSettings, settings: SearchSettings, device: Device, workers: int
+        self,
+        data: SearchData,
+        training: TrainingSettings,
+        settings: SearchSettings,
+        device: Device,
+        workers: int,
+        *,
+        ascend: AscendSettings = AscendSettings(),
+        micro_batch_size: int | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """Start the workers; the Ray cluster must have room for them (see `worker_count`)."""
+        """Start the workers; the Ray cluster must have room for them (see `worker_count`).
+
+        Args:
+            data: The images.
+            training: How a child is trained.
+            settings: How failures are handled, and when a worker is replaced.
+            device: What the children are trained on.
+            workers: Number of workers.
+            ascend: How MindSpore computes on an NPU.
+            micro_batch_size: Images of a child that go through the device at a time; None takes whole batches.
+            folder: Where CANN keeps logs and caches, a folder for each worker; None leaves them where CANN puts them.
+        """
+        self._device: Device = device
         self._retries = settings.retries
         self._closing = threading.Event()
         self._turns = NodeTurns()
         worker = WorkerSettings(
             training=training,
-            compute=Compute.of_worker(device),
+            compute=Compute.of_worker(device, ascend),
             child_timeout_s=settings.child_timeout_s,
             memory_mb=settings.worker_memory_mb,
+            max_children=settings.worker_children,
             workers_per_npu=settings.workers_per_npu,
+            micro_batch_size=micro_batch_size,
         )
         # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
         images = ray.put(data)
-        self._slots = [WorkerSlot(images, worker) for _ in range(workers)]
+        folders = [None if folder is None else folder / f"worker-{number}" for number in range(workers)]
+        self._slots = [WorkerSlot(images, replace(worker, folder=each)) for each in folders]
         self._idle: queue.SimpleQueue[WorkerSlot] = queue.SimpleQueue()
         for slot in self._slots:
             self._idle.put(slot)
@@ -55,12 +81,15 @@ class ChildPool:
         return self._threads.submit(self._train, ChildJob(architecture, seed))
 
     def pids(self) -> list[int]:
-        """Return the processes of the workers on this machine that have started.
+        """Return the processes of the workers on this machine that have started, and on Ascend those that they started.
+
+        CANN's operator compiler works in processes of its own.
 
         Those on other hosts disturb nothing here, and their process ids mean something else on this one.
         """
         here = ray.get_runtime_context().get_node_id()
-        return [pid for slot in self._slots for node, pid in slot.places() if node == here]
+        pids = [pid for slot in self._slots for node, pid in slot.places() if node == here]
+        return pids if self._device == "CPU" else [each for pid in pids for each in with_descendants(pid)]
 
     def close(self) -> None:
         """Stop every worker; children in training are given up."""
@@ -72,6 +101,7 @@ class ChildPool:
     def _train(self, job: ChildJob) -> Mapping[str, Any]:
         slot = self._idle.get()
         try:
-            return asdict(train_child_on(slot, job, self._retries, self._turns, self._closing))
+            doubtful = DOUBTFUL_ON[self._device]
+            return asdict(train_child_on(slot, job, self._retries, self._turns, self._closing, doubtful))
         finally:
             self._idle.put(slot)

@@ -1,7 +1,8 @@
 """A device of the Ray cluster reserved for one worker: the worker, and its replacement when it nears its memory bound.
 
 MindSpore keeps every graph that it has compiled, whatever is deleted, so a worker grows with every child and is
-replaced before it reaches its bound. A replacement loads MindSpore while the old worker goes on training.
+replaced before it reaches its bound. On the CPU a replacement loads MindSpore while the old worker goes on training. On
+an NPU, whose memory is taken once at the start, it starts when the old worker has ended.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PRELOAD_AT = 0.9
 START_PATIENCE_S = 300.0
 # Ray counts resources in ten-thousandths.
 RAY_UNITS = 10_000
+# A worker that still uses this share of its device memory after a child is replaced. A child takes all but this.
+MAX_DEVICE_SHARE = 0.2
 
 
 class WorkerSlot:
@@ -52,6 +55,7 @@ class WorkerSlot:
         self._actor_class = ray.remote(**share, scheduling_strategy=here)(ChildWorker)
         self._worker = self._start()
         self._replacement: _Actor | None = None
+        self._children = 0  # that the worker has trained
 
     def places(self) -> list[tuple[str, int]]:
         """Return Ray's node and the process of each worker here that has started."""
@@ -79,15 +83,21 @@ class WorkerSlot:
             TrialError: The worker dies, hangs or fails unexpectedly.
         """
         reply = self._worker.train(job, self._settings.child_timeout_s)
-        if reply.resident_mb > self._settings.memory_mb:
+        self._children += 1
+        if self._is_worn(reply):
             self.replace()
-        elif reply.resident_mb > PRELOAD_AT * self._settings.memory_mb and self._replacement is None:
+        elif (
+            self._settings.compute.device == "CPU"
+            and reply.resident_mb > PRELOAD_AT * self._settings.memory_mb
+            and self._replacement is None
+        ):
             self._replacement = self._start()
         return reply.outcome
 
     def replace(self) -> None:
         """End the worker at once; its replacement takes over, or a new worker if there is none."""
         self._worker.stop()
+        self._children = 0
         self._drop_failed_replacement()
         if self._replacement is None:
             self._worker = self._start()
@@ -101,6 +111,14 @@ class WorkerSlot:
             if worker is not None:
                 worker.stop()
         remove_placement_group(self._group)
+
+    def _is_worn(self, reply: Reply) -> bool:
+        most = self._settings.max_children
+        return (
+            reply.resident_mb > self._settings.memory_mb
+            or reply.device_share > MAX_DEVICE_SHARE
+            or (most is not None and self._children >= most)
+        )
 
     def _drop_failed_replacement(self) -> None:
         if self._replacement is not None and self._replacement.state() == "failed":

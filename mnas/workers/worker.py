@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import ray
@@ -18,6 +19,7 @@ from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import ChildResult, train_child
 from mnas.workers.cores import bind_process, take_core
+from mnas.workers.npu import prepare_npu, used_share
 from search_space import Architecture
 
 # The end of the previous process may take a moment.
@@ -34,14 +36,20 @@ class WorkerSettings:
         compute: What a worker computes on.
         child_timeout_s: A child that takes longer counts as failed.
         memory_mb: Resident memory in 10^6 bytes beyond which a worker is replaced after a child.
+        max_children: Children after which a worker is replaced; None is no bound.
         workers_per_npu: Workers that share one NPU; on the CPU every worker has a core.
+        micro_batch_size: Images of a child that go through the device at a time; None takes whole batches.
+        folder: Where CANN keeps logs and caches of this worker; None leaves them where CANN puts them.
     """
 
     training: TrainingSettings
     compute: Compute
     child_timeout_s: float
     memory_mb: float
+    max_children: int | None = None
     workers_per_npu: int = 1
+    micro_batch_size: int | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,12 @@ class Reply:
     Attributes:
         outcome: The result of the child, or a failure that has a kind.
         resident_mb: Resident memory of the process after it, in 10^6 bytes.
+        device_share: Share of its device memory that the process still uses after it; 0 on the CPU.
     """
 
     outcome: ChildResult | Failure
     resident_mb: float
+    device_share: float = 0.0
 
 
 class ChildWorker:
@@ -70,7 +80,7 @@ class ChildWorker:
 
     def __init__(self, data: SearchData, settings: WorkerSettings) -> None:
         """Take a core (CPU); MindSpore is loaded by `prepare`."""
-        self._data, self._training, self._compute = data, settings.training, settings.compute
+        self._data, self._settings, self._compute = data, settings, settings.compute
         # Before MindSpore is loaded, so that its threads stay on that core, too.
         self._core = take_core() if self._compute.device == "CPU" else None
         _die_with_parent()
@@ -81,6 +91,8 @@ class ChildWorker:
 
     def prepare(self) -> None:
         """Load what a child needs, before the first one asks for it."""
+        if self._compute.device == "Ascend":
+            self._compute = prepare_npu(self._compute, self._settings.workers_per_npu, self._settings.folder)
         prepare_mindspore(self._compute)
         for name in ("mnas.network.mindspore_cell", "mnas.training.step", "onnxruntime"):
             importlib.import_module(name)
@@ -98,10 +110,17 @@ class ChildWorker:
         """Train one child; a failure that has a kind is returned as a value."""
         outcome: ChildResult | Failure
         try:
-            outcome = train_child(job.architecture, self._training, self._data, seed=job.seed, compute=self._compute)
+            outcome = train_child(
+                job.architecture,
+                self._settings.training,
+                self._data,
+                seed=job.seed,
+                compute=self._compute,
+                micro_batch_size=self._settings.micro_batch_size,
+            )
         except (Error, MemoryError) as error:
             outcome = failure_of(error)
-        return Reply(outcome, _resident_mb())
+        return Reply(outcome, _resident_mb(), used_share(self._compute))
 
 
 def failure_of(error: Error | MemoryError) -> Failure:

@@ -290,3 +290,11 @@ def test_a_time_that_is_no_time_is_refused_with_its_key(tmp_path: Path, value: s
     path.write_text(re.sub(r"child_timeout_s: .*", f"child_timeout_s: {value}", text))
     with pytest.raises(DocumentError, match=r"'search\.child_timeout_s' is "):
         Experiment.load(path)
+
+
+def test_a_micro_batch_divides_the_batch() -> None:
+    experiment = Experiment.load("quickstart")
+    batch_size = experiment.training.batch_size
+    assert experiment.changed({"micro_batch_size": batch_size // 2}).micro_batch_size == batch_size // 2
+    with pytest.raises(ConfigurationError, match=f"micro_batch_size: {batch_size - 1} does not divide"):
+        experiment.changed({"micro_batch_size": batch_size - 1})

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mnas.errors import OutOfMemoryError, TrainingError
+from mnas.errors import DocumentError, OutOfMemoryError, TrainingError
 from mnas.kernels.library import machine_has_kernels
 from mnas.mindspore_setup import Compute, Precision, mindspore_errors, prepare_mindspore
 
@@ -74,6 +74,12 @@ def test_other_trainings_do_not_use_the_kernels(compute: Compute, precision: Pre
     [
         (RuntimeError("Allocate memory failed\nmore"), OutOfMemoryError),
         (RuntimeError("Out of memory!!! Request memory size: 9 GB"), OutOfMemoryError),
+        (RuntimeError("Device(id:0) memory isn't enough and alloc failed, kernel name: Conv2D"), OutOfMemoryError),
+        (RuntimeError("Malloc device memory failed, size[9], ret[207001], Device 0"), OutOfMemoryError),
+        (RuntimeError("Run failed\n\nEL0004: [PID: 7] Failed to allocate memory."), OutOfMemoryError),
+        (RuntimeError("Sync stream failed, ret[507011]"), TrainingError),
+        (TypeError("For primitive[Conv2D], the input must be Float32"), TrainingError),
+        (ValueError("For 'Reshape', the shapes differ"), TrainingError),
         (MemoryError(), OutOfMemoryError),
         (RuntimeError("Launch kernel failed"), TrainingError),
     ],
@@ -84,3 +90,33 @@ def test_errors_of_mindspore_get_their_kind_and_keep_their_cause(cause: Exceptio
     assert type(caught.value) is error
     assert caught.value.__cause__ is cause
     assert "\n" not in str(caught.value)
+
+
+ASCEND_ERROR = """\
+Call aclnnConvolution failed, detail:EZ9999: Inner Error!
+
+----------------------------------------------------
+- Ascend Error Message:
+----------------------------------------------------
+EI0006: [PID: 411] Getting socket times out. Reason: 1. The remote does not initiate a connect request.
+        Solution: check the network.
+        TraceBack (most recent call last):
+
+- C++ Call Stack: (For framework developers)
+----------------------------------------------------
+mindspore/ccsrc/plugin/ascend/hal.cc:210 Run
+"""
+
+
+def test_the_reason_that_ascend_gives_below_the_first_line_is_kept() -> None:
+    with pytest.raises(TrainingError) as caught, mindspore_errors():
+        raise RuntimeError(ASCEND_ERROR)
+    assert str(caught.value) == (
+        "MindSpore failed: Call aclnnConvolution failed, detail:EZ9999: Inner Error!; EI0006: [PID: 411] Getting "
+        "socket times out. Reason: 1. The remote does not initiate a connect request."
+    )
+
+
+def test_our_own_errors_pass_as_they_are() -> None:
+    with pytest.raises(DocumentError, match=r"^a key is wrong$"), mindspore_errors():
+        raise DocumentError("a key is wrong")

@@ -18,7 +18,7 @@ from typing import Any
 from mnas.errors import TrainingDivergedError
 from mnas.mindspore_setup import prepare_mindspore
 from mnas.training.trainer import Trainer
-from tests.mnas.ascend.graphs import ASCEND, GROUPS, Graph
+from tests.mnas.ascend.graphs import ASCEND, COMPUTES, GROUPS, Graph
 
 
 def result_of(graph: Graph, level: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _peak_memory_mb(trainer: Trainer) -> float:
 
 def main(group: str, results: Path) -> None:
     """Compile the graphs of a group."""
-    prepare_mindspore(ASCEND)
+    prepare_mindspore(COMPUTES.get(group, ASCEND))
     if group == "cards":
         from mindspore import communication
 

@@ -15,7 +15,7 @@ from mnas.bundled_files import find_recipe
 from mnas.evaluation.accuracy import BATCH_SIZE
 from mnas.evaluation.classifiers import MindSporeClassifier
 from mnas.experiment import Experiment
-from mnas.mindspore_setup import Compute, Precision, prepare_mindspore
+from mnas.mindspore_setup import AscendSettings, Compute, Precision, prepare_mindspore
 from mnas.network.weights import initial_weights
 from mnas.retrain.recipe import load_recipe
 from mnas.training.batch_plan import BatchPlan
@@ -26,6 +26,8 @@ from search_space import Architecture, SearchSpace, lower, parse_block, referenc
 from search_space.lowering import LoweredNetwork
 
 ASCEND = Compute("Ascend")
+# As the recipes compile; the other groups compile at O0. MindSpore takes a level once in a process.
+WHOLE_GRAPH = Compute("Ascend", ascend=AscendSettings(jit_level="O2", op_compile=True))
 CARDS = 8
 SINK_STEPS = 2
 RECIPES = ("mnasnet_0.75_ascend", "mnasnet_paper")
@@ -118,6 +120,11 @@ def recipe_graphs() -> list[Graph]:
     ]
 
 
+def whole_graphs() -> list[Graph]:
+    """Return the steps of the recipes on one card, at the jit level that they have."""
+    return [Graph(f"{name} at O2", partial(_recipe_step, name, 1, WHOLE_GRAPH)) for name in RECIPES]
+
+
 def card_graphs() -> list[Graph]:
     """Return the steps of the recipes on eight cards, for a process that has joined the others."""
     return [Graph(f"{name} on {CARDS} cards", partial(_recipe_step, name, CARDS)) for name in RECIPES]
@@ -146,17 +153,19 @@ def _network(name: str, width: float = 1.0) -> LoweredNetwork:
     return lower(reference(name).architecture.scaled(width))
 
 
-def _step(network: LoweredNetwork, settings: TrainingSettings, plan: BatchPlan | None = None) -> Trainer:
+def _step(
+    network: LoweredNetwork, settings: TrainingSettings, plan: BatchPlan | None = None, compute: Compute = ASCEND
+) -> Trainer:
     images = black_images(network, settings.batch_size * SINK_STEPS)
-    return Trainer(network, settings, images, seed=0, plan=plan, compute=ASCEND)
+    return Trainer(network, settings, images, seed=0, plan=plan, compute=compute)
 
 
-def _recipe_step(name: str, cards: int) -> Trainer:
+def _recipe_step(name: str, cards: int, compute: Compute = ASCEND) -> Trainer:
     recipe = load_recipe(find_recipe(name))
     assert recipe.architecture is not None
     assert recipe.micro_batch_size is not None
     plan = BatchPlan(recipe.training.batch_size, recipe.micro_batch_size, rank=0, ranks=cards)
-    return _step(_network(recipe.architecture, recipe.width), recipe.training, plan)
+    return _step(_network(recipe.architecture, recipe.width), recipe.training, plan, compute)
 
 
 def _sunk_step(network: LoweredNetwork, settings: TrainingSettings) -> None:
@@ -203,8 +212,12 @@ GROUPS: dict[str, Callable[[], list[Graph]]] = {
     "children of mnasnet": partial(child_graphs, ("mnasnet",)),
     "children of other spaces": partial(child_graphs, tuple(name for name in CHILDREN if name != "mnasnet")),
     "recipes": recipe_graphs,
+    "recipes at O2": whole_graphs,
     "cards": card_graphs,
     "every layer": every_layer_graphs,
     "refused": refused_graphs,
 }
 """What one process compiles, the longest first."""
+
+COMPUTES = {"recipes at O2": WHOLE_GRAPH}
+"""What a group is compiled for, if not for `ASCEND`."""

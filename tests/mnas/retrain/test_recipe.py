@@ -7,6 +7,7 @@ from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
 from mnas.export.recipe_file import write_recipe
+from mnas.mindspore_setup import AscendSettings
 from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.training.settings import TrainingSettings
 
@@ -72,3 +73,20 @@ def test_a_recipe_with_every_default_spelled_out_is_read(tmp_path: Path) -> None
     write_recipe(tmp_path / "recipe.yaml", recipe)
     assert "reward_images: 300" in (tmp_path / "recipe.yaml").read_text()
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize("jit_level", ["O1", "O2"])
+def test_steps_are_sunk_at_o0_only(tmp_path: Path, jit_level: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    training = "training: {epochs: 2, learning_rate: 0.1}"
+    path.write_text(
+        f"data: {{format: digits}}\n{training}\ndevice: Ascend\nsink_steps: 2\nascend: {{jit_level: {jit_level}}}\n"
+    )
+    with pytest.raises(DocumentError, match=f"`sink_steps` is for `jit_level: O0`; at {jit_level}"):
+        load_recipe(path)
+
+
+def test_mindcvs_files_compile_as_mindcv_does(tmp_path: Path) -> None:
+    path = tmp_path / "mindcv.yaml"
+    path.write_text("model: mnasnet_075\nepoch_size: 10\nscheduler: constant\n")
+    assert load_recipe(path).compute.ascend == AscendSettings(jit_level="O2", op_compile=True)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnas.errors import Failure, FailureKind, TrialError
-from mnas.workers.attempts import DOUBTFUL, LOST_WORKER, NodeTurns, train_child_on
+from mnas.workers.attempts import DOUBTFUL, DOUBTFUL_ON, LOST_WORKER, NodeTurns, train_child_on
 from mnas.workers.child import ChildResult
 from mnas.workers.worker import ChildJob
 from search_space import Architecture, parse_block
 
 JOB = ChildJob(Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, stem_stride=2, head_filters=16), 0)
 RESULT = ChildResult(accuracy=0.5, loss=1.0, train_loss=1.0, steps=1, images_per_s=1.0, phases={}, resident_mb=1.0)
-RETURNED = {FailureKind.TRAINING_DIVERGED, FailureKind.OUT_OF_MEMORY}
+RETURNED = {FailureKind.TRAINING_DIVERGED, FailureKind.OUT_OF_MEMORY, FailureKind.INTERNAL}
 
 
 class ArrangedSlot:
@@ -43,9 +43,9 @@ class ArrangedSlot:
         self._worker += 1
 
 
-def blamed(slot: ArrangedSlot, retries: int = 2) -> FailureKind | None:
+def blamed(slot: ArrangedSlot, retries: int = 2, doubtful: frozenset[FailureKind] = DOUBTFUL) -> FailureKind | None:
     try:
-        train_child_on(slot, JOB, retries, NodeTurns(), threading.Event())
+        train_child_on(slot, JOB, retries, NodeTurns(), threading.Event(), doubtful)
     except TrialError as error:
         return error.failure.kind
     return None
@@ -71,6 +71,21 @@ def test_a_certain_failure_is_not_tried_again(kind: FailureKind) -> None:
     slot = ArrangedSlot([kind])
     assert blamed(slot) is kind
     assert slot.workers == [0]
+
+
+@pytest.mark.parametrize("kind", sorted(RETURNED | DOUBTFUL | LOST_WORKER, key=str))
+def test_on_an_npu_only_a_divergence_leaves_the_worker_as_it_is(kind: FailureKind) -> None:
+    slot = ArrangedSlot([kind])
+    blamed(slot, doubtful=DOUBTFUL_ON["Ascend"])
+    assert slot._worker == (0 if kind is FailureKind.TRAINING_DIVERGED else 1)
+
+
+def test_on_an_npu_an_internal_error_gets_one_more_try() -> None:
+    slot = ArrangedSlot([FailureKind.INTERNAL])
+    assert blamed(slot, doubtful=DOUBTFUL_ON["Ascend"]) is None
+    slot = ArrangedSlot([FailureKind.INTERNAL] * 3)
+    assert blamed(slot, doubtful=DOUBTFUL_ON["Ascend"]) is FailureKind.INTERNAL
+    assert slot.workers == [0, 1]
 
 
 @given(st.lists(st.sampled_from(FailureKind), max_size=12), st.integers(0, 4))

@@ -1,0 +1,1 @@
+"""What this machine has for computing networks, and what stands in the way."""
