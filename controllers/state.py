@@ -37,11 +37,11 @@ def state_to_bytes(state: Mapping[str, StateValue]) -> bytes:
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for key in sorted(state):
+        for key, array in arrays_of_state(state).items():
             entry = zipfile.ZipInfo(f"{key}.npy", _ZIP_EPOCH)
             entry.create_system = _ZIP_SYSTEM_UNIX
             array_file = io.BytesIO()
-            np.save(array_file, _to_array(key, state[key]), allow_pickle=False)
+            np.save(array_file, array, allow_pickle=False)
             archive.writestr(entry, array_file.getvalue())
         archive.comment = bytes(_DIGEST_LENGTH)
     content = buffer.getvalue()[:-_DIGEST_LENGTH]
@@ -59,7 +59,20 @@ def state_from_bytes(data: bytes) -> dict[str, StateValue]:
             f"these {len(data)} bytes are damaged, or not a controller state as written by state_to_bytes"
         )
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
+        return state_of_arrays({key: archive[key] for key in archive.files})
+
+
+def arrays_of_state(state: Mapping[str, StateValue]) -> dict[str, NDArray[Any]]:
+    """Return the values of a state as arrays, sorted by key; a single value is an array of no dimension.
+
+    Raises:
+        ControllerError: As `state_to_bytes`.
+    """
+    return {key: _to_array(key, state[key]) for key in sorted(state)}
+
+
+def state_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, StateValue]:
+    """Return the state whose `arrays_of_state` these are."""
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}
 
 

@@ -98,6 +98,7 @@ class FailureKind(Enum):
     The other kinds say nothing about the network: the work is retried, and if that does not help the trial ends as
     failed and the controller is told nothing.
 
+    `cancelled` is what somebody asked for: the controller is told nothing, and the trial is not tried again.
     `out_of_memory` is the memory of the child's own process, `node_memory` that of the machine it trains on. A child
     that ran out of memory or time is trained once more, alone, before it is blamed.
     """
@@ -112,11 +113,17 @@ class FailureKind(Enum):
     PHONE = "phone"
     LATENCY_TOOL = "latency_tool"
     INTERNAL = "internal"
+    CANCELLED = "cancelled"
 
     @property
     def blames_candidate(self) -> bool:
         """Whether the network is at fault."""
         return self in _CANDIDATE_KINDS
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a resumed search leaves the trial as it is instead of trying it again."""
+        return self.blames_candidate or self is FailureKind.CANCELLED
 
 
 _CANDIDATE_KINDS = frozenset(

@@ -31,6 +31,23 @@ if TYPE_CHECKING:
 MAX_CHILD_TIMEOUT_S = 31_536_000.0  # a year
 
 
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a search may spend, its earlier sessions included.
+
+    When a part is used up, nothing new is started, and the search ends when what is pending has ended. The same command
+    with a larger budget goes on.
+
+    Attributes:
+        hours: Hours of searching; pauses count.
+        device_hours: Hours of training, summed over the workers.
+        trials: Trials that train a network; repeats of an earlier network are not counted.
+    """
+
+    hours: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None
+    device_hours: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
+    trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many children are trained, how they are scheduled, and what happens when something fails.
 
@@ -54,6 +71,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             the device; a replacement costs its start, about half a minute. Absent: no bound.
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
+        budget: What the search may spend.
         ray_address: An existing Ray cluster to work on. By default a cluster is started on this machine.
     """
 
@@ -68,6 +86,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     worker_memory_mb: Annotated[int, msgspec.Meta(ge=200, le=100_000_000)] = 3000
     worker_children: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
+    budget: BudgetSettings = BudgetSettings()
     ray_address: str | None = None
 
 

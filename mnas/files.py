@@ -190,3 +190,15 @@ def locked_directory(directory: Path, work: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def is_locked(directory: Path) -> bool:
+    """Return whether a process of this machine holds the lock of a run directory; takes no lock itself."""
+    try:
+        inode = (directory / LOCK_FILE).stat(follow_symlinks=False).st_ino
+        # A line is "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; the device is another one on overlays.
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return False
+    locks = [fields for fields in map(str.split, lines) if len(fields) > 5]
+    return any(fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") for fields in locks)

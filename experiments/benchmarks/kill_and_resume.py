@@ -109,7 +109,7 @@ def check_ended(database: Path, before: dict[int, Trial]) -> dict[int, Trial]:
     ended = {trial.id: trial for trial in store.trials() if trial.state != "proposed"}
     store.close()
     for number, trial in before.items():
-        final = trial.failure is None or trial.failure.kind.blames_candidate
+        final = trial.failure is None or trial.failure.kind.is_final
         if final and ended.get(number) != trial:
             raise AssertionError(f"trial {number} was {trial} before the kill and is {ended.get(number)}")
     return ended

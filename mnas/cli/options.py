@@ -45,6 +45,14 @@ def positive(text: str) -> int:
     return count
 
 
+def positive_number(text: str) -> float:
+    """Return a finite number above 0."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError("must be a finite number above 0")
+    return value
+
+
 def target_percent(text: str) -> float:
     """Return an accuracy of more than 1 percent: a smaller one is taken for a fraction."""
     value = percent(text)

@@ -40,6 +40,7 @@ class SearchProgress:
         self._started = time.monotonic()
         self._ended_before: int | None = None
         self._ended, self._total = 0, 0
+        self._notice = ""
         if not console.is_terminal:
             self._print("mnas: loading the images and starting the workers")
 
@@ -59,6 +60,10 @@ class SearchProgress:
             if progress.given_back:
                 trials = "1 trial that" if progress.given_back == 1 else f"{progress.given_back} trials that"
                 self._print(f"mnas: {trials} failed through no fault of the networks: tried again")
+        if progress.notice != self._notice:
+            self._notice = progress.notice
+            waits = f"; waiting for {progress.pending} pending" if progress.pending else ""
+            self._print(f"mnas: {progress.notice}{waits}" if progress.notice else "mnas: goes on")
         seconds_left = time_left_s(ended - self._ended_before, progress.total - ended, time.monotonic() - self._started)
         best = progress.best
         self._bar.update(

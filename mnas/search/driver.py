@@ -6,29 +6,37 @@ plain executors. Everything learnt is committed to the store before the next ste
 
 from __future__ import annotations
 
-import json
-import math
-import traceback
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import index as as_integer
 from typing import Any, Literal, Protocol
 
-from controllers import Controller, state_from_bytes, state_to_bytes
-from mnas.errors import FAILED_CANDIDATE_REWARD, Error, Failure, FailureKind, TrialError
+from controllers import Controller
+from mnas.errors import Error, Failure, FailureKind
 from mnas.reward import RewardSettings, reward
-from mnas.search.store import Outcome, Proposal, Told, Trial, TrialStore
+from mnas.search.clock import Clock, RealClock
+from mnas.search.requests import Budget, NoControl, SearchControl, Spent, used_up
+from mnas.search.results import (
+    checked_latency,
+    checked_training,
+    failure_of,
+    kinds_of,
+    outcome_of,
+    told_reward,
+)
+from mnas.search.store import TrialStore, UnstorableError
+from mnas.search.trial import Outcome, Proposal, Told, Trial, TrialState
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
 Half = Literal["training", "latency"]
 POLL_S = 0.5
 # So many children may be ahead of a phone that rests, say; then the workers wait for it.
 AUTO_PENDING_PER_WORKER = 4
-# Characters that are kept of the text of a failure.
-MESSAGE_LENGTH = 2000
+# What a search spends is stored with every step, and this often when nothing ends.
+ACCOUNT_EVERY_S = 30.0
 
 
 class ChildTrainer(Protocol):
@@ -74,6 +82,7 @@ class SearchPlan:
             each worker. A synchronous batch is pending whole.
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
+        budget: What the search may spend.
     """
 
     trials: int
@@ -86,6 +95,7 @@ class SearchPlan:
     seed: int = 0
     max_pending: int | Literal["auto"] = "auto"
     max_consecutive_failures: int = 10
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def pending_bound(self) -> int:
@@ -107,6 +117,7 @@ class Progress:
         best: The complete trial of highest reward; None before the first.
         given_back: Trials that had failed through no fault of their networks before this search was resumed. They are
             tried again, once.
+        notice: Why nothing new is started, for people; empty if the search goes on as planned.
     """
 
     total: int
@@ -117,6 +128,7 @@ class Progress:
     workers_busy: int
     best: Trial | None
     given_back: int = 0
+    notice: str = ""
 
 
 class SearchObserver(Protocol):
@@ -153,10 +165,6 @@ class OwnPartError(Error):
     """
 
 
-class _UnusableResultError(Exception):
-    """A trainer or a latency meter returned something that cannot be stored or rewarded."""
-
-
 class Search:
     """One search over one store; `run` works until every trial has ended.
 
@@ -174,6 +182,9 @@ class Search:
         trainer: ChildTrainer,
         latency: LatencyMeter,
         observer: SearchObserver,
+        *,
+        control: SearchControl | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._plan = plan
         self._space = space
@@ -182,50 +193,134 @@ class Search:
         self._trainer = trainer
         self._latency = latency
         self._observer = observer
+        self._control = control or NoControl()
+        self._clock = clock or RealClock()
         self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
         self._pending: dict[int, Trial] = {}
         self._failures: dict[int, Failure] = {}
+        self._cancelled: set[int] = set()
         self._first_of: dict[str, int] = {}
         self._batch: tuple[int, ...] = ()
         self._backlog: deque[Trial] = deque()
         self._given_back = 0
         self._asked = 0
+        self._repeats = 0
         self._exhausted = False
         self._failed_in_a_row: list[Trial] = []
+        # What the store holds, so that no step has to look through it.
+        self._counts: dict[TrialState, int] = {}
+        self._best: Trial | None = None
+        self._session = 0
+        self._spent = Spent(0.0, 0.0, 0)
+        self._accounted_s = 0.0
+        self._kept_s = 0.0
 
     def run(self) -> None:
-        """Search until the plan's trials have ended or the space is exhausted.
+        """Search until the plan's trials have ended, the space is exhausted, or something asks it to end.
 
         Raises:
             SearchStoppedError: `max_consecutive_failures` trials in a row failed, for whatever reason.
             OwnPartError: The controller returned something that cannot be used.
-            StoreError: The store cannot be written.
+            StoreError: The store cannot be written, or another search has begun on it.
         """
         self._resume()
         while True:
-            self._finish_ready()
-            self._start_backlog()
-            self._propose()
-            self._show_progress()
+            requests = self._control.requests()
+            self._cancel(requests.cancelled)
+            notice = self._notice(requests.paused, requests.stop)
+            resuming = bool(self._backlog)
+            ended, started = self._advance(may_start=not notice)
+            for trial in ended:
+                self._observer.trial_finished(trial)
+            self._stop_if_hopeless()
+            if requests.stop == "now":
+                return
+            if not notice:
+                self._start_backlog()
+            for trial in started:
+                self._start(trial)
+            self._show_progress(notice)
+            if resuming and not self._backlog:
+                continue  # there may be room for proposals
             if self._jobs:
                 self._collect()
             elif not self._pending:
-                return
+                if not self._more_to_do() or (notice and not requests.paused) or requests.stop:
+                    return
+                self._clock.wait((), POLL_S)
+
+    def _notice(self, paused: bool, stop: Literal["drain", "now"] | None) -> str:
+        """Return why nothing new is started; empty if it may be."""
+        if stop is not None:
+            return "stopping"
+        if paused:
+            return "paused"
+        return (used_up(self._plan.budget, self._spent) or "") if self._more_to_do() else ""
+
+    def _more_to_do(self) -> bool:
+        return bool(self._backlog) or (self._asked < self._plan.trials and not self._exhausted)
 
     def _resume(self) -> None:
         state = self._store.controller_state()
         if state is not None:
-            self._controller.restore(state_from_bytes(state))
+            self._controller.restore(state)
         self._given_back = len(self._store.give_back())
-        trials = self._store.trials()
-        self._asked = len(trials)
-        for trial in trials:
-            self._remember(trial)
-        self._backlog.extend(trial for trial in trials if trial.state == "proposed")
-        if self._plan.schedule == "synchronous":
-            # The batch that was pending, and what was given back of earlier ones.
-            told = {trial_id for call in self._store.controller_log() if call.rewards for trial_id in call.trial_ids}
-            self._batch = tuple(trial.id for trial in trials if trial.id not in told)
+        untold: list[int] = []
+        in_batches = self._plan.schedule == "synchronous"
+        log = self._store.controller_log() if in_batches else []
+        told = {trial_id for call in log if call.rewards for trial_id in call.trial_ids}
+        for trial in self._store.iterate():
+            self._asked += 1
+            self._repeats += trial.repeat_of is not None
+            if trial.repeat_of is None and not _is_lost(trial):
+                self._first_of.setdefault(trial.fingerprint, trial.id)
+            if trial.state == "proposed":
+                self._backlog.append(trial)
+            if trial.id not in told and not _is_lost(trial):
+                untold.append(trial.id)
+        # The batch that was pending, and what was given back of earlier ones.
+        self._batch = tuple(untold) if in_batches else ()
+        self._counts = self._store.counts()
+        self._best = next(iter(self._store.best()), None)
+        self._session, search_s, device_s = self._store.begin_session()
+        self._spent = Spent(search_s, device_s, self._asked - self._repeats)
+        self._accounted_s = self._kept_s = self._clock.seconds()
+
+    def _account(self, *, keep: bool) -> None:
+        """Add the time since the last call to what the search has spent; it is stored with a step, or now and then."""
+        now_s = self._clock.seconds()
+        passed_s = now_s - self._accounted_s
+        self._accounted_s = now_s
+        self._spent = Spent(
+            self._spent.search_s + passed_s,
+            self._spent.device_s + passed_s * min(self._plan.workers, self._in_training()),
+            self._asked - self._repeats,
+        )
+        if keep or now_s - self._kept_s > ACCOUNT_EVERY_S:
+            self._kept_s = now_s
+            self._store.keep_session(self._session, self._spent.search_s, self._spent.device_s)
+
+    def _cancel(self, trial_ids: frozenset[int]) -> None:
+        """End trials as cancelled; a child that trains already goes on, and its result is dropped."""
+        for trial_id in trial_ids - self._cancelled:
+            self._cancelled.add(trial_id)
+            self._failures[trial_id] = Failure(FailureKind.CANCELLED, "`mnas cancel` was asked for")
+            for future in [future for future, (owner, _) in self._jobs.items() if owner == trial_id]:
+                if future.cancel():
+                    del self._jobs[future]
+
+    def _advance(self, *, may_start: bool) -> tuple[list[Trial], list[Trial]]:
+        """End what is ready, tell the controller, and ask it for as many proposals as can start now: one commit.
+
+        Returns:
+            The trials that have ended, and those that were proposed.
+        """
+        with self._store.together():
+            ended = self._finish_ready()
+            hopeless = len(self._failed_in_a_row) >= self._plan.max_consecutive_failures
+            started = self._propose() if may_start and not hopeless else []
+            self._account(keep=bool(ended or started))
+        return ended, started
 
     def _start_backlog(self) -> None:
         """Start trials of an earlier session, by number, so that a repeat starts after its network."""
@@ -238,26 +333,23 @@ class Search:
         trains = trial.training is None and trial.repeat_of is None
         return not trains or self._in_training() < self._plan.workers
 
-    def _remember(self, trial: Trial) -> None:
-        if trial.repeat_of is None:
-            self._first_of.setdefault(trial.fingerprint, trial.id)
-
-    def _propose(self) -> None:
+    def _propose(self) -> list[Trial]:
         """Ask for as many proposals as can start now."""
         count = min(self._room(), self._plan.trials - self._asked)
         if count <= 0 or self._exhausted or self._backlog:
-            return
+            return []
         asked = self._controller.ask(count)
         if len(asked) > count:
             raise OwnPartError(f"the controller returned {len(asked)} proposals, and was asked for {count}")
         self._exhausted = len(asked) < count
         if not asked:
-            return
-        trials = self._store.propose(count, self._proposals(asked), state_to_bytes(self._controller.state()))
+            return []
+        trials = self._store.propose(count, self._proposals(asked), self._controller.state())
         self._asked += len(trials)
+        self._repeats += sum(trial.repeat_of is not None for trial in trials)
+        self._counts["proposed"] += len(trials)
         self._batch = tuple(trial.id for trial in trials)
-        for trial in trials:
-            self._start(trial)
+        return trials
 
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
@@ -284,7 +376,7 @@ class Search:
     def _start(self, trial: Trial) -> None:
         """Start what is still missing of a pending trial."""
         self._pending[trial.id] = trial
-        if trial.repeat_of is not None:
+        if trial.repeat_of is not None or trial.id in self._cancelled:
             return
         architecture = self._space.decode(trial.decisions)
         if trial.training is None:
@@ -297,36 +389,42 @@ class Search:
         try:
             self._jobs[submit()] = (trial_id, half)
         except Exception as error:
-            self._failures.setdefault(trial_id, _failure_of(error))
+            self._failures.setdefault(trial_id, failure_of(error))
 
     def _collect(self) -> None:
-        """Wait for a half to end and record every one that has."""
-        done, _ = wait(self._jobs, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        """Wait for a half to end and record every one that has, in one commit."""
+        done = self._clock.wait(self._jobs, POLL_S)
+        self._account(keep=False)
         # Futures are an unordered set; the store should not depend on their order.
-        for future, (trial_id, half) in sorted(
-            ((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1]
-        ):
-            try:
-                result = self._checked(half, future.result())
-            except Exception as error:  # whatever it is, it must not end the search or keep it from going on
-                self._failures.setdefault(trial_id, _failure_of(error))
-                continue
-            self._record(trial_id, half, result)
+        ended = sorted(((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1])
+        with self._store.together():
+            for future, (trial_id, half) in ended:
+                if trial_id in self._pending:
+                    self._record(trial_id, half, future)
 
-    def _checked(self, half: Half, result: Mapping[str, Any]) -> dict[str, Any]:
-        if half == "training":
-            return _checked_training(result)
-        return _checked_latency(result, self._plan.others_target_ms)
+    def _record(self, trial_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
+        try:
+            if half == "training":
+                result = checked_training(future.result())
+            else:
+                result = checked_latency(future.result(), self._plan.others_target_ms)
+        except Exception as error:  # whatever it is, it must not end the search or keep it from going on
+            self._failures.setdefault(trial_id, failure_of(error))
+            return
+        keep = self._store.record_training if half == "training" else self._store.record_latency
+        try:
+            keep(trial_id, result)
+        except UnstorableError as error:
+            self._failures.setdefault(trial_id, failure_of(error))
+            return
+        trial = self._pending[trial_id]
+        self._pending[trial_id] = (
+            replace(trial, training=result) if half == "training" else replace(trial, latency=result)
+        )
 
-    def _record(self, trial_id: int, half: Half, result: Mapping[str, Any]) -> None:
-        if half == "training":
-            self._store.record_training(trial_id, result)
-        else:
-            self._store.record_latency(trial_id, result)
-        self._pending[trial_id] = self._store.trial(trial_id)
-
-    def _finish_ready(self) -> None:
+    def _finish_ready(self) -> list[Trial]:
         """End every pending trial whose halves have ended, then their repeats, and tell the controller."""
+        ended = []
         while ready := self._ready():
             for trial in ready:
                 del self._pending[trial.id]
@@ -334,15 +432,16 @@ class Search:
             told = self._tell(ready, outcomes) if self._plan.schedule == "asynchronous" else None
             self._store.finish(outcomes, told)
             for trial in ready:
-                self._after(self._store.trial(trial.id))
+                ended.append(self._store.trial(trial.id))
+                self._note_end(ended[-1])
         if self._batch and self._plan.schedule == "synchronous" and not (self._pending or self._backlog):
             trials = [self._store.trial(trial_id) for trial_id in self._batch]
-            self._store.finish([], self._tell(trials, [_outcome_of(trial, trial.id) for trial in trials]))
+            self._store.finish([], self._tell(trials, [outcome_of(trial, trial.id) for trial in trials]))
             self._batch = ()
-        self._stop_if_hopeless()
+        return ended
 
     def _ready(self) -> list[Trial]:
-        busy = {trial_id for trial_id, _ in self._jobs.values()}
+        busy = {trial_id for trial_id, _ in self._jobs.values()} - self._cancelled
         return [
             trial
             for trial_id, trial in sorted(self._pending.items())
@@ -350,18 +449,18 @@ class Search:
         ]
 
     def _outcome(self, trial: Trial) -> Outcome:
-        if trial.repeat_of is not None:
-            return _outcome_of(self._store.trial(trial.repeat_of), trial.id)
         failure = self._failures.pop(trial.id, None)
         if failure is not None:
             return Outcome(trial.id, failure=failure)
+        if trial.repeat_of is not None:
+            return outcome_of(self._store.trial(trial.repeat_of), trial.id)
         if trial.training is None or trial.latency is None:
             raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
         accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
         try:
             value = reward(accuracy, *self._rewarded(trial.latency), self._plan.reward)
         except (ValueError, ArithmeticError) as error:
-            return Outcome(trial.id, failure=_failure_of(error))
+            return Outcome(trial.id, failure=failure_of(error))
         return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
 
     def _rewarded(self, latency: Mapping[str, Any]) -> tuple[float, float]:
@@ -373,131 +472,63 @@ class Search:
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
         """Tell the controller the rewards of trials."""
-        rewards = {trial.id: _told_reward(outcome) for trial, outcome in zip(trials, outcomes, strict=True)}
+        rewards = {trial.id: told_reward(outcome) for trial, outcome in zip(trials, outcomes, strict=True)}
         told = {trial_id: value for trial_id, value in rewards.items() if value is not None}
         if told:
             self._controller.tell([trial.decisions for trial in trials if trial.id in told], list(told.values()))
-        return Told(tuple(told), tuple(told.values()), state_to_bytes(self._controller.state()))
+        return Told(tuple(told), tuple(told.values()), self._controller.state())
 
-    def _after(self, trial: Trial) -> None:
-        """Show a trial that has ended, and count failures in a row."""
-        self._observer.trial_finished(trial)
+    def _note_end(self, trial: Trial) -> None:
+        """Count a trial that has ended, and failures in a row."""
+        self._counts["proposed"] -= 1
+        self._counts[trial.state] += 1
         if trial.repeat_of is not None:  # says nothing new
             return
         if trial.failure is None:
             self._failed_in_a_row.clear()
+            if self._best is None or _merit(trial) > _merit(self._best):
+                self._best = trial
             return
         # A trial that failed through no fault of its network must not stand for that network.
         if not trial.failure.kind.blames_candidate and self._first_of.get(trial.fingerprint) == trial.id:
             del self._first_of[trial.fingerprint]
-        self._failed_in_a_row.append(trial)
+        if trial.id not in self._cancelled:
+            self._failed_in_a_row.append(trial)
 
     def _stop_if_hopeless(self) -> None:
         if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
             raise SearchStoppedError(
-                f"{len(self._failed_in_a_row)} trials in a row failed ({_kinds(self._failed_in_a_row)}); fix what they "
-                "name and run the same command again, or raise search.max_consecutive_failures"
+                f"{len(self._failed_in_a_row)} trials in a row failed ({kinds_of(self._failed_in_a_row)}); fix what "
+                "they name and run the same command again, or raise search.max_consecutive_failures"
             )
 
-    def _show_progress(self) -> None:
-        counts = self._store.counts()
-        best = self._store.best()
+    def _show_progress(self, notice: str) -> None:
         self._observer.progress(
             Progress(
                 total=self._plan.trials,
-                complete=counts["complete"],
-                failed=counts["failed"],
-                pending=counts["proposed"],
+                complete=self._counts["complete"],
+                failed=self._counts["failed"],
+                pending=self._counts["proposed"],
                 workers=self._plan.workers,
                 workers_busy=min(self._plan.workers, self._in_training()),
-                best=best[0] if best else None,
+                best=self._best,
                 given_back=self._given_back,
+                notice=notice,
             )
         )
+
+
+def _merit(trial: Trial) -> tuple[float, int]:
+    """Return what the better of two complete trials has more of; of equal rewards the earlier trial is better."""
+    assert trial.reward is not None
+    return trial.reward, -trial.id
+
+
+def _is_lost(trial: Trial) -> bool:
+    """Return whether a trial ended without a word about its network, for good."""
+    return trial.failure is not None and not trial.failure.kind.blames_candidate
 
 
 def child_seed(search_seed: int, trial_id: int) -> int:
     """Return the seed of a trial's child: its initial weights and the order of its images."""
     return (search_seed * 1_000_003 + trial_id) % 2**31
-
-
-def _checked_training(result: Mapping[str, Any]) -> dict[str, Any]:
-    accuracy = _number(result, "accuracy", "the trainer")
-    if not 0 <= accuracy <= 1:
-        raise _UnusableResultError(f"the trainer returned the accuracy {accuracy}; it must be from 0 to 1")
-    return _storable({**result, "accuracy": accuracy}, "the trainer")
-
-
-def _checked_latency(result: Mapping[str, Any], others: Iterable[str]) -> dict[str, Any]:
-    latency_ms = _latency_ms(result)
-    measured = result.get("others", {})
-    for phone in measured.values():
-        _latency_ms(phone)
-    for name in others:
-        if name not in measured:
-            raise _UnusableResultError(
-                f"the latency meter returned no `others` for {name!r}, whose latency is rewarded"
-            )
-    return _storable({**result, "latency_ms": latency_ms}, "the latency meter")
-
-
-def _latency_ms(result: Mapping[str, Any]) -> float:
-    latency_ms = _number(result, "latency_ms", "the latency meter")
-    if latency_ms <= 0:
-        raise _UnusableResultError(f"the latency meter returned {latency_ms} ms; a latency must be above 0")
-    return latency_ms
-
-
-def _number(result: Mapping[str, Any], key: str, part: str) -> float:
-    try:
-        value = float(result[key])
-    except (TypeError, KeyError, ValueError) as error:
-        raise _UnusableResultError(
-            f"{part} returned {result!r}; a mapping with the number `{key}` is needed"
-        ) from error
-    if not math.isfinite(value):
-        raise _UnusableResultError(f"{part} returned {value} as `{key}`; it must be a finite number")
-    return value
-
-
-def _storable(result: dict[str, Any], part: str) -> dict[str, Any]:
-    try:
-        json.dumps(result)
-    except (TypeError, ValueError) as error:
-        raise _UnusableResultError(
-            f"{part} returned something that JSON cannot hold ({error}); use text, numbers, lists and mappings"
-        ) from error
-    return result
-
-
-def _failure_of(error: Exception) -> Failure:
-    """Return the failure that an exception of a trainer or a latency meter is, its text printable and bounded."""
-    if isinstance(error, TrialError):
-        kind, text = error.failure.kind, error.failure.message
-    elif isinstance(error, _UnusableResultError):
-        kind, text = FailureKind.INTERNAL, str(error)
-    else:  # type and text, also of an exception that has no printable one
-        kind, text = FailureKind.INTERNAL, "".join(traceback.format_exception_only(error)).strip()
-    # A lone surrogate (of a file name, say) is no UTF-8, and SQLite would refuse it.
-    text = text.encode(errors="backslashreplace").decode()
-    return Failure(kind, text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}...")
-
-
-def _kinds(failed: Sequence[Trial]) -> str:
-    """Return how often each kind of failure came, with the text of its last one; the kind of the last trial first."""
-    last: dict[FailureKind, Failure] = {}
-    for trial in reversed(failed):
-        if trial.failure is not None:
-            last.setdefault(trial.failure.kind, trial.failure)
-    counts = Counter(trial.failure.kind for trial in failed if trial.failure is not None)
-    return "; ".join(f"{counts[kind]} x {kind.value}: {failure.message}" for kind, failure in last.items())
-
-
-def _outcome_of(trial: Trial, trial_id: int) -> Outcome:
-    return Outcome(trial_id, trial.accuracy, trial.latency_ms, trial.reward, trial.failure)
-
-
-def _told_reward(outcome: Outcome) -> float | None:
-    if outcome.failure is None:
-        return outcome.reward
-    return FAILED_CANDIDATE_REWARD if outcome.failure.kind.blames_candidate else None

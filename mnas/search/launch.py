@@ -19,7 +19,9 @@ from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
 from mnas.machine.check import require_machine
-from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
+from mnas.search.control import ControlFile
+from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SilentObserver
+from mnas.search.plan import search_plan
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import TrialStore
@@ -70,13 +72,14 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
         if _has_work(store, experiment):
             with _open_workplace(experiment, Run.open(directory), store, data, own) as place:
                 Search(
-                    _plan(experiment, place.workers),
+                    search_plan(experiment, place.workers),
                     space,
                     controller,
                     store,
                     place.trainer,
                     place.latency,
                     observer or SilentObserver(),
+                    control=ControlFile(directory),
                 ).run()
         run = Run.open(directory)
         if best := run.best_trials(1):
@@ -94,21 +97,6 @@ def _check_batch_size(experiment: Experiment, data: SearchData) -> None:
 
 def _has_work(store: TrialStore, experiment: Experiment) -> bool:
     return store.unfinished() > 0 or sum(store.counts().values()) < experiment.search.trials
-
-
-def _plan(experiment: Experiment, workers: int) -> SearchPlan:
-    return SearchPlan(
-        trials=experiment.search.trials,
-        workers=workers,
-        target_ms=experiment.latency.target_ms,
-        others_target_ms=experiment.latency.rewarded_others(),
-        reward=experiment.reward,
-        schedule=experiment.search.schedule,
-        batch_size=experiment.search.batch_size,
-        seed=experiment.seed,
-        max_pending=experiment.search.max_pending,
-        max_consecutive_failures=experiment.search.max_consecutive_failures,
-    )
 
 
 @contextmanager

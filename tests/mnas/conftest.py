@@ -100,7 +100,7 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory, latency_record: Laten
     other = other_phone.to_dict()
     directory = tmp_path_factory.mktemp("runs") / "digits"
     with open_run(directory, experiment, data.load_search()) as store:
-        store.propose(3, proposals, b"state")
+        store.propose(3, proposals, {})
         store.record_latency(1, host)
         store.record_latency(2, {**host, "others": {"pixel6": other}})
         for number in (1, 2):

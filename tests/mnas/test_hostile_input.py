@@ -188,7 +188,7 @@ TRIAL_COLUMNS = """state indices architecture fingerprint repeat_of training lat
 failure_kind failure_message proposed_at finished_at"""
 COLUMNS = {
     "trials": TRIAL_COLUMNS.split(),
-    "controller": ["state"],
+    "controller_state": ["type", "shape", "value", "checksum"],
     "controller_log": ["call", "count", "trials", "rewards"],
     "meta": ["value"],
 }
@@ -202,10 +202,10 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("store") / "trials.sqlite"
     store = TrialStore(path, create=True)
     store.set_meta({"a": "b"})
-    store.propose(1, [Proposal(1, (1, 0), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], b"asked")
+    store.propose(1, [Proposal(1, (1, 0), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], {"step": "asked"})
     store.record_training(1, {"accuracy": 0.5, "steps": 3})
     store.record_latency(1, {"latency_ms": 2.0, "others": {"p": {"latency_ms": 1.0}}})
-    store.finish([Outcome(1, accuracy=0.5, latency_ms=2.0, reward=0.5)], Told((1,), (0.5,), b"told"))
+    store.finish([Outcome(1, accuracy=0.5, latency_ms=2.0, reward=0.5)], Told((1,), (0.5,), {"step": "told"}))
     store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

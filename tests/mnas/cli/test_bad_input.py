@@ -301,7 +301,7 @@ def started(tmp_path: Path) -> Path:
     path.write_text(yaml.safe_dump(GOOD))
     other_data = DigitsSettings(image_size=16, reward_images=50).load_search()
     with open_run(tmp_path / "run", Experiment.load(path), other_data) as store:
-        store.propose(1, [Proposal(1, (0,), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], b"")
+        store.propose(1, [Proposal(1, (0,), {"blocks": ["r1_k3_s11_e1_i8_o8"]}, "f")], {})
     return tmp_path
 
 

@@ -19,7 +19,6 @@ import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
 from mnas.search.driver import (
-    MESSAGE_LENGTH,
     OwnPartError,
     Progress,
     Search,
@@ -28,6 +27,7 @@ from mnas.search.driver import (
     child_seed,
 )
 from mnas.search.replay import ReplayError, replay
+from mnas.search.results import MESSAGE_LENGTH
 from mnas.search.store import StoreError, Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
 
@@ -717,7 +717,7 @@ def test_whatever_fails_every_trial_ends_and_is_told_once(
 
 
 def is_final(trial: Trial) -> bool:
-    return trial.state == "complete" or (trial.failure is not None and trial.failure.kind.blames_candidate)
+    return trial.state == "complete" or (trial.failure is not None and trial.failure.kind.is_final)
 
 
 class KilledError(Exception):

@@ -85,7 +85,7 @@ def propose(store: TrialStore, space: SearchSpace) -> None:
     decisions = (0,) * len(space.decision_sizes)
     architecture = space.decode(decisions)
     proposal = Proposal(1, decisions, architecture_to_dict(architecture), fingerprint(architecture))
-    store.propose(1, [proposal], b"state")
+    store.propose(1, [proposal], {})
 
 
 def forget(store: TrialStore, *keys: str) -> None:

@@ -1,0 +1,254 @@
+"""What a search will take: the hours, what limits it, and what more workers or phones would change."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from controllers import Controller, create_controller
+from mnas.errors import ConfigurationError, InputError
+from mnas.experiment import Experiment
+from mnas.mindspore_setup import Device
+from mnas.search.driver import SearchPlan
+from mnas.search.plan import search_plan
+from mnas.search.run import Run
+from mnas.search.simulation import Simulated, Workload, simulate, spread_around
+from search_space import SearchSpace, cost, lower
+
+# Floating-point operations a second of a training, and the time to compile a child in seconds. CPU: one core, measured
+# (experiments/benchmarks/results/child_cost.json). Ascend: assumed, nothing has run there; a new graph takes up to
+# 144 s.
+TRAINING_SPEED: Mapping[Device, float] = {"CPU": 1.5e10, "Ascend": 5e12}
+COMPILE_S: Mapping[Device, float] = {"CPU": 2.5, "Ascend": 100.0}
+SPREAD = 0.25
+# Above this share of their time, phones delay the workers: measurements come in bursts.
+PHONE_LOAD = 0.85
+# Alternatives are simulated with so many trials for each worker: fewer trials change no rate.
+_WHAT_IF_ROUNDS = 20
+_DRIVER_TRIALS = 200
+_SESSION_S = 0.6
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The same search with other numbers of workers or phones."""
+
+    workers: int
+    phones: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a search will take.
+
+    Attributes:
+        trials: Trials in all.
+        workers: Children that train at a time.
+        phones: Phones that measure.
+        hours: From the start to the end of the last trial.
+        device_hours: Hours of training, summed over the workers.
+        phone_hours: Hours of measuring, summed over the phones.
+        workers_busy: Share of the time that the workers train, without the first and the last minute.
+        phones_busy: The same of the phones.
+        child_s: Mean time of a child, compilation included; seconds.
+        measure_s: Mean time of a measurement; seconds.
+        driver_ms: CPU time of the driver and its controller for a trial, on this machine; milliseconds.
+        bottleneck: What limits the search: `workers`, `phones`, `schedule` or `driver`.
+        phones_enough: How many phones keep the workers busy.
+        alternatives: What other numbers of workers or phones would change.
+        source: Where the times come from.
+    """
+
+    trials: int
+    workers: int
+    phones: int
+    hours: float
+    device_hours: float
+    phone_hours: float
+    workers_busy: float
+    phones_busy: float
+    child_s: float
+    measure_s: float
+    driver_ms: float
+    bottleneck: str
+    phones_enough: int
+    alternatives: tuple[Alternative, ...]
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GivenTimes:
+    """Mean times that are known, in seconds; None for what is not.
+
+    Attributes:
+        child_s: A child on its worker, compilation included.
+        compile_s: Its compilation.
+        measure_s: A measurement of one network.
+    """
+
+    child_s: float | None = None
+    compile_s: float | None = None
+    measure_s: float | None = None
+
+
+def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, source: str) -> Forecast:
+    """Simulate a search, and what other numbers of workers and phones would change."""
+    plan, space = search_plan(experiment, workers), experiment.load_space()
+    found = _simulated(plan, space, load, phones)
+    driver_ms = _driver_ms(experiment, plan, space, load, phones)
+    measure_s = sum(load.measure_s) / len(load.measure_s)
+    at_a_time = min(plan.workers, plan.batch_size) if plan.schedule == "synchronous" else plan.workers
+    enough = max(1, math.ceil(at_a_time * measure_s / load.child_s / PHONE_LOAD))
+    others = {(plan.workers, enough), (2 * plan.workers, max(phones, 2 * enough)), (plan.workers, 2 * phones)}
+    short = replace(plan, trials=min(plan.trials, _WHAT_IF_ROUNDS * 2 * plan.workers))
+    hours = found.total_s / 3600
+    base_s = _simulated(short, space, load, phones).total_s
+    alternatives = []
+    for other_workers, other_phones in sorted(others - {(plan.workers, phones)}):
+        took = _simulated(replace(short, workers=other_workers), space, load, other_phones)
+        alternatives.append(Alternative(other_workers, other_phones, hours * took.total_s / base_s))
+    return Forecast(
+        trials=plan.trials,
+        workers=plan.workers,
+        phones=phones,
+        hours=hours,
+        device_hours=found.workers.busy_s() / 3600,
+        phone_hours=found.phones.busy_s() / 3600,
+        workers_busy=found.busy_share(found.workers),
+        phones_busy=found.busy_share(found.phones),
+        child_s=load.child_s,
+        measure_s=measure_s,
+        driver_ms=driver_ms,
+        bottleneck=_bottleneck(plan, load, phones, enough, driver_ms / 1000),
+        phones_enough=enough,
+        alternatives=tuple(alternatives),
+        source=source,
+    )
+
+
+def _simulated(
+    plan: SearchPlan, space: SearchSpace, load: Workload, phones: int, controller: Controller | None = None
+) -> Simulated:
+    """Simulate a search; without a controller by random proposals, which cost little and are scheduled alike."""
+    proposing = controller or create_controller("random", space.decision_sizes, seed=plan.seed)
+    with tempfile.TemporaryDirectory(prefix="mnas-plan-") as folder:
+        return simulate(plan, space, proposing, load, phones, Path(folder) / "trials.sqlite", seed=plan.seed)
+
+
+def _driver_ms(experiment: Experiment, plan: SearchPlan, space: SearchSpace, load: Workload, phones: int) -> float:
+    """Return the CPU time that driver, store and controller take for a trial; it does not grow with their number."""
+    short = replace(plan, trials=min(plan.trials, _DRIVER_TRIALS))
+    began_s = time.process_time()
+    _simulated(short, space, load, phones, experiment.create_controller(space))
+    return 1000 * (time.process_time() - began_s) / short.trials
+
+
+def _bottleneck(plan: SearchPlan, load: Workload, phones: int, enough: int, driver_s: float) -> str:
+    if driver_s > load.child_s / plan.workers:
+        return "driver"
+    if phones < enough:
+        return "phones"
+    if plan.schedule == "synchronous":
+        return "schedule"
+    return "workers"
+
+
+def workload_of_run(run: Run) -> Workload:
+    """Return how long things took in a run.
+
+    Raises:
+        ConfigurationError: No child of the run has been trained.
+    """
+    train, compiled, measured, starts = [], [], [], []
+    for trial in run.trials:
+        phases = {} if trial.training is None else trial.training.get("phases", {})
+        seconds = {name: float(phase["wall_s"]) for name, phase in phases.items()}
+        if "train" in seconds:
+            compiled.append(seconds.get("compile", 0.0))
+            train.append(sum(seconds.values()) - compiled[-1] - seconds.get("import", 0.0))
+            starts.append(seconds.get("import", 0.0))
+        if trial.latency is not None:
+            measured.append(_measured_s(trial.latency))
+    if not train:
+        raise ConfigurationError(f"--like {run.directory}: it has no child whose times are known; name another run")
+    return Workload(
+        train_s=tuple(train),
+        compile_s=tuple(compiled),
+        measure_s=tuple(measured) or (_SESSION_S,),
+        startup_s=max(starts),
+    )
+
+
+def _measured_s(record: Mapping[str, Any]) -> float:
+    """Return about how long a measurement took: what its record knows of loading, warming up and timed runs."""
+    seconds = 0.0
+    for session in record.get("sessions", ()):
+        loaded, runs_ms = session.get("loaded") or {}, session.get("window", {}).get("wall_ms", ())
+        seconds += (loaded.get("load_ms", 0.0) + loaded.get("warmup_ms", 0.0) + sum(runs_ms)) / 1000
+    windows = len(record.get("sessions", ())) + len(record.get("rejected_windows", ()))
+    return seconds + 0.2 * max(1, windows)
+
+
+def estimated_workload(experiment: Experiment, given: GivenTimes) -> tuple[Workload, str]:
+    """Return how long things will take, and where that is from: what is given, and else a rough estimate.
+
+    Raises:
+        ConfigurationError: The number of training images is not known, so that a child's time cannot be estimated.
+    """
+    child_s, compile_s, measure_s = given.child_s, given.compile_s, given.measure_s
+    known = [name for name, value in (("child", child_s), ("measurement", measure_s)) if value is not None]
+    if compile_s is None:
+        compile_s = COMPILE_S[experiment.device] if child_s is None else 0.0
+    if child_s is None:
+        child_s = _estimated_training_s(experiment) + compile_s
+    if child_s <= compile_s:
+        raise ConfigurationError(f"--child-s {child_s:g}: it includes compiling, which takes {compile_s:g} s; raise it")
+    if measure_s is None:
+        settings = experiment.latency.measurement_settings(experiment.latency.phone)
+        run_ms = experiment.latency.target_ms
+        runs_ms = min(settings.runs * run_ms, max(settings.window_budget_ms, settings.min_runs * run_ms))
+        measure_s = settings.sessions * (_SESSION_S + (settings.warmup_min_ms + runs_ms) / 1000)
+    source = f"given: {' and '.join(known)}" if len(known) == 2 else "a rough estimate from multiply-adds"
+    return (
+        Workload(
+            train_s=spread_around(child_s - compile_s, SPREAD),
+            compile_s=spread_around(compile_s, SPREAD),
+            measure_s=spread_around(measure_s, SPREAD),
+        ),
+        source,
+    )
+
+
+def _estimated_training_s(experiment: Experiment) -> float:
+    data = experiment.data
+    images = getattr(data, "train_images", None)
+    if images is None:
+        try:
+            images = len(data.load_search().train)
+        except InputError as error:
+            raise ConfigurationError(
+                f"the training images cannot be counted ({error}); give the time of a child by --child-s, or a run of "
+                "the same experiment by --like"
+            ) from error
+    space, random = experiment.load_space(), np.random.default_rng(0)
+    sampled = [space.decode(space.sample(random)) for _ in range(15)]
+    multiply_adds = median(
+        cost(lower(architecture, image_size=data.image_size, channels=3, num_classes=10)).multiply_adds
+        for architecture in sampled
+    )
+    # Forward and backward are about three times the forward pass, of two operations for each multiply-add.
+    operations = 6 * multiply_adds * images * experiment.training.epochs
+    return operations / TRAINING_SPEED[experiment.device]

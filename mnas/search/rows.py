@@ -1,0 +1,95 @@
+"""Rows of a store, which may come from elsewhere, read and checked."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from mnas.documents.check import convert
+from mnas.documents.errors import DocumentError
+from mnas.documents.json_text import parse_json
+from mnas.search.trial import ControllerCall, Trial
+
+TRIAL_COLUMNS = (
+    "id, state, indices, architecture, fingerprint, repeat_of, training, latency, accuracy, latency_ms, reward, "
+    "failure_kind, failure_message, proposed_at, finished_at"
+)
+_T = TypeVar("_T")
+
+
+def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
+    """Return the trial of a row of `TRIAL_COLUMNS`.
+
+    Raises:
+        DocumentError: The row is none that mnas wrote.
+    """
+    (number, state, decisions, architecture, fingerprint, repeat_of, training, latency, *rest) = row
+    accuracy, latency_ms, reward, failure_kind, failure_message, proposed_at, finished_at = rest
+    fields = {
+        "id": number,
+        "state": state,
+        "decisions": parse_json(decisions, source=source),
+        "architecture": parse_json(architecture, source=source),
+        "fingerprint": fingerprint,
+        "repeat_of": repeat_of,
+        "training": _half(training, "accuracy", source),
+        "latency": _half(latency, "latency_ms", source),
+        "accuracy": accuracy,
+        "latency_ms": latency_ms,
+        "reward": reward,
+        "failure": failure_kind and {"kind": failure_kind, "message": failure_message},
+        "proposed_at": proposed_at,
+        "finished_at": finished_at,
+    }
+    trial = _converted(fields, Trial, source)
+    if trial.state == "complete" and None in (trial.accuracy, trial.latency_ms, trial.reward, trial.finished_at):
+        raise DocumentError(f"{source}: is complete but lacks a result")
+    if trial.state == "failed" and trial.failure is None:
+        raise DocumentError(f"{source}: has failed, but not why")
+    try:
+        for time in (trial.proposed_at, trial.finished_at):
+            if time is not None:
+                datetime.fromisoformat(time)
+        for name, latency_ms in trial.other_latencies_ms.items():
+            convert(latency_ms, float, source=f"{source}: latency on {name}")
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise DocumentError(f"{source}: cannot be read ({error})") from error
+    return trial
+
+
+def call_of_row(row: tuple[Any, ...], source: str) -> ControllerCall:
+    """Return the call of a row of `controller_log`: call, count, trials and rewards.
+
+    Raises:
+        DocumentError: The row is none that mnas wrote.
+    """
+    call, count, ids, rewards = row
+    fields = {
+        "call": call,
+        "count": count,
+        "trial_ids": parse_json(ids, source=source),
+        "rewards": None if rewards is None else parse_json(rewards, source=source),
+    }
+    return _converted(fields, ControllerCall, source)
+
+
+def _converted(fields: dict[str, Any], type_: type[_T], source: str) -> _T:
+    """Convert the fields of a row; its JSON has been checked when it was parsed, so only its numbers are left."""
+    try:
+        if all(math.isfinite(value) for value in fields.values() if isinstance(value, float)):
+            return msgspec.convert(fields, type_)
+    except msgspec.ValidationError:
+        pass  # `convert` says what does not fit
+    return convert(fields, type_, source=source)
+
+
+def _half(text: str | None, key: str, source: str) -> object:
+    """Return the record of a half; None if its number `key` was not finite when it was stored."""
+    if text is None:
+        return None
+    record = parse_json(text, source=source, without_infinite=True)
+    lost = isinstance(record, dict) and key in record and record[key] is None
+    return None if lost else record
