@@ -84,7 +84,7 @@ class AdbDevice:
                 raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
             moved = self._run(["mv", "-f", "--", part_path, remote_path], deadline)
             if moved.status != 0:
-                raise PhoneError("phone_file", f"{deadline.operation}: {moved.stderr.strip()}")
+                raise PhoneError("phone_file", f"{deadline.operation}: {moved.last_words}")
 
     def pull(self, remote_path: str, timeout_s: float = 120.0) -> bytes:
         """Return the content of a file of the phone.
@@ -135,7 +135,7 @@ class AdbDevice:
             blocks, block_bytes = result.stdout.split()
             return int(blocks) * int(block_bytes)
         except ValueError as error:
-            reason = result.stderr.strip() or f"cannot read the free space from {result.stdout!r}"
+            reason = result.last_words or "it does not tell the free space"
             raise PhoneError("phone_file", f"{deadline.operation}: {reason}") from error
 
     def _full(self, remote_path: str, size: int, free: int) -> PhoneError:

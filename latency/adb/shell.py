@@ -18,6 +18,7 @@ from latency.errors import ToolError
 _PACKET = struct.Struct("<BI")
 _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
 
+_MAX_WORDS = 500
 MAX_COMMAND_BYTES = 60_000
 """The longest command that an adb server takes."""
 MAX_OUTPUT_BYTES = 1 << 24
@@ -35,6 +36,11 @@ class ShellResult:
     stdout: str
     stderr: str
     status: int
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it printed, for an error: of standard error, or of standard output if that is empty."""
+        return (self.stderr.strip() or self.stdout.strip())[-_MAX_WORDS:]
 
 
 def command_line(argv: Sequence[str], timeout_s: float) -> str:

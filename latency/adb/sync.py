@@ -19,6 +19,7 @@ _CHUNK_BYTES = 1 << 16  # The most that adbd takes, and sends.
 MAX_FILE_BYTES = 1 << 26
 """The largest file that is read from a phone."""
 
+_MAX_REASON = 500
 _CUT = "adbd ended it in the middle"
 
 
@@ -75,5 +76,5 @@ def receive(connection: Connection, remote_path: str, deadline: Deadline) -> byt
 
 def _failure(kind: bytes, size: int, reader: ExactReader) -> Exception:
     if kind == b"FAIL" and size <= _CHUNK_BYTES:
-        return FileError(reader.read(size).decode(errors="replace"))
+        return FileError(reader.read(size).decode(errors="replace")[:_MAX_REASON])
     return ToolError("adb_protocol", f"adbd sent {kind!r} with {size} bytes, which has no meaning there; connect again")

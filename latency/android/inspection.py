@@ -68,6 +68,7 @@ _ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a", "arm64": "arm64-v8a"}
 _SHOWN = 200
 """Characters of an answer that an error shows."""
 _MAX_TEXT = 500
+_MAX_ANSWER = 1 << 20
 _MAX_DIGITS = 12
 _CORE = re.compile(r"[0-9]{1,4}")
 _KHZ = re.compile(r"[0-9]{1,9}")
@@ -167,6 +168,7 @@ def parse_facts(text: str) -> PhoneFacts:
     Raises:
         ValueError: A fact that a phone must have is missing, or one makes no sense; the message names it.
     """
+    _check_length(text)
     lines = [line.strip().partition("=") for line in text.splitlines() if "=" in line]
     values = {key: value.strip() for key, _, value in lines}
     known_khz = dict(_core_frequency(value.strip()) for key, _, value in lines if key == "max_khz")
@@ -218,6 +220,7 @@ def parse_conditions(text: str) -> PhoneConditions:
     >>> parse_conditions("Thermal Status: 1\n  level: 80\n  temperature: 312\n  USB powered: true")
     PhoneConditions(thermal_status=1, battery_temperature_c=31.2, battery_percent=80, charging=True)
     """
+    _check_length(text)
     tenths = _number(text, r"^ *temperature: *(-?\d+)", "the battery's temperature in 0.1 °C", -1000, 2000)
     powered = re.findall(r"powered: *(true|false)", text)
     return PhoneConditions(
@@ -226,6 +229,11 @@ def parse_conditions(text: str) -> PhoneConditions:
         battery_percent=_number(text, r"^ *level: *(-?\d+)", "the battery's level in percent", 0, 100),
         charging="true" in powered if powered else None,
     )
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _MAX_ANSWER:
+        raise ValueError(f"the answer to the questions has {len(text)} characters; it must have {_MAX_ANSWER} at most")
 
 
 def _number(text: str, pattern: str, fact: str, lowest: int, highest: int) -> int | None:

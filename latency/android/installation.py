@@ -84,7 +84,7 @@ def install(
     if made.status != 0:
         raise PhoneError(
             "phone_unsupported",
-            f"{device.serial}: cannot make {target} ({made.stderr.strip()}); name a folder that the adb shell may "
+            f"{device.serial}: cannot make {target} ({made.last_words}); name a folder that the adb shell may "
             "write to and run programs from: mnas phones add --folder",
         )
     wanted = {file.name: file.sha256 for file in files}

@@ -128,7 +128,7 @@ class ProgramRunner:
         command = [part.format(**names) for part in self.program.command]
         marked = ["sh", "-c", _MARKED, "mnas", self.folder, *command]
         result = self.device.shell(marked, timeout_s=settings.load_timeout_s + settings.window_timeout_s)
-        words = (result.stderr or result.stdout).strip()[-500:]
+        words = result.last_words
         if (ended_by := signal_of(self.device, result.status)) is not None:
             raise PhoneError("runner_died", f"{self.device.serial}: {command[0]} died of signal {ended_by}. {words}")
         if result.status in _NOT_STARTED:

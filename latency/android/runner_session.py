@@ -33,6 +33,7 @@ from mnas.documents.json_text import parse_json
 # Stages of the runner in which the model is at fault; a failure in any other is the phone's or ours.
 _CANDIDATE_STAGES = ("load", "inputs", "run")
 _MAX_STAGE, _MAX_ERROR = 40, 4000
+_MAX_LINES = 100  # The answer is the last line, unless the phone's own tools print more.
 # The one field of a window that the runner does not tell.
 _BEST = "reference_best_ms"
 
@@ -200,7 +201,7 @@ class PhoneRunner:
 
     def _silent(self, result: ShellResult, timeout_s: float) -> PhoneError | ToolError:
         """Return the error for a runner that ended without its line."""
-        words = (result.stderr or result.stdout).strip()[-500:]
+        words = result.last_words
         ended_by = signal_of(self.device, result.status)
         if ended_by == signal.SIGKILL:
             return PhoneError(
@@ -248,9 +249,9 @@ def _last_json_line(text: str) -> dict[str, Any] | None:
     """Return the last line that is a JSON object of the runner's schema.
 
     Returns:
-        None if there is none.
+        None if the last lines have none.
     """
-    for line in reversed(text.splitlines()):
+    for line in reversed(text.splitlines()[-_MAX_LINES:]):
         if not line.lstrip().startswith("{"):
             continue
         try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latency.adb import shell, sync
+from latency.adb import ShellResult, shell, sync
 from latency.adb.device import AdbDevice
 from latency.adb.greeting import greet
 from latency.adb.keys import load_keys
@@ -115,6 +115,12 @@ def test_a_piece_of_a_file_that_no_adbd_sends_is_refused() -> None:
     device = device_that_sends(OPENED, OPENED, packet(b"WRTE", 7, 1, sync._PACKET.pack(b"DATA", 1 << 31)))
     with pytest.raises(ToolError, match="2147483648 bytes"):
         device.pull("/file", timeout_s=2)
+
+
+def test_the_last_words_of_a_command_are_short() -> None:
+    result = ShellResult("out\n", f" {'x' * 10_000} end\n", 1)
+    assert (len(result.last_words), result.last_words[-4:]) == (500, " end")
+    assert ShellResult("out\n", " \n", 1).last_words == "out"
 
 
 words = st.sampled_from([b"OKAY", b"WRTE", b"CLSE", b"OPEN", b"CNXN", b"AUTH", b"SYNC", b"STLS", b"\0\0\0\0"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,12 @@ def test_where_no_frequency_can_be_read_no_hidden_core_is_taken_for_a_big_one() 
 def test_a_fact_that_makes_no_sense_is_named(line: str, fact: str) -> None:
     with pytest.raises(ValueError, match=fact):
         parse_facts(f"{ANDROID}{line}\n")
+
+
+@pytest.mark.parametrize("parse", [parse_facts, parse_conditions])
+def test_an_answer_of_many_megabytes_is_not_read(parse: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match="1048577 characters"):
+        parse("=" * (1 << 20) + "\n")
 
 
 @pytest.mark.parametrize(

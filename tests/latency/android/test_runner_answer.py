@@ -68,6 +68,11 @@ def test_words_before_and_after_the_answer_do_not_matter() -> None:
     assert runner(text).session("m", FEW, 0.3)[0].window.wall_ms == (1.0, 1.1)
 
 
+def test_only_the_last_lines_are_looked_at() -> None:
+    text = f"{json.dumps(GOOD)}\n" + "{\n" * 100_000
+    assert error_of(lambda: runner(text).session("m", FEW, 0.3)).kind == "runner_protocol"
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
