@@ -9,7 +9,7 @@ import msgspec
 
 def changed_keys(before: msgspec.Struct, after: msgspec.Struct, ignored: Set[str] = frozenset()) -> list[str]:
     """Return the paths of the keys that differ, with both values, without the paths in `ignored`."""
-    old, new = _flat(msgspec.to_builtins(before)), _flat(msgspec.to_builtins(after))
+    old, new = flat(msgspec.to_builtins(before)), flat(msgspec.to_builtins(after))
     return [
         f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
         for key in sorted(old.keys() | new.keys())
@@ -17,10 +17,11 @@ def changed_keys(before: msgspec.Struct, after: msgspec.Struct, ignored: Set[str
     ]
 
 
-def _flat(value: object, path: str = "") -> dict[str, object]:
+def flat(value: object, path: str = "") -> dict[str, object]:
+    """Return the values of nested mappings by their paths, such as `search.trials`."""
     if not isinstance(value, dict):
         return {path: value}
-    flat: dict[str, object] = {}
+    found: dict[str, object] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{path}.{key}" if path else str(key))
-    return flat
+        found |= flat(item, f"{path}.{key}" if path else str(key))
+    return found

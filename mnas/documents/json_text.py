@@ -35,15 +35,16 @@ def parse_json(text: str | bytes, *, source: str, without_infinite: bool = False
     return data
 
 
-def dump_json(value: object) -> str:
+def dump_json(value: object, *, compact: bool = False) -> str:
     """Return plain data as JSON text; NaN and infinite numbers, which JSON does not have, become null.
 
-    Floats are written by repr, which reads back to the same bits.
+    Floats are written by repr, which reads back to the same bits. `compact` leaves out the spaces.
     """
+    separators = (",", ":") if compact else None
     try:
-        return json.dumps(value, allow_nan=False)
+        return json.dumps(value, allow_nan=False, separators=separators)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
+        return json.dumps(_finite(value), allow_nan=False, separators=separators)
 
 
 def _decode(text: str | bytes, *, without_infinite: bool) -> object:

@@ -1,0 +1,44 @@
+"""`mnas report RUN [RUN ...]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mnas.cli.errors import DONE
+from mnas.report.file import write_report
+from mnas.search.run import Run
+
+_DESCRIPTION = """\
+Write what a search has found as one HTML file: charts, a table of the trials,
+each network, the health of the phones. It needs no network and no server.
+Several runs are compared. A run may still be searched.
+"""
+_EPILOG = """\
+examples:
+  mnas report runs/quickstart
+  mnas report runs/first runs/second --out comparison.html
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "report",
+        help=summary,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directory of a search")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="the file to write (default: report.html in the first RUN)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    runs = [Run.open(directory) for directory in arguments.runs]
+    print(write_report(runs, arguments.out or runs[0].directory / "report.html"))
+    return DONE

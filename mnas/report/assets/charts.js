@@ -1,0 +1,261 @@
+"use strict";
+// Okabe and Ito's colours, which most people with colour blindness tell apart; chosen for light and for dark ground.
+const PALETTE = {
+  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7b5ea7", "#5b6b7a"],
+  dark: ["#56b4e9", "#f08a4b", "#3fc79a", "#e39ac4", "#e6c24a", "#8fd0f5", "#b39ddb", "#94a3b3"],
+};
+const drawn = [];
+const theme = () => (document.documentElement.dataset.theme === "dark" ? "dark" : "light");
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const colour = (index) => PALETTE[theme()][index % 8];
+
+function clearCharts() {
+  for (const { chart, observer } of drawn.splice(0)) { observer.disconnect(); chart.dispose(); }
+}
+// Draw `make()` (options of ECharts) into a new element; tooltips are drawn as text, never as HTML.
+function chartInto(parent, make, { size = "", label, onPoint } = {}) {
+  const place = el("div", { class: `chart ${size}`, role: "img", "aria-label": label || "" });
+  parent.append(place);
+  const chart = echarts.init(place, null, { renderer: "canvas" });
+  const options = make();
+  const frame = { lineStyle: { color: css("--line") } };
+  const axis = (given) => ({
+    nameLocation: "middle", nameGap: 30, nameTextStyle: { color: css("--pale") }, axisLabel: { color: css("--pale"), hideOverlap: true },
+    axisLine: frame, splitLine: frame, ...given,
+  });
+  for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
+  chart.setOption({
+    animation: false, color: PALETTE[theme()], textStyle: { fontFamily: "system-ui, Arial, sans-serif", color: css("--ink") },
+    grid: { left: 58, right: 18, top: 36, bottom: 44 },
+    aria: { enabled: false },
+    ...options,
+    legend: options.legend === false ? undefined : { top: 0, left: 0, type: "scroll", itemHeight: 9, itemWidth: 16, textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, ...options.legend },
+    tooltip: { renderMode: "richText", confine: true, backgroundColor: css("--card"), borderColor: css("--line"), textStyle: { color: css("--ink"), fontSize: 12 }, ...options.tooltip },
+  });
+  if (onPoint) chart.on("click", onPoint);
+  const items = (options.series || []).reduce((sum, series) => sum + (series.data || []).length, 0);
+  place.dataset.items = items;
+  const observer = new ResizeObserver(() => chart.resize());
+  observer.observe(place);
+  drawn.push({ chart, observer });
+  return chart;
+}
+const zoomed = { dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl" }] };
+
+function rewardChart(run) {
+  const t = run.trials, points = [], best = [], middles = [], failed = [], recent = [];
+  let top = -Infinity;
+  t.id.forEach((id, index) => {
+    const value = t.reward[index];
+    if (t.state[index] === "failed" && !known(t.repeat_of[index])) failed.push([id, 0]);
+    if (!known(value)) return;
+    points.push([id, value]);
+    if (value > top) { top = value; }
+    best.push([id, top]);
+    recent.push(value);
+    if (recent.length > 25) recent.shift();
+    if (recent.length >= 5) middles.push([id, median(recent)]);
+  });
+  const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
+  const pad = (high - low || 1) * 0.06, floor = Math.max(0, low - pad);
+  const failures = failed.map(([id]) => [id, floor]);
+  return {
+    ...zoomed,
+    xAxis: { type: "value", name: "trial", min: 0, max: Math.max(1, t.id.length), minInterval: 1 },
+    yAxis: { type: "value", name: "reward", nameGap: 44, min: floor, max: high + pad, axisLabel: { formatter: (value) => value.toFixed(2), color: css("--pale") } },
+    tooltip: { formatter: (item) => `${item.seriesName}\ntrial ${item.value[0]}${item.seriesName === "failed" ? "" : `: ${number(item.value[1])}`}` },
+    series: [
+      { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3 : 6, itemStyle: { opacity: points.length > 1500 ? 0.35 : 0.65, color: colour(5) } },
+      { name: "median of 25", type: "line", data: middles, showSymbol: false, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, sampling: "lttb" },
+      { name: "best so far", type: "line", step: "end", data: best, showSymbol: false, lineStyle: { width: 2.5, color: colour(2) }, itemStyle: { color: colour(2) } },
+      ...(failures.length ? [{ name: "failed", type: "scatter", symbol: "path://M0,0L3,3M3,0L0,3", data: failures, symbolSize: 7, itemStyle: { color: "transparent", borderColor: css("--bad"), borderWidth: 1.5 } }] : []),
+    ],
+  };
+}
+
+function complete(run) {
+  const t = run.trials;
+  return t.id.map((id, index) => index).filter((index) => t.state[index] === "complete" && !known(t.repeat_of[index]));
+}
+function contour(level, [alpha, beta], target, [from, to]) {
+  const points = [];
+  for (let step = 0; step <= 60; step += 1) {
+    const latency = from * (to / from) ** (step / 60);
+    points.push([latency, level * (latency / target) ** -(latency <= target ? alpha : beta)]);
+  }
+  return points;
+}
+function tradeOff(run) {
+  const t = run.trials, indices = complete(run), best = run.verdict.best;
+  const points = indices.map((index) => [t.latency_ms[index], t.accuracy[index], t.id[index], t.reward[index]]);
+  const front = points.filter((point) => run.pareto.includes(point[2])).sort((a, b) => a[0] - b[0]);
+  const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
+  const [fast, slow] = points.length ? spread(points.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
+  const reach = [Math.min(fast, run.target_ms) * 0.93, Math.max(slow, run.target_ms) * 1.07], pad = (high - low || 0.1) * 0.08;
+  const levels = best ? [1, 0.97, 0.94, 0.91].map((share) => share * best.reward) : [];
+  return {
+    xAxis: { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: reach[0], max: reach[1], minorTick: { show: true }, axisLabel: { formatter: (value) => String(+value.toPrecision(2)), color: css("--pale"), hideOverlap: true } },
+    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, min: Math.max(0, low - pad), max: Math.min(1, high + pad), axisLabel: { formatter: (value) => value.toFixed(2), color: css("--pale") } },
+    tooltip: { formatter: (item) => (item.value.length < 4 ? item.seriesName : `trial ${item.value[2]}\naccuracy ${number(item.value[1])}\nlatency ${milliseconds(item.value[0])}\nreward ${number(item.value[3])}`) },
+    series: [
+      ...levels.map((level, index) => ({ name: "equal reward", type: "line", silent: true, showSymbol: false, data: contour(level, run.exponents, run.target_ms, reach), lineStyle: { width: 1, type: "dotted", color: css("--pale"), opacity: 0.75 }, itemStyle: { color: css("--pale") }, endLabel: { show: false }, z: 1 })),
+      { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3.5 : 7, itemStyle: { opacity: points.length > 1500 ? 0.4 : 0.7, color: colour(5) } },
+      { name: "Pareto front", type: "line", data: front, symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
+      ...(best ? [{ name: "best", type: "scatter", symbol: "diamond", symbolSize: 16, data: [[best.latency_ms, best.accuracy, best.trial, best.reward]], itemStyle: { color: colour(2), borderColor: css("--card"), borderWidth: 1.5 }, z: 5 }] : []),
+      { name: "target", type: "line", data: [[run.target_ms, Math.max(0, low - pad)], [run.target_ms, Math.min(1, high + pad)]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
+    ],
+  };
+}
+
+function latencyHistogram(run) {
+  const t = run.trials, values = complete(run).map((index) => t.latency_ms[index]);
+  const [low, high] = values.length ? spread(values) : [0, 1];
+  const bins = Math.max(6, Math.min(50, Math.ceil(Math.sqrt(values.length) * 1.6))), width = (high - low || high || 1) / bins;
+  const counts = new Array(bins).fill(0);
+  for (const value of values) counts[Math.min(bins - 1, Math.floor((value - low) / width))] += 1;
+  const data = [...counts.map((total, index) => [low + index * width, total]), [low + bins * width, 0]];
+  return {
+    legend: false,
+    xAxis: { type: "value", name: `latency on ${run.phone} (ms)`, min: Math.min(low - width / 2, run.target_ms * 0.98), max: Math.max(high + width / 2, run.target_ms * 1.02), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), color: css("--pale"), hideOverlap: true, showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
+    yAxis: { type: "value", name: "networks", nameGap: 40, minInterval: 1 },
+    tooltip: { trigger: "axis", formatter: ([item]) => (item.dataIndex < bins ? `${number(item.value[0])} to ${number(item.value[0] + width)} ms\n${item.value[1]} networks` : "") },
+    series: [{ name: "networks", type: "line", step: "end", data: [[low, 0], ...data].slice(values.length ? 1 : 0), showSymbol: false, areaStyle: { opacity: 0.45 }, lineStyle: { width: 1.5 }, itemStyle: { color: colour(0) }, markLine: { symbol: "none", silent: true, label: { formatter: "target", color: css("--bad") }, lineStyle: { color: css("--bad"), type: "dashed" }, data: [{ xAxis: run.target_ms }] } }],
+  };
+}
+
+function entropyChart(run) {
+  return {
+    legend: false,
+    xAxis: { type: "value", name: "trial", min: 0 }, yAxis: { type: "value", name: "entropy of the choices", nameGap: 40, min: 0, max: 1 },
+    tooltip: { formatter: (item) => `up to trial ${item.value[0]}\nentropy ${number(item.value[1], 3)}` },
+    series: [{ name: "entropy", type: "line", data: run.shares.last_trial.map((id, index) => [id, run.shares.entropy[index]]), symbolSize: 5, areaStyle: { opacity: 0.12 } }],
+  };
+}
+function sharesChart(shares, decision) {
+  return {
+    grid: { left: 42, right: 10, top: 30, bottom: 24 },
+    xAxis: { type: "value", min: shares.last_trial[0], max: shares.last_trial[shares.last_trial.length - 1] },
+    yAxis: { type: "value", min: 0, max: 1, interval: 0.5, axisLabel: { formatter: (value) => `${Math.round(value * 100)}%`, color: css("--pale") } },
+    tooltip: { trigger: "axis", valueFormatter: (value) => `${(100 * value).toFixed(0)}%` },
+    series: decision.choices.map((choice, index) => ({
+      name: choice, type: "line", stack: "all", showSymbol: false, areaStyle: { opacity: 0.75 }, lineStyle: { width: 0.5 },
+      data: shares.last_trial.map((id, group) => [id, decision.shares[index][group]]),
+    })),
+  };
+}
+function importanceChart(importances) {
+  const order = importances.decisions.map((name, index) => index).sort((a, b) => importances.of.reward.shares[a] - importances.of.reward.shares[b]).slice(-16);
+  return {
+    grid: { left: 128, right: 18, top: 36, bottom: 40 },
+    xAxis: { type: "value", name: "share of the predicted variance", axisLabel: { formatter: (value) => `${Math.round(100 * value)}%`, color: css("--pale") } },
+    yAxis: { type: "category", data: order.map((index) => importances.decisions[index].replace("blocks[", "block ").replace("].", " ")), splitLine: { show: false } },
+    tooltip: { valueFormatter: (value) => `${(100 * value).toFixed(1)}%` },
+    series: ["reward", "accuracy", "latency"].map((name) => ({ name, type: "bar", barGap: "10%", data: order.map((index) => importances.of[name].shares[index]) })),
+  };
+}
+
+function timeChart(run) {
+  const parts = [...run.times.phases.map((part) => [part.name, part.seconds]), ["phone", run.times.phone_s], ["waiting", run.times.waiting_s]].reverse();
+  return {
+    legend: false, grid: { left: 84, right: 70, top: 10, bottom: 44 },
+    xAxis: { type: "value", name: "seconds, all trials in sum" }, yAxis: { type: "category", data: parts.map((part) => part[0]), splitLine: { show: false } },
+    tooltip: { formatter: (item) => `${item.name}: ${duration(item.value)}` },
+    series: [{ type: "bar", data: parts.map((part) => part[1]), itemStyle: { color: colour(0), borderRadius: 3 }, label: { show: true, position: "right", color: css("--pale"), formatter: (item) => duration(item.value) } }],
+  };
+}
+function trialTimeChart(run) {
+  const names = Object.keys(run.phase_s), t = run.trials, last = t.id.length, first = Math.max(0, last - 200);
+  const rows = t.id.slice(first, last);
+  return {
+    xAxis: { type: "category", name: rows.length < t.id.length ? "trial (the last 200)" : "trial", data: rows.map(String), splitLine: { show: false } },
+    yAxis: { type: "value", name: "seconds", nameGap: 42 }, tooltip: { trigger: "axis", valueFormatter: (value) => duration(value) },
+    series: [
+      ...names.map((name) => ({ name, type: "bar", stack: "time", data: run.phase_s[name].slice(first, last).map((value) => value ?? 0) })),
+      { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--line") }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index]).toFixed(3)) : 0; }) },
+    ],
+  };
+}
+function busyChart(run) {
+  const { step_s, children, phones } = run.busy, scale = step_s * children.length > 7200 ? 3600 : 1;
+  const curve = (values) => values.map((value, index) => [((index + 0.5) * step_s) / scale, value]);
+  return {
+    xAxis: { type: "value", name: scale === 1 ? "seconds since the first proposal" : "hours since the first proposal", min: 0 }, yAxis: { type: "value", name: "busy", nameGap: 36, min: 0 },
+    tooltip: { trigger: "axis", valueFormatter: (value) => number(value, 2) },
+    series: [
+      { name: "children in training", type: "line", step: "middle", showSymbol: false, data: curve(children), areaStyle: { opacity: 0.15 } },
+      ...Object.entries(phones).map(([name, values]) => ({ name: `phone ${name}`, type: "line", step: "middle", showSymbol: false, data: curve(values) })),
+    ],
+  };
+}
+function phoneChart(phone, key, title, show) {
+  const data = phone.measurements.filter((one) => known(one[key]) && one.at).map((one) => [Date.parse(one.at), one[key], one.trial]);
+  return {
+    legend: false, grid: { left: 58, right: 14, top: 14, bottom: 40 },
+    xAxis: { type: "time", splitLine: { show: false } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show, color: css("--pale") } },
+    tooltip: { formatter: (item) => `trial ${item.value[2]}\n${title} ${show(item.value[1])}` },
+    series: [{ type: "scatter", symbolSize: 5, data, itemStyle: { opacity: 0.65 } }],
+  };
+}
+function windowsChart(phone) {
+  const accepted = phone.accepted.flatMap((runs) => runs), rejected = phone.rejected.flatMap((window) => window.wall_ms);
+  return {
+    xAxis: { type: "value", name: "run", min: 0 }, yAxis: { type: "value", name: "ms", nameGap: 46, scale: true },
+    tooltip: { formatter: (item) => `${item.seriesName}, run ${item.value[0]}\n${milliseconds(item.value[1])}` },
+    series: [
+      { name: "accepted windows", type: "scatter", symbolSize: 5, data: accepted.map((value, index) => [index + 1, value]), itemStyle: { color: colour(2) } },
+      ...(rejected.length ? [{ name: "rejected windows", type: "scatter", symbol: "triangle", symbolSize: 6, data: rejected.map((value, index) => [index + 1, value]), itemStyle: { color: css("--bad") } }] : []),
+    ],
+  };
+}
+function learningCurve(losses) {
+  return {
+    legend: false, xAxis: { type: "value", name: "epoch", min: 1, minInterval: 1 }, yAxis: { type: "value", name: "training loss", nameGap: 44, scale: true },
+    tooltip: { formatter: (item) => `epoch ${item.value[0]}\nloss ${number(item.value[1])}` },
+    series: [{ type: "line", data: losses.map((loss, index) => [index + 1, loss]) }],
+  };
+}
+
+// Best so far against something that grows; runs of one experiment with several seeds get a band from worst to best.
+function bestCurve(run, along) {
+  const t = run.trials, curve = [];
+  let top = -Infinity, sum = 0;
+  const order = t.id.map((id, index) => index);
+  const end = (index) => (known(t.duration_s[index]) ? t.proposed_s[index] + t.duration_s[index] : Infinity);
+  if (along !== "trials") order.sort((a, b) => end(a) - end(b));
+  for (const index of order) {
+    sum += t.training_s[index] || 0;
+    if (!known(t.reward[index])) continue;
+    top = Math.max(top, t.reward[index]);
+    curve.push([along === "trials" ? t.id[index] : along === "child hours" ? sum / 3600 : end(index) / 3600, top]);
+  }
+  return curve;
+}
+function at(curve, x) {
+  let value = null;
+  for (const [place, best] of curve) { if (place > x) break; value = best; }
+  return value;
+}
+function comparison(runs, along) {
+  const groups = new Map();
+  runs.forEach((run) => groups.set(run.group, [...(groups.get(run.group) || []), run]));
+  const series = [];
+  [...groups.values()].forEach((members, index) => {
+    const curves = members.map((run) => bestCurve(run, along)), tint = colour(index);
+    if (members.length < 2) {
+      series.push({ name: members[0].name, type: "line", step: "end", showSymbol: false, data: curves[0], lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
+      return;
+    }
+    const reach = Math.max(...curves.map((curve) => (curve.length ? curve[curve.length - 1][0] : 0))), grid = Array.from({ length: 101 }, (_, step) => (reach * step) / 100);
+    const rows = grid.map((x) => [x, curves.map((curve) => at(curve, x)).filter(known)]).filter(([, values]) => values.length === curves.length);
+    const name = `${members[0].name} and ${members.length - 1} more seeds`;
+    series.push({ name, type: "line", showSymbol: false, data: rows.map(([x, values]) => [x, median(values)]), lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
+    series.push({ name: `${name}: lowest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, data: rows.map(([x, values]) => [x, Math.min(...values)]), tooltip: { show: false } });
+    series.push({ name: `${name}: highest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, areaStyle: { color: tint, opacity: 0.18 }, data: rows.map(([x, values]) => [x, Math.max(...values) - Math.min(...values)]), tooltip: { show: false } });
+  });
+  return {
+    xAxis: { type: "value", name: along, min: 0 }, yAxis: { type: "value", name: "best reward so far", nameGap: 46, scale: true, axisLabel: { formatter: (value) => value.toFixed(3), color: css("--pale") } },
+    legend: { data: series.map((one) => one.name).filter((name) => !/: (lowest|highest)$/.test(name)) },
+    tooltip: { trigger: "item", formatter: (item) => `${item.seriesName}\n${along} ${+item.value[0].toPrecision(4)}: ${number(item.value[1])}` },
+    series,
+  };
+}

@@ -1,0 +1,74 @@
+"use strict";
+// All text goes into the page as text nodes: nothing that a run holds can become markup.
+function el(tag, properties, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties || {})) {
+    if (key === "class") node.className = value;
+    else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value === true) node.setAttribute(key, "");
+    else if (value !== false && value != null) node.setAttribute(key, String(value));
+  }
+  node.append(...children.filter((child) => child != null).map((child) => (child instanceof Node ? child : String(child))));
+  return node;
+}
+function svg(tag, properties, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(properties)) node.setAttribute(key, String(value));
+  if (text != null) node.textContent = text;
+  return node;
+}
+const known = (value) => value !== null && value !== undefined;
+const number = (value, digits = 4) => (known(value) ? value.toFixed(digits) : "–");
+const count = (value) => (known(value) ? value.toLocaleString("en-US") : "–");
+function milliseconds(value) {
+  if (!known(value)) return "–";
+  return `${value >= 100 ? value.toFixed(1) : value >= 1 ? value.toFixed(3) : value.toFixed(4)} ms`;
+}
+function duration(seconds) {
+  if (!known(seconds)) return "–";
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+const spread = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
+
+// A table with sortable columns, a filter and pages; `columns`: {title, value(row), show(row), number, class}.
+function sortableTable(columns, rows, { filterText, onRow, pageSize = 50, sortBy = 0, descending = false, filters = [] }) {
+  let sort = sortBy, down = descending, shown = pageSize, words = "", chosen = filters.length ? filters[0] : null;
+  const body = el("tbody"), head = el("tr"), more = el("button", { type: "button", onclick: () => { shown += pageSize * 4; draw(); } });
+  const status = el("span", { class: "note" });
+  columns.forEach((column, index) => {
+    const label = el("button", { type: "button", onclick: () => { down = sort === index ? !down : !!column.number; sort = index; draw(); } }, column.title);
+    head.append(el("th", { class: column.number ? "number" : "" }, label));
+  });
+  function draw() {
+    const found = rows.filter((row) => (!chosen || chosen.keep(row)) && words.split(" ").every((word) => filterText(row).includes(word)));
+    const value = columns[sort].value;
+    found.sort((a, b) => {
+      const x = value(a), y = value(b);
+      if (!known(x) || !known(y)) return known(x) ? -1 : known(y) ? 1 : 0;
+      return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+    });
+    [...head.children].forEach((cell, index) => {
+      cell.setAttribute("aria-sort", index === sort ? (down ? "descending" : "ascending") : "none");
+      cell.firstChild.textContent = columns[index].title + (index === sort ? (down ? " ↓" : " ↑") : "");
+    });
+    body.replaceChildren(...found.slice(0, shown).map((row) => {
+      const cells = columns.map((column) => el("td", { class: column.class || (column.number ? "number" : "") }, column.show(row)));
+      const line = el("tr", onRow ? { tabindex: 0, onclick: () => onRow(row), onkeydown: (event) => { if (event.key === "Enter") onRow(row); } } : {}, ...cells);
+      return line;
+    }));
+    more.hidden = found.length <= shown;
+    more.textContent = `show more of ${count(found.length)}`;
+    status.textContent = `${count(found.length)} of ${count(rows.length)}`;
+  }
+  const search = el("input", { type: "search", placeholder: "filter: block strings, states, failures", "aria-label": "filter the table", oninput: (event) => { words = event.target.value.toLowerCase().trim(); shown = pageSize; draw(); } });
+  const choice = filters.length ? el("select", { "aria-label": "which rows", onchange: (event) => { chosen = filters[event.target.selectedIndex]; shown = pageSize; draw(); } }, ...filters.map((filter) => el("option", {}, filter.title))) : null;
+  draw();
+  return el("div", {}, el("div", { class: "controls" }, choice, search, status), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), body)), el("p", {}, more));
+}

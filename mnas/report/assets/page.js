@@ -1,0 +1,247 @@
+"use strict";
+let data = JSON.parse(document.getElementById("data").textContent);
+let chosenRun = 0, chosenTrial = null, chosenBlock = 0;
+const byId = (id) => document.getElementById(id);
+
+function card(title, note, { wide = false } = {}, ...children) {
+  return el("section", { class: wide ? "card wide" : "card" }, el("h3", {}, title), note ? el("p", { class: "note" }, note) : null, ...children);
+}
+function chartCard(parent, title, note, make, options = {}) {
+  const holder = card(title, note, options);
+  parent.append(holder);
+  chartInto(holder, make, { label: title, ...options });
+  return holder;
+}
+function section(title) {
+  const grid = el("div", { class: "grid" });
+  byId("main").append(el("h2", {}, title), grid);
+  return grid;
+}
+function blocksOf(run, index) {
+  return run.trials.block[index].map((number, place) => run.trials.blocks[place][number]);
+}
+const ended = (run) => run.verdict.counts.complete + run.verdict.counts.failed;
+
+function tile(label, value, small) {
+  return el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: "value" }, value), el("div", { class: "small" }, small || ""));
+}
+function showVerdict(run) {
+  const { best, counts, of, wall_s, children_s, phone_s, reward_images } = run.verdict;
+  byId("name").textContent = run.name;
+  const state = ended(run) >= of ? "finished" : counts.proposed ? `${ended(run)} of ${of} trials` : `stopped at ${ended(run)} of ${of}`;
+  byId("state").textContent = state;
+  if (!best) {
+    byId("sentence").textContent = `No trial is complete yet: ${counts.failed} failed, ${counts.proposed} pending.`;
+    byId("tiles").replaceChildren();
+    return;
+  }
+  const meets = best.latency_ms <= run.target_ms;
+  let sure = "";
+  if (known(best.near_best)) {
+    sure = best.near_best === 0 ? " No other network is within one standard error of its reward." : ` ${best.near_best} other ${best.near_best === 1 ? "network is" : "networks are"} within one standard error of its reward: with ${count(reward_images)} images the order among them is not certain.`;
+  }
+  byId("sentence").textContent = `Trial ${best.trial} is the best of ${count(counts.complete)} complete trials. It ${meets ? "meets" : "misses"} the target of ${milliseconds(run.target_ms)} on ${run.phone}.${sure}`;
+  byId("tiles").replaceChildren(
+    tile("accuracy", number(best.accuracy), known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${count(reward_images)} images)` : "on the reward set"),
+    tile(`latency on ${run.phone}`, milliseconds(best.latency_ms), known(best.mad_ms) ? `MAD ${milliseconds(best.mad_ms)}, 90% within ${milliseconds(best.p90_ms)}` : "measured"),
+    ...Object.entries(best.other_latencies_ms).map(([name, latency]) => tile(`latency on ${name}`, milliseconds(latency), known(run.others[name]) ? `target ${milliseconds(run.others[name])}` : "")),
+    tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
+    tile("size", count(best.parameters), `parameters; ${count(best.multiply_adds)} multiply-adds`),
+    tile("trials", `${count(counts.complete)}`, `complete; ${counts.failed} failed, ${counts.proposed} pending, of ${count(of)}`),
+    tile("cost so far", duration(wall_s), `children ${duration(children_s)}, phones ${duration(phone_s)}`),
+  );
+}
+
+function showProgress(run) {
+  const grid = section("What the search found");
+  const pick = (item) => { if (item.value && item.seriesName !== "failed") showTrial(run, item.value.length > 2 ? item.value[2] : item.value[0], true); };
+  chartCard(grid, "Reward of each trial", "Repeats of a network included. Ctrl and the mouse wheel zoom; a click opens a trial.", () => rewardChart(run), { onPoint: pick });
+  chartCard(grid, "Accuracy against latency", "Each network once. Along a dotted line the reward is equal; up and left is better.", () => tradeOff(run), { onPoint: pick });
+  chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(run));
+  if (run.shares.decisions.length) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
+}
+function showLearning(run) {
+  if (!run.shares.decisions.length) return;
+  const grid = section("What the controller has learnt");
+  const blocks = [...new Set(run.shares.decisions.map((decision) => decision.name.split(".")[0]))];
+  chosenBlock = Math.min(chosenBlock, blocks.length - 1);
+  const holder = el("div", { class: "three" });
+  const choice = el("select", { "aria-label": "block", onchange: (event) => { chosenBlock = event.target.selectedIndex; showAll(); } }, ...blocks.map((block, index) => el("option", { selected: index === chosenBlock }, block.replace("blocks[", "block ").replace("]", ""))));
+  grid.append(card("Shares of each choice over time", "In consecutive groups of trials, left to right.", { wide: true }, el("div", { class: "controls" }, choice), holder));
+  for (const decision of run.shares.decisions.filter((one) => one.name.startsWith(`${blocks[chosenBlock]}.`))) {
+    const box = el("div", {}, el("strong", {}, decision.name.split(".")[1]));
+    holder.append(box);
+    chartInto(box, () => sharesChart(run.shares, decision), { size: "small", label: decision.name });
+  }
+  if (run.importances) {
+    const of = run.importances.of, told = ["reward", "accuracy", "latency"].map((name) => `${name} ${known(of[name].held_out_r2) ? of[name].held_out_r2.toFixed(2) : "–"}`).join(", ");
+    const weak = of.reward.held_out_r2 < 0.3 ? " With so little explained, the order is mostly noise." : "";
+    chartCard(grid, "Which decisions matter", `From a ridge regression on the choices of ${run.importances.trials} trials. R² on trials it has not seen: ${told}.${weak}`, () => importanceChart(run.importances), { size: "tall", wide: true });
+  }
+}
+function showTime(run) {
+  const grid = section("Where the time went");
+  chartCard(grid, "In sum", "Waiting: from proposal to outcome, without the training: for a worker, a phone, a repeat.", () => timeChart(run));
+  chartCard(grid, "Workers and phones", "How many children trained at a time, and the share of time in which a phone measured.", () => busyChart(run));
+  if (Object.keys(run.phase_s).length) chartCard(grid, "Each trial", null, () => trialTimeChart(run), { wide: true });
+}
+
+const FILLS = { light: { conv: "#dfd3f3", sep: "#d3ecd9", mb: "#d3e4f7", wide: "#fbdcd3", plain: "#e4e7eb" }, dark: { conv: "#463a66", sep: "#28513a", mb: "#274767", wide: "#6b3a2c", plain: "#3a444e" } };
+function describeBlock(text) {
+  const fields = Object.fromEntries(text.split("_").map((word) => /^([a-z]+)([0-9.]*)$/.exec(word)).filter(Boolean).map(([, key, value]) => [key, value]));
+  const kind = "conv" in fields ? "Conv" : fields.e === "1" ? "SepConv" : `MBConv${fields.e}`;
+  const fill = "conv" in fields ? "conv" : fields.e === "1" ? "sep" : Number(fields.e) < 6 ? "mb" : "wide";
+  const extras = [fields.se ? "SE" : "", "pool" in fields ? "pool" : "", "noskip" in fields ? "no skip" : "", fields.s === "22" ? "stride 2" : ""].filter(Boolean);
+  return { label: [`${kind} ${fields.k}x${fields.k}`, ...extras].join(", "), repeats: fields.r, filters: fields.o, fill };
+}
+function networkDiagram(architecture) {
+  const rows = [
+    { label: "image", fill: "plain", note: "" },
+    { label: `Conv 3x3${architecture.stem_stride === 2 ? ", stride 2" : ""}`, fill: "plain", note: `stem, ${architecture.stem_filters}` },
+    ...(architecture.blocks || []).map((text) => { const block = describeBlock(String(text)); return { label: block.label, fill: block.fill, note: `${block.repeats > 1 ? `${block.repeats}x, ` : ""}${block.filters} filters` }; }),
+    { label: "Conv 1x1, mean", fill: "plain", note: `head, ${architecture.head_filters}` },
+    { label: "classifier", fill: "plain", note: "" },
+  ];
+  const height = 34, gap = 14, total = rows.length * (height + gap);
+  const drawing = svg("svg", { class: "network", viewBox: `0 0 340 ${total}`, role: "img", "aria-label": "the network, from the image down" });
+  rows.forEach((row, index) => {
+    const y = index * (height + gap);
+    if (index) drawing.append(svg("path", { class: "edge", d: `M110 ${y - gap}V${y - 1}M106 ${y - 6}L110 ${y - 1}L114 ${y - 6}` }));
+    drawing.append(svg("rect", { x: 2, y, width: 216, height, rx: 7, fill: FILLS[theme()][row.fill] }));
+    drawing.append(svg("text", { x: 110, y: y + 21, "text-anchor": "middle" }, row.label));
+    drawing.append(svg("text", { x: 228, y: y + 21, class: "pale" }, row.note));
+  });
+  return drawing;
+}
+async function detailsOf(run, id) {
+  if (run.details[id]) return run.details[id];
+  if (!data.live) return null;
+  const answer = await fetch(`${data.live.trials}/${id}`);
+  if (!answer.ok) return null;
+  run.details[id] = await answer.json();
+  return run.details[id];
+}
+async function showTrial(run, id, scroll) {
+  const index = run.trials.id.indexOf(id), place = byId("trial");
+  if (index < 0 || !place) return;
+  chosenTrial = id;
+  const t = run.trials, detail = await detailsOf(run, id);
+  const facts = [["state", t.state[index]], ["accuracy", number(t.accuracy[index])], [`latency on ${run.phone}`, milliseconds(t.latency_ms[index])], ...Object.entries(run.other_latencies_ms).map(([name, values]) => [`latency on ${name}`, milliseconds(values[index])]), ["reward", number(t.reward[index])], ["from proposal to outcome", duration(t.duration_s[index])], ["training", duration(t.training_s[index])]];
+  if (detail) for (const [key, value] of Object.entries(detail.training)) facts.push([key.replaceAll("_", " "), Number.isInteger(value) ? count(value) : number(value)]);
+  if (known(t.repeat_of[index])) facts.push(["the same network as trial", t.repeat_of[index]]);
+  const failure = run.failures.find((one) => one.trial === id) || run.failures.find((one) => one.trial === t.repeat_of[index]);
+  if (failure) facts.push([failure.kind, failure.message]);
+  const left = el("div", {}, networkDiagram(detail ? detail.architecture : { blocks: blocksOf(run, index), stem_filters: "–", head_filters: "–" }));
+  const right = el("div", {}, el("table", {}, el("tbody", {}, ...facts.map(([key, value]) => el("tr", {}, el("th", {}, key), el("td", { class: "text" }, value))))), el("p", {}, ...blocksOf(run, index).flatMap((block) => [el("code", {}, block), el("br")])));
+  place.replaceChildren(el("h3", {}, `Trial ${id}`), el("div", { class: "detail" }, left, right));
+  if (detail) {
+    if (detail.epoch_losses.length > 1) { right.append(el("strong", {}, "Learning curve")); chartInto(right, () => learningCurve(detail.epoch_losses), { size: "small", label: "learning curve" }); }
+    for (const phone of detail.phones) {
+      right.append(el("strong", {}, `Raw runs on ${phone.name}`), ...phone.rejected.map((window) => el("p", { class: "note failed" }, `rejected: ${window.reason}`)));
+      chartInto(right, () => windowsChart(phone), { size: "small", label: `raw runs on ${phone.name}` });
+    }
+  } else right.append(el("p", { class: "note" }, `The raw runs of the best, the Pareto-optimal and the last trials are in this file; those of the others are in the run: mnas show ${run.directory} --json`));
+  if (scroll) place.scrollIntoView({ block: "start" });
+}
+function showTable(run) {
+  const grid = section("Trials"), t = run.trials;
+  const rows = t.id.map((id, index) => index), front = new Set(run.pareto);
+  const failed = new Map(run.failures.map((failure) => [failure.trial, failure]));
+  const text = (index) => {
+    const failure = failed.get(t.id[index]);
+    return failure ? `${failure.kind}: ${failure.message}` : known(t.repeat_of[index]) ? `the same network as trial ${t.repeat_of[index]}` : blocksOf(run, index).join(" ");
+  };
+  const column = (title, key, digits) => ({ title, number: true, value: (index) => t[key][index], show: (index) => (digits == null ? t[key][index] ?? "–" : number(t[key][index], digits)) });
+  const columns = [
+    column("trial", "id"),
+    { title: "state", value: (index) => t.state[index], show: (index) => el("span", { class: t.state[index] }, t.state[index]) },
+    column("accuracy", "accuracy", 4), column("latency (ms)", "latency_ms", 4),
+    ...Object.entries(run.other_latencies_ms).map(([name, values]) => ({ title: `${name} (ms)`, number: true, value: (index) => values[index], show: (index) => number(values[index]) })),
+    column("reward", "reward", 4), column("seconds", "duration_s", 1),
+    { title: "network", class: "text", value: text, show: (index) => el("code", {}, text(index)) },
+  ];
+  const place = el("section", { class: "card wide", id: "trial" });
+  const table = sortableTable(columns, rows, {
+    filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => showTrial(run, t.id[index], true),
+    sortBy: columns.findIndex((one) => one.title === "reward"), descending: true, pageSize: 20,
+    filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
+  });
+  grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, table), place);
+  const first = chosenTrial !== null && t.id.includes(chosenTrial) ? chosenTrial : run.verdict.best ? run.verdict.best.trial : t.id[0];
+  if (first === undefined) place.remove(); else return showTrial(run, first, false);
+}
+function showFailures(run) {
+  if (!run.failures.length) return;
+  const grid = section("Failures"), kinds = new Map();
+  for (const failure of run.failures) kinds.set(failure.kind, (kinds.get(failure.kind) || 0) + 1);
+  const ordered = [...kinds.entries()].sort((a, b) => a[1] - b[1]);
+  chartCard(grid, "By kind", null, () => ({
+    legend: false, grid: { left: 130, right: 40, top: 8, bottom: 40 }, xAxis: { type: "value", name: "trials", minInterval: 1 }, yAxis: { type: "category", data: ordered.map((one) => one[0]), splitLine: { show: false } },
+    series: [{ type: "bar", data: ordered.map((one) => one[1]), itemStyle: { color: css("--bad") }, label: { show: true, position: "right", color: css("--pale") } }],
+  }), { size: "small" });
+  grid.append(card("Texts", null, {}, sortableTable([
+    { title: "trial", number: true, value: (row) => row.trial, show: (row) => row.trial },
+    { title: "kind", value: (row) => row.kind, show: (row) => row.kind },
+    { title: "message", class: "text", value: (row) => row.message, show: (row) => row.message },
+  ], run.failures, { filterText: (row) => `${row.trial} ${row.kind} ${row.message}`.toLowerCase(), pageSize: 8 })));
+}
+function showPhones(run) {
+  if (!run.phones.length) return;
+  const grid = section("Phones");
+  for (const phone of run.phones) {
+    const id = phone.identity, rejected = phone.rejected.reduce((sum, one) => sum + one.count, 0);
+    const holder = card(phone.name, `${[id.fingerprint, id.engine && `${id.engine} ${id.engine_version}`, phone.serial].filter(Boolean).join("; ")}. ${count(phone.measured)} measurements, ${count(phone.windows)} windows, ${rejected} of them rejected.`, { wide: true });
+    grid.append(holder);
+    const charts = el("div", { class: "three" });
+    holder.append(charts);
+    const percent = (value) => `${(100 * value).toFixed(1)}%`;
+    for (const [key, title, show] of [["drift", "reference network slower by", percent], ["relative_mad", "MAD of the runs / median", percent], ["temperature_c", "temperature (°C)", (value) => number(value, 1)], ["frequency_khz", "clock (MHz)", (value) => number(value / 1000, 0)], ["battery_c", "battery (°C)", (value) => number(value, 1)], ["battery_percent", "battery charge (%)", (value) => number(value, 0)]]) {
+      if (!phone.measurements.some((one) => known(one[key]))) continue;
+      const box = el("div", {}, el("strong", {}, title));
+      charts.append(box);
+      chartInto(box, () => phoneChart(phone, key, "", show), { size: "small", label: `${phone.name}: ${title}` });
+    }
+    if (phone.rejected.length) holder.append(el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "rejected because"), el("th", { class: "number" }, "windows"))), el("tbody", {}, ...phone.rejected.map((one) => el("tr", {}, el("td", { class: "text" }, one.reason), el("td", { class: "number" }, one.count))))));
+  }
+}
+function showComparison() {
+  if (data.runs.length < 2) return;
+  const grid = section("Runs compared");
+  for (const along of ["trials", "child hours", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? "Runs of one experiment with several seeds: the median, and a band from the worst to the best." : null, () => comparison(data.runs, along), {});
+  const cell = (value) => el("td", { class: "text" }, value);
+  grid.append(card("What differs", data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same.", {}, el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "setting"), ...data.runs.map((run) => el("th", {}, run.name)))),
+    el("tbody", {}, el("tr", {}, el("th", {}, "best reward"), ...data.runs.map((run) => cell(run.verdict.best ? number(run.verdict.best.reward) : "–"))), ...data.differences.map((one) => el("tr", {}, el("th", {}, one.key), ...one.values.map(cell))))))));
+}
+function showSettings(run) {
+  const grid = section("Experiment"), rows = [];
+  const walk = (value, path) => { if (value !== null && typeof value === "object" && !Array.isArray(value)) Object.entries(value).forEach(([key, item]) => walk(item, path ? `${path}.${key}` : key)); else rows.push([path, Array.isArray(value) ? value.join(", ") : value === null ? "–" : String(value)]); };
+  walk(run.experiment, "");
+  if (run.classes.length) rows.push(["classes", run.classes.join(", ")]);
+  grid.append(card("Settings", null, { wide: true }, el("details", {}, el("summary", {}, `${rows.length} values`), el("table", {}, el("tbody", {}, ...rows.map(([key, value]) => el("tr", {}, el("th", {}, key), el("td", { class: "text" }, value))))))));
+}
+
+async function showAll() {
+  const run = data.runs[chosenRun], y = window.scrollY;
+  delete document.body.dataset.ready;
+  clearCharts();
+  byId("main").replaceChildren();
+  byId("chooser").hidden = data.runs.length < 2;
+  byId("run").replaceChildren(...data.runs.map((one, index) => el("option", { selected: index === chosenRun }, one.name)));
+  document.title = `${run.name}: search report`;
+  showVerdict(run);
+  showProgress(run);
+  showComparison();
+  showLearning(run);
+  showTime(run);
+  await showTable(run);
+  showFailures(run);
+  showPhones(run);
+  showSettings(run);
+  byId("footer").textContent = `Made by mnas ${data.mnas_version} from ${run.directory}. Times of day are UTC in the store and local here.`;
+  window.scrollTo(0, y);
+  document.body.dataset.ready = "yes";
+}
+byId("run").addEventListener("change", (event) => { chosenRun = event.target.selectedIndex; chosenTrial = null; showAll(); });
+byId("theme").addEventListener("click", () => { document.documentElement.dataset.theme = theme() === "dark" ? "light" : "dark"; showAll(); });
+document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+showAll();

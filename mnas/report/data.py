@@ -1,0 +1,139 @@
+"""The data of a report, as plain JSON: nothing in it that the runs do not store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+import mnas
+from mnas.documents.changes import flat
+from mnas.errors import Error
+from mnas.report.learning import choice_shares, importances
+from mnas.report.phones import phone_health
+from mnas.report.times import TrialTimes, busy, time_sums, trial_times
+from mnas.report.trials import details, failures, other_latencies, trial_columns
+from mnas.search.pareto import pareto_front
+from mnas.search.run import Run
+from mnas.search.run_directory import read_store
+from mnas.search.store import Trial
+from search_space import Decision, SearchSpace, cost
+
+
+def report_data(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the data of a report of runs."""
+    return {"mnas_version": mnas.__version__, "runs": [run_data(run) for run in runs], "differences": differences(runs)}
+
+
+def run_data(run: Run) -> dict[str, Any]:
+    """Return the data of one run."""
+    trials = run.trials
+    times = trial_times(trials)
+    decisions = _decisions(run)
+    alpha, beta = run.experiment.reward.exponents
+    return {
+        "name": run.directory.resolve().name,
+        "directory": str(run.directory),
+        "group": _group(run),
+        "experiment": msgspec.to_builtins(run.experiment),
+        "classes": list(run.images.class_names or ()),
+        "target_ms": run.experiment.latency.target_ms,
+        "phone": run.experiment.latency.phone,
+        "others": {name: other.target_ms for name, other in run.experiment.latency.others.items()},
+        "exponents": [alpha, beta],
+        "verdict": verdict(run, trials, times),
+        "trials": trial_columns(trials, times),
+        "other_latencies_ms": other_latencies(trials, run.experiment.latency.others),
+        "pareto": [trial.id for trial in pareto_front(trials)],
+        "phase_s": _phase_columns(times),
+        "times": time_sums(times),
+        "busy": busy(times),
+        "failures": failures(trials),
+        "phones": phone_health(trials),
+        "shares": choice_shares(trials, decisions),
+        "importances": importances(trials, decisions),
+        "details": details(trials),
+    }
+
+
+def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
+    """Return what the page says first: the counts, the cost, the best network and how sure that is.
+
+    `standard_error` is that of the best accuracy, as a share of `reward_images` independent images.
+    `near_best` counts the other networks whose reward is within one standard error of a difference of two networks.
+    """
+    counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "proposed")}
+    ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
+    found: dict[str, Any] = {
+        "counts": counts,
+        "of": run.experiment.search.trials,
+        "wall_s": max(ends, default=0.0),
+        "children_s": round(sum(one.training_s or 0.0 for one in times), 3),
+        "phone_s": round(sum(one.phone_s or 0.0 for one in times), 3),
+        "reward_images": run.reward_images,
+        "best": None,
+    }
+    complete = [trial for trial in trials if trial.reward is not None and trial.repeat_of is None]
+    if not complete:
+        return found
+    best = max(complete, key=lambda trial: (trial.reward or 0.0, -trial.id))
+    accuracy, reward = best.accuracy or 0.0, best.reward or 0.0
+    error = math.sqrt(accuracy * (1 - accuracy) / run.reward_images) if run.reward_images else None
+    near = None
+    if error is not None and accuracy > 0:
+        margin = math.sqrt(2) * error * reward / accuracy
+        near = sum((trial.reward or 0.0) >= reward - margin for trial in complete) - 1
+    counted = cost(run.image_form.lower(run.architecture(best)))
+    summary = dict((best.latency or {}).get("summary") or {})
+    found["best"] = {
+        "trial": best.id,
+        "accuracy": accuracy,
+        "standard_error": error,
+        "near_best": near,
+        "latency_ms": best.latency_ms,
+        "mad_ms": summary.get("mad_ms"),
+        "p90_ms": summary.get("p90_ms"),
+        "min_ms": summary.get("min_ms"),
+        "other_latencies_ms": best.other_latencies_ms,
+        "reward": reward,
+        "parameters": counted.trainable_params,
+        "multiply_adds": counted.multiply_adds,
+    }
+    return found
+
+
+def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the settings that differ between the experiments of runs: the key, and its value in each run as text."""
+    settings = [flat(msgspec.to_builtins(run.experiment)) for run in runs]
+    keys = sorted({key for one in settings for key in one})
+    rows = [(key, [_text(one.get(key)) for one in settings]) for key in keys]
+    return [{"key": key, "values": values} for key, values in rows if len(set(values)) > 1]
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _group(run: Run) -> str:
+    """Return a text that is the same for runs of one experiment with different seeds."""
+    settings = flat(msgspec.to_builtins(run.experiment))
+    settings.pop("seed", None)
+    return repr(sorted(settings.items(), key=lambda item: item[0]))
+
+
+def _phase_columns(times: Sequence[TrialTimes]) -> dict[str, list[float | None]]:
+    names = list(dict.fromkeys(name for one in times for name in one.phases))
+    return {name: [None if name not in one.phases else round(one.phases[name], 3) for one in times] for name in names}
+
+
+def _decisions(run: Run) -> tuple[Decision, ...]:
+    """Return the decisions of the run's space; none if a run of mnas 0.1 kept no space and the file is gone."""
+    with read_store(run.directory) as store:
+        stored = store.meta().get("space")
+    try:
+        space = run.experiment.load_space() if stored is None else msgspec.json.decode(stored, type=SearchSpace)
+    except (Error, msgspec.DecodeError):
+        return ()
+    return space.decisions

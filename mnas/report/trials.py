@@ -1,0 +1,115 @@
+"""The trials of a run as columns, and the details of some: what the page's charts and tables are drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mnas.report.records import latency_records
+from mnas.report.times import TrialTimes
+from mnas.search.pareto import pareto_front
+from mnas.search.store import Trial
+
+# The details of one trial are some kilobytes: with those of all, a report of 10,000 trials would have 60 MB.
+DETAILED_BEST = 40
+DETAILED_LAST = 10
+DETAIL_CHARACTERS = 900_000
+_OF_TRAINING = ("loss", "train_loss", "steps", "images_per_s", "resident_mb")
+
+
+def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
+    """Return the trials as columns of equal length; accuracies, latencies and rewards are the store's own numbers.
+
+    Times are in seconds, rounded to 1 ms; `proposed_s` counts from the first proposal. `blocks` holds the different
+    block strings of each place of a network, and `block` their indices for each trial.
+    """
+    names, indices = _interned([trial.architecture.get("blocks", ()) for trial in trials])
+    return {
+        "id": [trial.id for trial in trials],
+        "state": [trial.state for trial in trials],
+        "repeat_of": [trial.repeat_of for trial in trials],
+        "accuracy": [trial.accuracy for trial in trials],
+        "latency_ms": [trial.latency_ms for trial in trials],
+        "reward": [trial.reward for trial in trials],
+        "failure": [trial.failure and trial.failure.kind.value for trial in trials],
+        "decisions": [list(trial.decisions) for trial in trials],
+        "blocks": names,
+        "block": indices,
+        "proposed_s": [one.proposed_s for one in times],
+        "duration_s": [one.duration_s for one in times],
+        "training_s": [one.training_s for one in times],
+        "phone_s": [one.phone_s for one in times],
+    }
+
+
+def other_latencies(trials: Sequence[Trial], names: Iterable[str]) -> dict[str, list[float | None]]:
+    """Return the latencies (ms) on each further phone, one for each trial."""
+    return {name: [trial.other_latencies_ms.get(name) for trial in trials] for name in names}
+
+
+def failures(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return what failed: number, kind and text of each failed trial that is no repeat."""
+    return [
+        {"trial": trial.id, "kind": trial.failure.kind.value, "message": trial.failure.message}
+        for trial in trials
+        if trial.failure is not None and trial.repeat_of is None
+    ]
+
+
+def details(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """Return the details of the best, the Pareto-optimal and the last trials, by number, within a bound of length.
+
+    The rest is in the store: `mnas show RUN --json` prints it, and the live page asks for it.
+    """
+    ranked = sorted(
+        (trial for trial in trials if trial.reward is not None and trial.repeat_of is None),
+        key=lambda trial: (-(trial.reward or 0.0), trial.id),
+    )
+    chosen = {trial.id: trial for trial in (*ranked[:DETAILED_BEST], *pareto_front(trials), *trials[-DETAILED_LAST:])}
+    found: dict[str, dict[str, Any]] = {}
+    left = DETAIL_CHARACTERS
+    for trial in chosen.values():
+        one = trial_details(trial)
+        left -= len(json.dumps(one))
+        if left < 0:
+            break
+        found[str(trial.id)] = one
+    return found
+
+
+def trial_details(trial: Trial) -> dict[str, Any]:
+    """Return what is told of one trial only: its network, its training and the raw runs of its measurements."""
+    training = trial.training or {}
+    return {
+        "architecture": dict(trial.architecture),
+        "failure": trial.failure and {"kind": trial.failure.kind.value, "message": trial.failure.message},
+        "proposed_at": trial.proposed_at,
+        "finished_at": trial.finished_at,
+        "training": {key: training[key] for key in _OF_TRAINING if key in training},
+        "epoch_losses": list(training.get("epoch_losses", ())),
+        "phones": [_windows(name, record) for name, record in latency_records(trial)],
+    }
+
+
+def _windows(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "latency_ms": record.get("latency_ms"),
+        "measured_at": record.get("measured_at"),
+        "summary": dict(record.get("summary") or {}),
+        "accepted": [list(session["window"]["wall_ms"]) for session in record.get("sessions", ())],
+        "rejected": [
+            {"reason": rejected["reason"], "wall_ms": list(rejected["window"]["wall_ms"])}
+            for rejected in record.get("rejected_windows", ())
+        ],
+    }
+
+
+def _interned(networks: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[int]]]:
+    places = max(map(len, networks), default=0)
+    names: list[dict[str, int]] = [{} for _ in range(places)]
+    indices = [
+        [names[place].setdefault(block, len(names[place])) for place, block in enumerate(blocks)] for blocks in networks
+    ]
+    return [list(known) for known in names], indices
