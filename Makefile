@@ -27,11 +27,15 @@ setup: $(VENV)/.installed
 search: setup
 	$(BIN)/mnas search quickstart
 
+# First what may share the machine, then what times models or counts cores. Both run, whatever fails.
 test: setup
-	$(BIN)/python -m pytest
+	@status=0; \
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile || status=$$?; \
+	$(BIN)/python -m pytest -m alone || status=$$?; \
+	exit $$status
 
 test-fast: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not alone" -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -44,15 +44,39 @@ SLOW_PLACES = (
     "mnas/workers/",
     "tools/",
 )
+# Tests that need the machine to themselves: they time models, or count the cores that a search may use. `make test` runs
+# the others before them, on both cores.
+ALONE_PLACES = (
+    "docs/test_blocks.py",
+    "experiments/",
+    "latency/android/",
+    "latency/host/",
+    "latency/leases/",
+    "latency/pool/test_remote.py",
+    "latency/test_phone_contract.py",
+    "mnas/cli/test_describe.py",
+    "mnas/cli/test_phones_on_adb.py",
+    "mnas/cli/test_search_command.py",
+    "mnas/cli/test_two_phones.py",
+    "mnas/data/test_own.py",
+    "mnas/search/test_latency_phones.py",
+    "mnas/search/test_notebooks.py",
+    "mnas/search/test_old_runs.py",
+    "mnas/search/test_search_on_phone.py",
+    "mnas/test_phone.py",
+    "mnas/workers/",
+)
 _TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make test-fast` leaves out, by their place and by what they ask for."""
+    """Mark the slow tests and those that run alone, by their place and by what they ask for."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if item.path.relative_to(_TESTS).as_posix().startswith(SLOW_PLACES) or SLOW_FIXTURES.intersection(fixtures):
+        place = item.path.relative_to(_TESTS).as_posix()
+        if place.startswith(SLOW_PLACES) or SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+        if place.startswith(ALONE_PLACES):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -74,7 +74,7 @@ def test_the_bytes_are_a_npz_archive_without_pickle() -> None:
         "nul\0",
         np.array(1.0),
         np.array(["text"]),
-        np.array([object()]),
+        np.array([None]),
         {"nested": 1},
     ],
     ids=repr,
