@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.cli.asking import add_run_directory
 from mnas.cli.errors import DONE
+from mnas.cli.options import path
 from mnas.documents.foreign_text import printable
 from mnas.search.copy_run import copy_run
 
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_directory(parser)
-    parser.add_argument("target", metavar="DEST", type=Path, help="a new directory")
+    parser.add_argument("target", metavar="DEST", type=path, help="a new directory")
     parser.set_defaults(run=run)
 
 
