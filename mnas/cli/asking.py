@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import path
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.files import is_locked
@@ -14,7 +15,7 @@ from mnas.search.control import Request, ask, check_is_run
 
 def add_run_directory(parser: argparse.ArgumentParser) -> None:
     """Add the argument RUN."""
-    parser.add_argument("run_directory", metavar="RUN", type=Path, help="run directory of a search")
+    parser.add_argument("run_directory", metavar="RUN", type=path, help="run directory of a search")
 
 
 def ask_search(directory: Path, request: Request, what: str, *, needs_search: bool = False) -> int:

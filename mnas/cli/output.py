@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ class LateFile(io.TextIOBase):
 def print_json(value: object) -> None:
     """Print one JSON document."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_json_with_list(document: Mapping[str, object], key: str, items: Iterable[object]) -> None:
+    """Print one JSON document that ends with a long list under `key`, without holding the list."""
+    print(json.dumps(document, indent=2, allow_nan=False).removesuffix("\n}"), end=f',\n  "{key}": [')
+    separator = "\n"
+    for item in items:
+        print(separator + textwrap.indent(json.dumps(item, indent=2, allow_nan=False), "    "), end="")
+        separator = ",\n"
+    print("]\n}" if separator == "\n" else "\n  ]\n}")
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import positive, positive_number
+from mnas.cli.options import name_or_path, path, positive, positive_number
 from mnas.cli.output import print_json
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
@@ -26,7 +25,7 @@ _EPILOG = """\
 examples:
   mnas plan quickstart --workers 2
   mnas plan my_search.yaml --like runs/my_search --workers 16
-  mnas plan imagenet_ascend --workers 64 --phones 2 --child-s 3100 --compile-s 100 --measure-s 20
+  mnas plan cifar10 --workers 64 --phones 2 --child-s 60 --measure-s 5
 """
 
 
@@ -39,10 +38,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="name of a bundled experiment, or a YAML file")
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
+    )
     parser.add_argument("--workers", type=positive, help="children that train at a time (default: the experiment's)")
     parser.add_argument("--phones", type=positive, default=1, help="phones that measure (default: 1)")
-    parser.add_argument("--like", metavar="RUN", type=Path, help="take the times of this run")
+    parser.add_argument("--like", metavar="RUN", type=path, help="take the times of this run")
     parser.add_argument("--child-s", type=positive_number, help="mean time of a child, compilation included; seconds")
     parser.add_argument("--compile-s", type=positive_number, help="its compilation; seconds")
     parser.add_argument("--measure-s", type=positive_number, help="mean time of a measurement; seconds")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import msgspec
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import path
-from mnas.cli.output import number, print_json, print_table, trial_to_dict
+from mnas.cli.output import number, print_json_with_list, print_table, trial_to_dict
 from mnas.search.run import Run
-from search_space import architecture_from_dict, format_block
+from mnas.search.trial import Trial
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], summary: str) -> None:
@@ -29,30 +30,31 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     opened = Run.open(arguments.run_directory)
-    trials, best, counts = opened.trials, opened.best_trials(1), opened.counts()
+    best, counts = opened.best_trials(1), opened.counts()
     if arguments.json:
-        print_json(
-            {
-                "run": str(arguments.run_directory),
-                "experiment": msgspec.to_builtins(opened.experiment),
-                "input": opened.image_form.to_dict(),
-                "counts": counts,
-                "best": best[0].id if best else None,
-                "trials": [trial_to_dict(trial) for trial in trials],
-            }
-        )
+        document = {
+            "run": str(arguments.run_directory),
+            "experiment": msgspec.to_builtins(opened.experiment),
+            "input": opened.image_form.to_dict(),
+            "counts": counts,
+            "best": best[0].id if best else None,
+        }
+        print_json_with_list(document, "trials", map(trial_to_dict, opened.iterate()))
         return DONE
     others = tuple(opened.experiment.latency.others)
-    rows = []
-    for trial in trials:
-        what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
-        if trial.repeat_of is not None:
-            what = f"the same network as trial {trial.repeat_of}"
-        blocks = " ".join(format_block(block) for block in architecture_from_dict(trial.architecture).blocks)
-        latencies_ms = (trial.latency_ms, *(trial.other_latencies_ms.get(name) for name in others))
-        numbers = (number(value, 4) for value in (trial.accuracy, *latencies_ms, trial.reward))
-        rows.append((trial.id, trial.state, *numbers, what or blocks))
+    # Of each trial only its line is kept: its records hold every timed run.
+    rows = [_row(trial, others) for trial in opened.iterate()]
     header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
     print_table(("trial", "state", *header, "blocks"), rows)
     print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending")
     return DONE
+
+
+def _row(trial: Trial, others: Sequence[str]) -> tuple[str, ...]:
+    what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
+    if trial.repeat_of is not None:
+        what = f"the same network as trial {trial.repeat_of}"
+    blocks = " ".join(map(str, trial.architecture.get("blocks", ())))  # block strings, as the store keeps them
+    latencies_ms = (trial.latency_ms, *(trial.other_latencies_ms.get(name) for name in others))
+    numbers = (number(value, 4) for value in (trial.accuracy, *latencies_ms, trial.reward))
+    return (str(trial.id), trial.state, *numbers, what or blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,6 +83,11 @@ class Run:
         """Every trial, by number."""
         with read_store(self.directory) as store:
             return tuple(store.trials())
+
+    def iterate(self) -> Iterator[Trial]:
+        """Yield every trial, by number, without holding more than one."""
+        with read_store(self.directory) as store:
+            yield from store.iterate()
 
     def trial(self, number: int) -> Trial:
         """Return one trial.

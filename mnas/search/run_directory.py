@@ -17,6 +17,7 @@ from mnas.data.settings import ImageCount, ImageSettings
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
+from mnas.documents.file_systems import storage_of
 from mnas.documents.json_text import parse_json
 from mnas.experiment import RESUMABLE_EXPERIMENT_KEYS, Experiment
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory
@@ -57,10 +58,16 @@ def open_run(
             data or other parts, or the directory cannot be made.
     """
     with locked_directory(directory, "mnas search"):
+        storage = storage_of(directory)
+        if storage.kind == "unsafe":
+            raise RunDirectoryError(
+                f"{directory}: is on {storage.reason}, where a second search would not be noticed and a kill can "
+                "damage the database; search on a disk of this machine (--run-dir), and copy the run by `mnas copy`"
+            )
         database = directory / DATABASE
         if not database.exists() and any(path.name != LOCK_FILE for path in directory.iterdir()):
             raise RunDirectoryError(f"{directory}: not empty and no run of mnas; choose a new directory with --run-dir")
-        store = TrialStore(database, create=True)
+        store = TrialStore(database, create=True, shared=storage.kind == "shared")
         try:
             _check_or_start(directory, store, experiment, data, own_parts or {})
             yield store

@@ -29,8 +29,7 @@ CREATE TABLE sessions (
     started_at TEXT NOT NULL,
     seen_at TEXT NOT NULL,
     search_s REAL NOT NULL,
-    device_s REAL NOT NULL,
-    ended TEXT
+    device_s REAL NOT NULL
 );
 """
 # The first columns serve the counts, all of them the best trials.

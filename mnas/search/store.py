@@ -20,7 +20,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -70,6 +70,7 @@ class TrialStore:
         *,
         create: bool = False,
         durable: bool = True,
+        shared: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         """Open the store at `path`.
@@ -79,11 +80,14 @@ class TrialStore:
             create: Make the file if it is new, bring one of an older version up to date, and allow writing. Otherwise
                 the store is for reading, and a file of an older version is read as it is.
             durable: Wait until the disk has what is written. A simulation does not.
+            shared: The file is on storage of several machines: a rollback journal takes the place of the write-ahead
+                log, which shares memory between readers and writer. Readers and the writer then wait for each other.
             now: The clock of the times that are stored.
         """
         self.path = path
         self._create = create
         self._durable = durable
+        self._shared = shared
         self._clock = now
         self._state = StateRecorder()
         if not create and not path.is_file():
@@ -113,13 +117,29 @@ class TrialStore:
             check_schema(connection, self.path, version)
         connection.execute(f"PRAGMA query_only = {'OFF' if create else 'ON'}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
+        if create:
+            self._set_journal()
         if create and version == 0:
-            connection.execute("PRAGMA journal_mode = WAL")
             create_tables(connection)
         elif create and version < SCHEMA_VERSION:
             migrate(connection, self.path)
         connection.execute("PRAGMA foreign_keys = ON")
         self._version = SCHEMA_VERSION if create else version
+
+    def _set_journal(self) -> None:
+        wanted = "delete" if self._shared else "wal"
+        (journal,) = self._connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+        if journal != wanted:
+            raise StoreError(
+                f"{self.path}: its journal cannot be made {wanted!r}, which this file system needs; close what reads "
+                "the run, and try again"
+            )
+
+    def copy_to(self, path: Path) -> None:
+        """Write the store as it is at this moment into a new file; the search that writes it is not held up."""
+        with self._explained(), closing(sqlite3.connect(path)) as target:
+            self._connection.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")
 
     def close(self) -> None:
         """Close the file."""
@@ -175,9 +195,15 @@ class TrialStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, unchecked."""
         with self._explained():
             return self._connection.execute(query, values).fetchall()
+
+    def iterate_rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, unchecked, without holding more than one; nothing may be written meanwhile."""
+        with self._explained():
+            yield from self._connection.execute(query)
 
     def _now(self) -> str:
         return self._clock().isoformat(timespec="milliseconds")
@@ -189,7 +215,7 @@ class TrialStore:
 
     def meta(self) -> dict[str, str]:
         """Return everything kept by `set_meta`."""
-        return self._read(dict(self._rows("SELECT key, value FROM meta")), dict[str, str], "meta")
+        return self._read(dict(self.rows("SELECT key, value FROM meta")), dict[str, str], "meta")
 
     def propose(
         self, count: int, proposals: Sequence[Proposal], controller_state: Mapping[str, StateValue]
@@ -272,7 +298,7 @@ class TrialStore:
     def unfinished(self) -> int:
         """Return how many trials a resumed search works on: those proposed, and those that it gives back."""
         query = f"SELECT count(*) FROM trials WHERE state = 'proposed' OR {_TRIED_AGAIN}"
-        return int(self._rows(query)[0][0])
+        return int(self.rows(query)[0][0])
 
     def begin_session(self) -> tuple[int, float, float]:
         """Begin a session of searching; `keep_session` of an earlier one is refused from here on.
@@ -319,11 +345,17 @@ class TrialStore:
             self._connection.executemany("DELETE FROM controller_state WHERE key = ?", [(key,) for key in deleted])
         write_parts(self._connection, parts)
 
+    def replace_controller_state(self, state: Mapping[str, StateValue]) -> None:
+        """Write the whole state of the controller, whatever is there."""
+        with self._transaction():
+            self._state.forget()
+            self._keep_controller(state)
+
     def controller_state(self) -> dict[str, StateValue] | None:
         """Return the controller's last state, None before its first ask."""
         if self._version == 1:
             return self._state_of_version_1()
-        rows = self._rows("SELECT key, part, type, shape, value, checksum FROM controller_state ORDER BY key, part")
+        rows = self.rows("SELECT key, part, type, shape, value, checksum FROM controller_state ORDER BY key, part")
         if not rows:
             return None
         with self._readable():
@@ -333,7 +365,7 @@ class TrialStore:
             )
 
     def _state_of_version_1(self) -> dict[str, StateValue] | None:
-        rows = self._rows("SELECT state FROM controller")
+        rows = self.rows("SELECT state FROM controller")
         if not rows:
             return None
         try:
@@ -345,7 +377,7 @@ class TrialStore:
 
     def controller_log(self) -> list[ControllerCall]:
         """Return every ask and tell, in order."""
-        rows = self._rows("SELECT call, count, trials, rewards FROM controller_log ORDER BY step")
+        rows = self.rows("SELECT call, count, trials, rewards FROM controller_log ORDER BY step")
         with self._readable():
             return [
                 call_of_row(row, f"{self.path}: step {number} of the controller")
@@ -370,7 +402,7 @@ class TrialStore:
     def trial(self, trial_id: int) -> Trial:
         """Return one trial. Raises StoreError if there is no trial of that number."""
         known = abs(trial_id) < 2**63  # SQLite has no larger numbers
-        rows = self._rows(f"SELECT {TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,)) if known else []
+        rows = self.rows(f"SELECT {TRIAL_COLUMNS} FROM trials WHERE id = ?", (trial_id,)) if known else []
         if not rows:
             raise StoreError(f"{self.path}: no trial {trial_id}; `mnas show` lists the trials")
         return self._trial(rows[0])
@@ -378,18 +410,17 @@ class TrialStore:
     def trials(self, state: TrialState | None = None) -> list[Trial]:
         """Return all trials, or those in one state, by number."""
         where, values = ("", ()) if state is None else ("WHERE state = ?", (state,))
-        rows = self._rows(f"SELECT {TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)
+        rows = self.rows(f"SELECT {TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)
         return [self._trial(row) for row in rows]
 
     def iterate(self) -> Iterator[Trial]:
         """Yield all trials by number, without holding more than one; nothing may be written meanwhile."""
-        with self._explained():
-            for row in self._connection.execute(f"SELECT {TRIAL_COLUMNS} FROM trials ORDER BY id"):
-                yield self._trial(row)
+        for row in self.iterate_rows(f"SELECT {TRIAL_COLUMNS} FROM trials ORDER BY id"):
+            yield self._trial(row)
 
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials in each state."""
-        counted = dict(self._rows("SELECT state, count(*) FROM trials GROUP BY state"))
+        counted = dict(self.rows("SELECT state, count(*) FROM trials GROUP BY state"))
         return {state: counted.get(state, 0) for state in ("proposed", "complete", "failed")}
 
     def best(self, count: int = 1) -> list[Trial]:
@@ -398,7 +429,7 @@ class TrialStore:
             f"SELECT {TRIAL_COLUMNS} FROM trials WHERE state = 'complete' AND repeat_of IS NULL "
             "ORDER BY reward DESC, id LIMIT ?"
         )
-        return [self._trial(row) for row in self._rows(query, (count,))]
+        return [self._trial(row) for row in self.rows(query, (count,))]
 
 
 _TRIED_AGAIN = "(state = 'failed' AND failure_kind NOT IN ({}))".format(
