@@ -86,6 +86,7 @@ def retrain(
             plan=plan,
             compute=recipe.compute,
             start=None if last is None else trainer_state(last),
+            compiles=recipe.sink_steps is None,
         )
         position = Position() if last is None else last.position
         writer = None
