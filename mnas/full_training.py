@@ -14,6 +14,7 @@ from mnas.data import ImageSource, load_images
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine
+from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.retrain.logs import EpochRow
 from mnas.retrain.loop import RetrainObserver
@@ -64,6 +65,7 @@ def train(
         chosen = chosen.with_data_directory(os.fspath(data))
     file = _architecture_file(architecture)
     scaled = replace(file, architecture=file.architecture.scaled(width))
+    require_machine(chosen.device)
     prepare_mindspore(chosen.compute)
     result = retrain(scaled, chosen, Path(directory), observer or _SilentObserver())
     assert result is not None, "this is the only process"

@@ -59,6 +59,9 @@ def kept_files() -> list[Kept]:
             "networks are measured again",
         ),
         _kept("loopback-phone", "its storage", [cache / "loopback-phone"], "the runtime is pushed again"),
+        _kept(
+            "cann-stubs", "stand-ins for CANN of tests and benchmarks", [cache / "cann-stubs"], "they are built again"
+        ),
         _kept("ray-sessions", "logs of Ray clusters that have ended", _ended_ray_sessions(), "they are lost"),
         _listed("profiles", "phones that were added", [profile_folder()], "mnas phones remove NAME"),
         _listed("leases", "who measures on which phone now", [state / "leases"], "running searches need them"),

@@ -10,7 +10,7 @@ from mnas.cli.output import print_json
 from mnas.errors import ConfigurationError
 from mnas.kept_files import Kept, delete, kept_files
 
-_KINDS = ("downloads", "runtimes", "latency-cache", "loopback-phone", "ray-sessions")
+_KINDS = ("downloads", "runtimes", "latency-cache", "loopback-phone", "cann-stubs", "ray-sessions")
 _DESCRIPTION = """\
 List what mnas keeps outside run directories, with sizes, or delete the kinds
 that are asked for. Run directories and exported folders are never deleted.

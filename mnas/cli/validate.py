@@ -16,6 +16,7 @@ from mnas.data import load_images
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
+from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute
 from mnas.validation import Model, Target, evaluate_model, open_model
 from search_space import ArchitectureFile, cost, find_architecture_file
@@ -104,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"--image-size: {arguments.model} has its own input, which only a {MINDSPORE_SUFFIX} has not; leave it out"
         )
+    require_machine(arguments.device)
     model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
     with waiting_for("loading the images"):
         source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)

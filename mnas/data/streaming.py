@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from mnas.mindspore_setup import set_mindspore_environment
 # Inception's random part of a picture: fraction of the area, and width / height.
 CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
+
+_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +186,18 @@ def _culprit(listing: FileListing, done: int, workers: int, error: RuntimeError)
 
 @contextmanager
 def _pipeline_seed(seed: int) -> Iterator[None]:
-    """Seed the pipelines built inside. MindSpore seeds Python and NumPy globally too: all of it is undone."""
+    """Seed the pipelines built inside. MindSpore seeds Python and NumPy globally too: all of it is undone.
+
+    One thread at a time: with data sinking, a thread of MindSpore's builds training pipelines while this one validates.
+    """
     from mindspore.dataset import config
 
-    previous, python_state, numpy_state = config.get_seed(), random.getstate(), np.random.get_state()
-    config.set_seed(seed)
-    try:
-        yield
-    finally:
-        config.set_seed(previous)
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
+    with _SEEDING:
+        previous, python_state, numpy_state = config.get_seed(), random.getstate(), np.random.get_state()
+        config.set_seed(seed)
+        try:
+            yield
+        finally:
+            config.set_seed(previous)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)

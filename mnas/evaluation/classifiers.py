@@ -60,7 +60,7 @@ class MindSporeClassifier:
         from mnas.network.mindspore_cell import build_network
 
         self._network, self._batch_size = network, batch_size
-        self._cell = build_network(network, weights)
+        self._cell = build_network(network, weights, npu=compute.device == "Ascend")
         self._cell.set_train(False)
 
     def load(self, weights: Weights) -> None:

@@ -102,7 +102,13 @@ def probe(modules: Sequence[str] = ("acl",)) -> Probe:
     command = [sys.executable, "-m", "mnas.machine.probe", *modules]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PROBE_TIMEOUT_S, check=False
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # Ray adds to it in its workers
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return _no_answer(modules, f"no answer within {PROBE_TIMEOUT_S:g} s")

@@ -16,8 +16,9 @@ import mindspore
 from mindspore import Parameter, Tensor, nn, ops
 
 from mnas.errors import ConfigurationError
-from mnas.kernels.operators import batch_norm, batch_norm_rule, convolution_kernel, squeeze_excite
+from mnas.kernels import operators as kernels_of_mnas
 from mnas.mindspore_setup import Precision
+from mnas.network import operators
 from mnas.network.fusion import ConvolutionGroup, fuse
 from mnas.network.weights import Weights, check_weights
 from search_space.lowering import (
@@ -42,6 +43,7 @@ def build_network(
     norm_momentum: float = BATCH_NORM_MOMENTUM,
     precision: Precision = "O0",
     kernels: bool = False,
+    npu: bool = False,
 ) -> nn.Cell:
     """Build the network of a lowered architecture.
 
@@ -55,6 +57,7 @@ def build_network(
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
         precision: What is computed in float16; see `TrainingSettings`.
         kernels: Whether, in training mode, `mnas.kernels` compute what they compute faster than MindSpore.
+        npu: Whether an NPU computes; see `mnas.network.operators`.
 
     Raises:
         WeightsError: The weights are those of another network.
@@ -63,7 +66,7 @@ def build_network(
     check_weights(network, weights)
     if kernels and precision != "O0":
         raise ConfigurationError(f"the kernels compute in float32, not in precision {precision}; use O0 or no kernels")
-    options = _Options(norm_momentum, kernels, *_TYPES[precision])
+    options = _Options(norm_momentum, kernels, npu, *_TYPES[precision])
     *features, classifier = [cell for unit in network.units for cell in _unit_cells(unit, weights, options)]
     return _Classifier(features, classifier)
 
@@ -75,6 +78,7 @@ class _Options:
     Attributes:
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
         kernels: Whether `mnas.kernels` compute in training mode.
+        npu: Whether an NPU computes.
         multiply: Type of convolutions and matrix products.
         norm: Type of batch norms.
         between: Type of all other operations.
@@ -82,6 +86,7 @@ class _Options:
 
     norm_momentum: float
     kernels: bool
+    npu: bool
     multiply: mindspore.Type
     norm: mindspore.Type
     between: mindspore.Type
@@ -114,7 +119,7 @@ def _cell(layer: Layer | ConvolutionGroup, weights: Weights, options: _Options) 
             added = out_channels - in_channels
             return _AddChannels(added) if added > 0 else _CutChannels(out_channels)
         case GlobalAveragePool():
-            return _GlobalAveragePool()
+            return operators.spatial_mean(keep_dims=False, npu=options.npu)
         case Dense():
             return _Dense(layer, weights, options)
         case _:
@@ -174,27 +179,18 @@ class _ConvolutionGroup(nn.Cell):
         self.beta = _parameter(f"{norm}.beta", weights)
         self.moving_mean = _parameter(f"{norm}.moving_mean", weights, trainable=False)
         self.moving_variance = _parameter(f"{norm}.moving_variance", weights, trainable=False)
-        self.convolve = ops.Conv2D(
-            convolution.out_channels,
-            convolution.kernel,
-            pad_mode="pad",
-            pad=convolution.kernel // 2,
-            stride=convolution.stride,
-            group=convolution.groups,
-        )
-        # The primitive's momentum is the share of the *new* statistics.
-        self.train_norm = ops.BatchNorm(
-            is_training=True, epsilon=BATCH_NORM_EPSILON, momentum=1.0 - options.norm_momentum
-        )
-        self.infer_norm = ops.BatchNorm(is_training=False, epsilon=BATCH_NORM_EPSILON)
+        self.convolve = operators.convolution(convolution, npu=options.npu)
+        self.train_norm = operators.batch_norm(options.norm_momentum, training=True, npu=options.npu)
+        self.infer_norm = operators.batch_norm(options.norm_momentum, training=False, npu=options.npu)
         self.activated = group.activation is not None
         if group.activation is not None:
             self.activate = _activation(group.activation)
         self.kernels = options.kernels
         if options.kernels:
-            self.convolve = convolution_kernel(convolution) or self.convolve
-            self.norm_and_activate = batch_norm()
-            self.rule = batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *_bounds(group.activation))
+            self.convolve = kernels_of_mnas.convolution_kernel(convolution) or self.convolve
+            self.norm_and_activate = kernels_of_mnas.batch_norm()
+            bounds = _bounds(group.activation)
+            self.rule = kernels_of_mnas.batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *bounds)
 
     def construct(self, x: Tensor) -> Tensor:
         x = self.convolve(x.astype(self.multiply), self.weight.astype(self.multiply)).astype(self.norm)
@@ -218,26 +214,23 @@ class _SqueezeExcite(nn.Cell):
         self.reduce_bias = _parameter(f"{layer.name}.reduce.bias", weights)
         self.expand_weight = _parameter(f"{layer.name}.expand.weight", weights)
         self.expand_bias = _parameter(f"{layer.name}.expand.bias", weights)
-        self.mean = ops.ReduceMean(keep_dims=True)
-        self.reduce = ops.Conv2D(layer.reduced_channels, 1)
-        self.expand = ops.Conv2D(layer.channels, 1)
-        self.add_bias = ops.BiasAdd()
+        self.mean = operators.spatial_mean(keep_dims=True, npu=options.npu)
+        self.reduce = operators.biased_convolution(layer.reduced_channels, npu=options.npu)
+        self.expand = operators.biased_convolution(layer.channels, npu=options.npu)
         self.relu = ops.ReLU()
         self.sigmoid = ops.Sigmoid()
         self.kernels = options.kernels
         if options.kernels:
-            self.squeeze_excite = squeeze_excite()
+            self.squeeze_excite = kernels_of_mnas.squeeze_excite()
 
     def construct(self, x: Tensor) -> Tensor:
         if self.kernels and self.training:
             weights = (self.reduce_weight, self.reduce_bias, self.expand_weight, self.expand_bias)
             return self.squeeze_excite(x, *weights)[0]
         kind = self.multiply
-        scale = self.mean(x, (2, 3)).astype(kind)
-        scale = self.add_bias(self.reduce(scale, self.reduce_weight.astype(kind)), self.reduce_bias.astype(kind))
-        scale = self.add_bias(
-            self.expand(self.relu(scale), self.expand_weight.astype(kind)), self.expand_bias.astype(kind)
-        )
+        scale = self.mean(x).astype(kind)
+        scale = self.reduce(scale, self.reduce_weight.astype(kind), self.reduce_bias.astype(kind))
+        scale = self.expand(self.relu(scale), self.expand_weight.astype(kind), self.expand_bias.astype(kind))
         return x * self.sigmoid(scale.astype(self.between))
 
 
@@ -261,24 +254,14 @@ class _AddChannels(nn.Cell):
         return self.concatenate((x, ops.zeros((images, self.channels, height, width), x.dtype)))
 
 
-class _GlobalAveragePool(nn.Cell):
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = ops.ReduceMean()
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.mean(x, (2, 3))
-
-
 class _Dense(nn.Cell):
     def __init__(self, layer: Dense, weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
         self.kind = options.multiply
         self.weight = _parameter(f"{layer.name}.weight", weights)
         self.bias = _parameter(f"{layer.name}.bias", weights)
-        self.multiply = ops.MatMul(transpose_b=True)
-        self.add_bias = ops.BiasAdd()
+        self.multiply = operators.dense(npu=options.npu)
 
     def construct(self, x: Tensor) -> Tensor:
-        x = self.multiply(x.astype(self.kind), self.weight.astype(self.kind))
-        return self.add_bias(x, self.bias.astype(self.kind)).astype(mindspore.float32)
+        x = self.multiply(x.astype(self.kind), self.weight.astype(self.kind), self.bias.astype(self.kind))
+        return x.astype(mindspore.float32)

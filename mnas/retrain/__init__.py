@@ -3,7 +3,8 @@
 recipe          the YAML file; mindcv_recipe translates those of MindCV
 retrain         puts the parts together: data, network, trainer, run directory, logs
 loop            epochs, checkpoints in between, validation after each
-writer          validation, checkpoints and logs, in the first process only
+validation      on the test set, each process its share
+writer          checkpoints and logs, in the first process only
 directory       the run directory: settings at the start, the last and the best checkpoints
 logs            epochs.csv, steps.csv and TensorBoard
 processes       several devices, one process for each

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from mnas.checkpoints.checkpoint import Checkpoint, Position
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
 from mnas.retrain.logs import EpochRow, StepRow
 from mnas.retrain.recipe import Recipe
+from mnas.retrain.validation import Validator
 from mnas.retrain.writer import MeanLoss, Writer
 from mnas.training.phases import PhaseTime
 from mnas.training.sinking import SunkSteps
@@ -34,8 +35,16 @@ class RetrainObserver(Protocol):
 class Loop:
     """The remaining epochs of a training. `writer` is None in all processes but the first."""
 
-    def __init__(self, recipe: Recipe, trainer: Trainer, writer: Writer | None, observer: RetrainObserver) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        trainer: Trainer,
+        validator: Validator,
+        writer: Writer | None,
+        observer: RetrainObserver,
+    ) -> None:
         self._recipe, self._trainer, self._writer, self._observer = recipe, trainer, writer, observer
+        self._validator = validator
         self._take_steps = trainer.steps
 
     def run_from(self, last: Checkpoint | None) -> None:
@@ -66,8 +75,12 @@ class Loop:
             if self._writer is not None and steps is not parts[-1]:
                 position = Position(epoch=epoch, step=epoch * trainer.steps_per_epoch + steps.stop)
                 self._writer.run.write_last(self._writer.checkpoint(trainer, position, loss, None))
+        start = time.perf_counter()
+        is_last = epoch + 1 == recipe.training.epochs
+        validates = is_last or (epoch + 1) % recipe.validate_every_epochs == 0
+        accuracy = self._validator.validate(trainer) if validates else None
         if self._writer is not None:
-            self._end_epoch(self._writer, epoch, loss, speed)
+            self._end_epoch(self._writer, epoch, loss, speed, accuracy, time.perf_counter() - start)
 
     def _steps(self, epoch: int, steps: range, loss: MeanLoss, speed: _Speed) -> None:
         window, skipped = MeanLoss(), 0
@@ -95,13 +108,17 @@ class Loop:
                 )
                 window, skipped = MeanLoss(), 0
 
-    def _end_epoch(self, writer: Writer, epoch: int, loss: MeanLoss, speed: _Speed) -> None:
+    def _end_epoch(
+        self,
+        writer: Writer,
+        epoch: int,
+        loss: MeanLoss,
+        speed: _Speed,
+        accuracy: Accuracy | None,
+        validate_s: float,
+    ) -> None:
         trainer, recipe = self._trainer, self._recipe
         position = Position(epoch=epoch + 1, step=(epoch + 1) * trainer.steps_per_epoch)
-        start = time.perf_counter()
-        is_last = position.epoch == recipe.training.epochs
-        validates = is_last or position.epoch % recipe.validate_every_epochs == 0
-        accuracy = writer.validate(trainer) if validates else None
         row = EpochRow(
             epoch=position.epoch,
             step=position.step,
@@ -113,7 +130,7 @@ class Loop:
             images_per_s=speed.images_per_s(),
             ms_per_step=speed.ms_per_step(),
             train_s=speed.seconds,
-            validate_s=time.perf_counter() - start,
+            validate_s=validate_s,
         )
         # The checkpoint comes last: a process that is killed before it repeats the end of the epoch and these lines.
         writer.logs.epoch(row)

@@ -23,8 +23,8 @@ from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mind
 
 ROLE_VARIABLE, COUNT_VARIABLE = "MS_ROLE", "MS_WORKER_NUM"
 EXIT_POLL_S = 0.2
-# Seconds that a process waits for the others: until all have started, and in a step while the first one validates and
-# writes a checkpoint. HCCL's own are 120 and 1,836.
+# Seconds that a process waits for the others: until all have started, and in a step while the first one writes a
+# checkpoint. HCCL's own are 120 and 1,836.
 HCCL_TIMEOUTS = {"HCCL_CONNECT_TIMEOUT": "1800", "HCCL_EXEC_TIMEOUT": "17340"}
 TERMINATION_TIMEOUT_S = 10.0
 
@@ -34,7 +34,7 @@ class Process:
     """The place of this process among those of a training.
 
     Attributes:
-        rank: Number of this process, from 0. The first one validates, logs and writes checkpoints.
+        rank: Number of this process, from 0. The first one logs and writes checkpoints.
         ranks: Number of all processes.
     """
 
@@ -43,7 +43,7 @@ class Process:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process validates, logs and writes checkpoints."""
+        """Whether this process logs and writes checkpoints."""
         return self.rank == 0
 
 

@@ -15,6 +15,7 @@ from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, RetrainObserver
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
+from mnas.retrain.validation import Validator, add_up_over, share_of
 from mnas.retrain.writer import Writer, trainer_state
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.trainer import Trainer
@@ -86,15 +87,18 @@ def retrain(
             plan=plan,
             compute=recipe.compute,
             start=None if last is None else trainer_state(last),
+            compiles=recipe.sink_steps is None,
         )
         position = Position() if last is None else last.position
+        share = share_of(data.test, process)
+        evaluator = None if share is None else Evaluator(network, share, compute=recipe.compute)
+        validator = Validator(evaluator, process, add_up_over(process))
         writer = None
         if process.is_first:
             logs = stack.enter_context(open_logs(directory, position.step))
-            evaluator = Evaluator(network, data.test, compute=recipe.compute)
-            writer = Writer(run, logs, evaluator, Checkpoint(architecture, form, weights={}))
+            writer = Writer(run, logs, Checkpoint(architecture, form, weights={}))
         observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
-        Loop(recipe, trainer, writer, observer).run_from(last)
+        Loop(recipe, trainer, validator, writer, observer).run_from(last)
         return _result(run) if process.is_first else None
 
 

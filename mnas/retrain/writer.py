@@ -1,11 +1,10 @@
-"""Validation, checkpoints and logs of a full training, in its first process."""
+"""Checkpoints and logs of a full training, in its first process."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
-from mnas.evaluation.accuracy import Evaluator
 from mnas.retrain.directory import RetrainDirectory
 from mnas.retrain.logs import Logs
 from mnas.training.trainer import StepReport, Trainer, TrainerState
@@ -29,16 +28,16 @@ class MeanLoss:
 
 
 class Writer:
-    """Writes to the run directory and the logs, and validates on the test set.
+    """Writes to the run directory and the logs.
 
     Attributes:
         run: The run directory.
         logs: Its open logs.
     """
 
-    def __init__(self, run: RetrainDirectory, logs: Logs, evaluator: Evaluator, untrained: Checkpoint) -> None:
+    def __init__(self, run: RetrainDirectory, logs: Logs, untrained: Checkpoint) -> None:
         """Keep the parts; `untrained` is a checkpoint without weights, which `checkpoint` fills in."""
-        self.run, self.logs, self._evaluator, self._untrained = run, logs, evaluator, untrained
+        self.run, self.logs, self._untrained = run, logs, untrained
 
     def checkpoint(self, trainer: Trainer, position: Position, loss: MeanLoss, accuracy: Accuracy | None) -> Checkpoint:
         """Return the checkpoint of the trainer's state, to resume from."""
@@ -56,14 +55,6 @@ class Writer:
                 "loss_steps": loss.steps,
             },
             accuracy=accuracy,
-        )
-
-    def validate(self, trainer: Trainer) -> Accuracy:
-        """Evaluate the moving average of the weights, or the weights if there is none."""
-        ema = trainer.ema()
-        result = self._evaluator.evaluate(trainer.weights() if ema is None else ema)
-        return Accuracy(
-            top1=result.top1, top5=result.top5, loss=result.loss, images=result.images, of_ema=ema is not None
         )
 
 

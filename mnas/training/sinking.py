@@ -43,14 +43,18 @@ class SunkSteps:
         from mindspore.dataset import GeneratorDataset
 
         self._trainer, self._steps_per_call = trainer, steps_per_call
+        self._calls_left = sum(len(steps) for _, steps in segments) // steps_per_call
         rows = _Rows(trainer, segments)
         columns = INPUT_NAMES[: rows.columns()]
-        dataset = GeneratorDataset(
+        self._dataset = GeneratorDataset(
             rows, list(columns), shuffle=False, num_parallel_workers=1, python_multiprocessing=False
         )
         with mindspore_errors():
             self._take = mindspore.data_sink(
-                trainer.whole_step(), dataset, sink_size=steps_per_call, jit_config=mindspore.JitConfig(jit_level="O0")
+                trainer.whole_step(),
+                self._dataset,
+                sink_size=steps_per_call,
+                jit_config=mindspore.JitConfig(jit_level="O0"),
             )
 
     def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
@@ -59,10 +63,20 @@ class SunkSteps:
         for last in steps[self._steps_per_call - 1 :: self._steps_per_call]:
             with mindspore_errors():
                 loss = float(self._take().asnumpy())
+            self._calls_left -= 1
+            if self._calls_left == 0 or not np.isfinite(loss):
+                self._end_queue()
             if not np.isfinite(loss):
                 raise TrainingDivergedError(first + last, loss)
             rate = float(self._trainer.learning_rates[first + last])
             yield StepReport(first + last, loss, rate, skipped=False)
+
+    def _end_queue(self) -> None:
+        # MindSpore sends all rows again after the last one, until the process ends.
+        queue = getattr(self._dataset, "__transfer_dataset__", None)
+        if queue is not None:
+            queue.stop_send()
+            queue.release()
 
 
 class _Rows:

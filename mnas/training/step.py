@@ -12,7 +12,9 @@ from __future__ import annotations
 import mindspore
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from numpy.typing import NDArray
 
+from mnas.network import operators
 from mnas.training.optimizers import create_optimizer
 from mnas.training.parameter_vector import Concatenate, SubtractFrom
 from mnas.training.settings import FixedLossScale, TrainingSettings
@@ -22,7 +24,7 @@ class TrainingStep(nn.Cell):
     """A cell that takes one step on a batch and returns its mean loss before the update.
 
     The loss is the cross entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
-    `mnas.training.parameter_vector`.
+    `mnas.training.parameter_vector`; `npu` says whether an NPU computes.
     """
 
     def __init__(
@@ -33,10 +35,11 @@ class TrainingStep(nn.Cell):
         processes: int = 1,
         *,
         kernels: bool = False,
+        npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings, kernels=kernels)
-        self.update = Update(network, settings, processes, kernels=kernels)
+        self.gradients = Gradients(network, num_classes, settings, kernels=kernels, npu=npu)
+        self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
         self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # a scale of 1 needs no division in the graph
         self.set_train()
 
@@ -78,10 +81,11 @@ class AccumulatingStep(nn.Cell):
         processes: int = 1,
         *,
         kernels: bool = False,
+        npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings, kernels=kernels)
-        self.update = Update(network, settings, processes, kernels=kernels)
+        self.gradients = Gradients(network, num_classes, settings, kernels=kernels, npu=npu)
+        self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
         self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
@@ -128,10 +132,12 @@ class _UpdateFromTotal(nn.Cell):
 class Gradients(nn.Cell):
     """A cell that returns the mean loss of images, and its gradient times the loss scale as one vector."""
 
-    def __init__(self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool) -> None:
+    def __init__(
+        self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool, npu: bool
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
-        self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing)
+        self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing, npu=npu)
         self.weights = ParameterTuple(network.trainable_params())
         self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
         self.concatenate = Concatenate(kernels=kernels)
@@ -152,7 +158,9 @@ class Gradients(nn.Cell):
 class Update(nn.Cell):
     """A cell that changes the weights: mean over processes, clipping, weight decay, optimizer, moving average."""
 
-    def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int, *, kernels: bool) -> None:
+    def __init__(
+        self, network: nn.Cell, settings: TrainingSettings, processes: int, *, kernels: bool, npu: bool
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.weights = ParameterTuple(network.trainable_params())
         sizes = [weight.size for weight in self.weights]
@@ -163,16 +171,17 @@ class Update(nn.Cell):
             for weight in self.weights
         ]
         self.decayed = any(decays)
-        self.decays = Tensor(np.repeat(decays, sizes), mindspore.float32)
+        # One number instead of a vector of 13 MB if it is the same for all weights.
+        self.decays = Tensor(decays[0] if len(set(decays)) == 1 else np.repeat(decays, sizes), mindspore.float32)
         self.concatenate = Concatenate(kernels=kernels)
-        self.subtract = SubtractFrom(self.weights, kernels=kernels)
+        self.subtract = SubtractFrom(self.weights, kernels=kernels, npu=npu)
         self.clip_norm = settings.clip_norm
         self.processes = processes
         if processes > 1:
             self.add_up = ops.AllReduce()
         self.averaged = settings.ema is not None
         if settings.ema is not None:
-            self.average = MovingAverage(network)
+            self.average = MovingAverage(network, kernels=kernels, npu=npu)
 
     def construct(self, gradient: Tensor, factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor) -> Tensor:
         """Update the weights with the gradient, times `factor` if it is not None."""
@@ -187,7 +196,7 @@ class Update(nn.Cell):
             gradient = gradient + self.decays * self.concatenate(self.weights)
         updated = self.subtract(self.optimizer(learning_rate, gradient))
         if self.averaged:
-            return self.average(ops.depend(ema_decay, updated))
+            return self.average(ema_decay, updated)
         return updated
 
 
@@ -195,39 +204,50 @@ class MovingAverage(nn.Cell):
     """A moving average of all parameters of a network, batch-norm statistics included; it starts as a copy.
 
     average <- average + (1 - decay) (parameter - average)
+
+    Attributes:
+        average: All averages as one vector, in the order of the parameters.
     """
 
-    def __init__(self, network: nn.Cell) -> None:
+    def __init__(self, network: nn.Cell, *, kernels: bool, npu: bool) -> None:
         super().__init__(auto_prefix=False)
         self.parameters = ParameterTuple(network.get_parameters())
-        self.averages = self.parameters.clone("ema", "same")
-        self.map = ops.HyperMap()
+        start = np.concatenate([parameter.asnumpy().ravel() for parameter in self.parameters])
+        self.average = Parameter(Tensor(start, mindspore.float32), name="ema", requires_grad=False)
+        self.concatenate = Concatenate(kernels=kernels)
+        self.assign_add = operators.assign_add(npu=npu)
+        self.kernels = kernels
 
-    def construct(self, decay: Tensor) -> Tensor:
-        """Include the present parameters in the average."""
-        return self.map(ops.partial(_move, decay), self.averages, self.parameters)
+    def construct(self, decay: Tensor, updated: Tensor) -> Tensor:
+        """Include the parameters in the average, once `updated` has been computed."""
+        if self.kernels:  # MindSpore does not know that they change the parameters
+            parameters = self.concatenate(ops.depend(self.parameters, updated))
+        else:  # with `depend` it would copy each of them
+            parameters = self.concatenate(self.parameters)
+        return self.assign_add(self.average, (1.0 - ops.depend(decay, updated)) * (parameters - self.average))
+
+    def values(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of the averages by the names of the parameters."""
+        ends = np.cumsum([parameter.size for parameter in self.parameters])
+        parts = np.split(self.average.asnumpy(), ends[:-1])
+        return {
+            parameter.name: part.reshape(parameter.shape).copy()
+            for parameter, part in zip(self.parameters, parts, strict=True)
+        }
 
 
 class SmoothedCrossEntropy(nn.Cell):
     """Mean cross entropy with smoothed labels: a share `smoothing` of the target is spread over all classes."""
 
-    def __init__(self, num_classes: int, smoothing: float) -> None:
+    def __init__(self, num_classes: int, smoothing: float, *, npu: bool = False) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.off = Tensor(smoothing / num_classes, mindspore.float32)
         self.on = Tensor(1 - smoothing + smoothing / num_classes, mindspore.float32)
-        self.one_hot = ops.OneHot()
-        self.cross_entropy = ops.SoftmaxCrossEntropyWithLogits()
-        self.mean = ops.ReduceMean()
+        self.one_hot = operators.one_hot(npu=npu)
+        self.cross_entropy = operators.cross_entropy(npu=npu)
 
     def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss, shape (), of logits (N, classes) and labels (N,)."""
         targets = self.one_hot(labels, self.num_classes, self.on, self.off)
-        return self.mean(self.cross_entropy(logits, targets)[0])
-
-
-_assign_add = ops.AssignAdd()  # the primitive compiles faster than the function of the same name
-
-
-def _move(decay: Tensor, average: Tensor, parameter: Tensor) -> Tensor:
-    return _assign_add(average, (1.0 - decay) * (parameter - average))
+        return self.cross_entropy(logits, targets)

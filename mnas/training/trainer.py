@@ -88,6 +88,7 @@ class Trainer:
         plan: BatchPlan | None = None,
         compute: Compute = Compute(),
         start: TrainerState | Weights | None = None,
+        compiles: bool = True,
     ) -> None:
         """Build and compile.
 
@@ -101,6 +102,7 @@ class Trainer:
             compute: What this process computes on. A state does not depend on it, but a resumed training takes the
                 same steps as an uninterrupted one only if threads and kernels are the same.
             start: The state to resume from, or weights to begin with; None draws weights from `seed`.
+            compiles: Whether to compile the step now. MindSpore compiles a sunk step itself, at its first call.
 
         Raises:
             DataError: The images do not fit the network or fill no batch.
@@ -119,7 +121,7 @@ class Trainer:
         self._loss_scale = LossScaler(settings.loss_scale)
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
-        kernels = compute.uses_kernels(settings.precision)
+        kernels, npu = compute.uses_kernels(settings.precision), compute.device == "Ascend"
         if start is None:
             start = initial_weights(network, seed)
         self.phases: dict[str, PhaseTime] = {}
@@ -134,16 +136,19 @@ class Trainer:
                 norm_momentum=settings.norm_momentum,
                 precision=settings.precision,
                 kernels=kernels,
+                npu=npu,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
-            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels)
+            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels, npu=npu)
             if isinstance(start, TrainerState):
                 self._restore(start)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
         # compile this one again at its first step. Collect the cells of earlier trainings first.
         gc.collect()
         with timed(self.phases, "compile"), mindspore_errors():
-            self._compile((self._plan.micro_batch_size, network.channels, network.image_size, network.image_size))
+            shape = (self._plan.micro_batch_size, network.channels, network.image_size, network.image_size)
+            if compiles:
+                self._compile(shape)
 
     def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
         """Take these steps of an epoch; yield their reports, each some steps later.
@@ -219,12 +224,12 @@ class Trainer:
 
     def ema(self) -> dict[str, FloatArray] | None:
         """Return copies of their moving averages, None if the settings have none."""
-        return _arrays(self._averages(), prefix="ema.") if self._settings.ema else None
+        return self._step.update.average.values() if self._settings.ema else None
 
     def _restore(self, state: TrainerState) -> None:
         # Only before the graphs have run: given new data later, each of the two graphs would use an array of its own.
         _assign(self._slots(), state.slots, "optimizer slots")
-        _assign(self._averages(), state.ema or {}, "moving averages", prefix="ema.")
+        self._restore_averages(state.ema or {})
         self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
 
     def _micro_batches(self, epoch: int, steps: range) -> Iterator[tuple[Batch, FloatArray | None]]:
@@ -277,8 +282,14 @@ class Trainer:
     def _slots(self) -> list[Parameter]:
         return list(self._step.update.optimizer.get_parameters())
 
-    def _averages(self) -> list[Parameter]:
-        return list(self._step.update.average.averages) if self._settings.ema else []
+    def _restore_averages(self, values: Weights) -> None:
+        parameters = list(self._cell.get_parameters()) if self._settings.ema else []
+        _check_same({parameter.name: parameter.shape for parameter in parameters}, values, "moving averages")
+        if parameters:
+            from mindspore import Tensor
+
+            vector = np.concatenate([values[parameter.name].ravel() for parameter in parameters])
+            self._step.update.average.average.set_data(Tensor(vector))
 
 
 @dataclass(frozen=True)
@@ -302,24 +313,29 @@ def _classifier_inputs(network: LoweredNetwork) -> int:
     return classifier.in_features
 
 
-def _arrays(parameters: Iterable[Parameter], prefix: str = "") -> dict[str, FloatArray]:
-    return {parameter.name.removeprefix(prefix): parameter.asnumpy().copy() for parameter in parameters}
+def _arrays(parameters: Iterable[Parameter]) -> dict[str, FloatArray]:
+    return {parameter.name: parameter.asnumpy().copy() for parameter in parameters}
 
 
-def _assign(
-    parameters: Iterable[Parameter], values: Mapping[str, npt.NDArray[np.generic]], what: str, prefix: str = ""
-) -> None:
+def _assign(parameters: Iterable[Parameter], values: Mapping[str, npt.NDArray[np.generic]], what: str) -> None:
     from mindspore import Tensor
 
-    named = {parameter.name.removeprefix(prefix): parameter for parameter in parameters}
-    if differing := sorted(named.keys() ^ values.keys()):
+    named = {parameter.name: parameter for parameter in parameters}
+    _check_same({name: parameter.shape for name, parameter in named.items()}, values, what)
+    for name, parameter in named.items():
+        parameter.set_data(Tensor(values[name]))
+
+
+def _check_same(
+    shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, npt.NDArray[np.generic]], what: str
+) -> None:
+    if differing := sorted(shapes.keys() ^ values.keys()):
         raise WeightsError(
             f"the {what} are those of another training: {differing[0]!r} is not in both; resume with the same settings"
         )
-    for name, parameter in named.items():
-        if parameter.shape != values[name].shape:
+    for name, shape in shapes.items():
+        if shape != values[name].shape:
             raise WeightsError(
                 f"the {what} are those of another training: {name!r} has shape {values[name].shape}, not "
-                f"{parameter.shape}; resume with the same settings"
+                f"{shape}; resume with the same settings"
             )
-        parameter.set_data(Tensor(values[name]))

@@ -121,11 +121,18 @@ def test_a_killed_training_goes_on_exactly_where_its_checkpoint_was(tmp_path: Pa
     assert run(command) == result  # a finished training is not repeated
 
 
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
+def test_two_processes_train_one_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     training = RECIPE["training"] | {"epochs": 1}
     result = run([*make_command(tmp_path, micro_batch_size=16, training=training), "--cards", "2"])
     assert Path(result["last"]).exists()
     both = read_checkpoint(result["last"])
+    # Each process has validated half of the images, with the moving statistics of the first.
+    assert both.accuracy is not None
+    assert main(["validate", str(result["last"]), "--data", "digits", "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert both.accuracy.images == whole["images"]
+    assert both.accuracy.top1 == pytest.approx(whole["top1"])
+    assert both.accuracy.loss == pytest.approx(whole["loss"], rel=1e-5)
 
     (tmp_path / "alone").mkdir()
     alone = run(make_command(tmp_path / "alone", micro_batch_size=16, training=training))

@@ -73,8 +73,9 @@ def state_after_three_steps(
     numbers = [Tensor(np.float32(number)) for number in (settings.learning_rate, 1.0, 0.9)]  # loss scale, EMA decay
     for seed in range(3):
         step(*map(Tensor, batch(network, seed)), *numbers)
-    parameters = *cell.get_parameters(), *step.update.average.averages, *step.update.optimizer.get_parameters()
-    return {parameter.name: parameter.asnumpy() for parameter in parameters}
+    parameters = *cell.get_parameters(), *step.update.optimizer.get_parameters()
+    averages = {f"ema.{name}": value for name, value in step.update.average.values().items()}
+    return {parameter.name: parameter.asnumpy() for parameter in parameters} | averages
 
 
 @needs_kernels

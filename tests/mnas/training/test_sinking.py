@@ -23,6 +23,22 @@ NETWORK = lower(
 SETTINGS = TrainingSettings(epochs=2, batch_size=32, learning_rate=0.01, dropout=0.2, norm_momentum=0.9)
 
 
+class Queue:
+    """What MindSpore sends rows to a device with."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def stop_send(self) -> None:
+        self.calls.append("stop_send")
+
+    def release(self) -> None:
+        self.calls.append("release")
+
+
+QUEUE = Queue()
+
+
 @pytest.fixture(scope="module")
 def source() -> ImageSource:
     return DigitsSettings(image_size=16).load_full().train
@@ -34,6 +50,8 @@ def data_sink(monkeypatch: pytest.MonkeyPatch) -> None:
     import mindspore
 
     def stand_in(step: Any, dataset: Any, sink_size: int, jit_config: Any) -> Callable[[], Any]:
+        dataset.__transfer_dataset__ = QUEUE
+        QUEUE.calls.clear()
         rows: Iterator[Any] = iter(dataset.create_tuple_iterator(num_epochs=1, output_numpy=True))
 
         def take() -> Any:
@@ -48,10 +66,16 @@ def data_sink(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("data_sink")
 def test_sunk_steps_are_the_steps(source: ImageSource) -> None:
     segments = [(0, range(40, 44)), (1, range(6))]
-    plain, sunk = (Trainer(NETWORK, SETTINGS, source, seed=1, compute=Compute(threads=1)) for _ in range(2))
+    plain, sunk = (
+        Trainer(NETWORK, SETTINGS, source, seed=1, compute=Compute(threads=1), compiles=compiles)
+        for compiles in (True, False)
+    )
     expected = [report for epoch, steps in segments for report in plain.steps(epoch, steps)][1::2]
     calls = SunkSteps(sunk, segments, steps_per_call=2)
-    found = [report for epoch, steps in segments for report in calls.steps(epoch, steps)]
+    found = list(calls.steps(*segments[0]))
+    assert QUEUE.calls == []
+    found += calls.steps(*segments[1])
+    assert QUEUE.calls == ["stop_send", "release"]
     assert [(report.step, report.learning_rate) for report in found] == [
         (report.step, report.learning_rate) for report in expected
     ]
