@@ -83,7 +83,7 @@ class AdbDevice:
                     raise self._full(remote_path, size, free) from failure
                 raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
             moved = self._run(["mv", "-f", "--", part_path, remote_path], deadline)
-            if moved.status != 0:
+            if moved.failed:
                 raise PhoneError("phone_file", f"{deadline.operation}: {moved.last_words}")
 
     def pull(self, remote_path: str, timeout_s: float = 120.0) -> bytes:

@@ -18,6 +18,7 @@ from latency.errors import ToolError
 _PACKET = struct.Struct("<BI")
 _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 1, 2, 3, 4
 
+_LOST = 127
 _MAX_WORDS = 500
 MAX_COMMAND_BYTES = 60_000
 """The longest command that an adb server takes."""
@@ -36,6 +37,15 @@ class ShellResult:
     stdout: str
     stderr: str
     status: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether the command failed, for commands that say why on standard error.
+
+        The `timeout` of toybox 0.8.9 gives 127 for half of the commands that end at once, whatever their status. A
+        command that is not found gives 127 too, and is named on standard error.
+        """
+        return self.status != 0 and not (self.status == _LOST and not self.stderr.strip())
 
     @property
     def last_words(self) -> str:

@@ -46,7 +46,7 @@ def send(connection: Connection, source: BinaryIO, remote_path: str, mode: int, 
     reader = ExactReader(stream, deadline, _CUT)
     kind, size = _PACKET.unpack(reader.read(_PACKET.size))
     if kind != b"OKAY":
-        raise _failure(kind, size, reader)
+        raise _failure(kind, size, reader, deadline)
     stream.close(deadline)
 
 
@@ -68,13 +68,15 @@ def receive(connection: Connection, remote_path: str, deadline: Deadline) -> byt
             stream.close(deadline)
             return bytes(content)
         if kind != b"DATA" or size > _CHUNK_BYTES:
-            raise _failure(kind, size, reader)
+            raise _failure(kind, size, reader, deadline)
         content += reader.read(size)
         if len(content) > MAX_FILE_BYTES:
             raise FileError(f"the file has more than {MAX_FILE_BYTES} bytes")
 
 
-def _failure(kind: bytes, size: int, reader: ExactReader) -> Exception:
+def _failure(kind: bytes, size: int, reader: ExactReader, deadline: Deadline) -> Exception:
     if kind == b"FAIL" and size <= _CHUNK_BYTES:
         return FileError(reader.read(size).decode(errors="replace")[:_MAX_REASON])
-    return ToolError("adb_protocol", f"adbd sent {kind!r} with {size} bytes, which has no meaning there; connect again")
+    return ToolError(
+        "adb_protocol", f"{deadline.operation}: adbd sent {kind!r} with {size} bytes, which has no meaning there"
+    )

@@ -21,7 +21,7 @@ RUNTIME_KEPT_S = 86_400
 
 # The phone's own clock, which nobody sets.
 _CLOCK = """
-read -r boot < /proc/sys/kernel/random/boot_id
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
 read -r now _ < /proc/uptime
 """
 MARK_USED = f"""{_CLOCK}echo "$boot ${{now%%.*}}" > "$1/used"
@@ -81,7 +81,7 @@ def install(
     """
     target = str(PurePosixPath(folder) / f"runtime-{digest[:16]}")
     made = device.shell(["sh", "-c", _PREPARE, "mnas", target], timeout_s=HASH_TIMEOUT_S)
-    if made.status != 0:
+    if made.failed:
         raise PhoneError(
             "phone_unsupported",
             f"{device.serial}: cannot make {target} ({made.last_words}); name a folder that the adb shell may "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from latency.adb.device import AdbDevice
-from latency.android.exit_status import signal_of
+from latency.android.exit_status import signal_of, signal_words
 from latency.android.installation import MARK_USED
 from latency.android.profile import BenchmarkProgram
 from latency.errors import CandidateError, PhoneError, ToolError
@@ -130,10 +130,11 @@ class ProgramRunner:
         result = self.device.shell(marked, timeout_s=settings.load_timeout_s + settings.window_timeout_s)
         words = result.last_words
         if (ended_by := signal_of(self.device, result.status)) is not None:
-            raise PhoneError("runner_died", f"{self.device.serial}: {command[0]} died of signal {ended_by}. {words}")
-        if result.status in _NOT_STARTED:
+            how = signal_words(ended_by)
+            raise PhoneError("runner_died", f"{self.device.serial}: {command[0]} died of {how}. {words}")
+        if result.failed and result.status in _NOT_STARTED:
             raise ToolError("runner_protocol", f"{self.device.serial}: {command[0]} cannot be started: {words}")
-        if result.status != 0:
+        if result.failed:
             raise CandidateError(
                 "model_rejected",
                 f"{self.device.serial}: {command[0]} ended with status {result.status}: {words}",

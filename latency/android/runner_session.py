@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from latency.adb.device import AdbDevice
 from latency.adb.shell import ShellResult
-from latency.android.exit_status import signal_of
+from latency.android.exit_status import signal_of, signal_words
 from latency.android.installation import MARK_USED, REFERENCE_NAME
 from latency.android.profile import Milliseconds
 from latency.errors import CandidateError, PhoneError, ToolError
@@ -211,7 +211,7 @@ class PhoneRunner:
             )
         if ended_by is not None:
             return PhoneError(
-                "runner_died", f"{self.device.serial}: the runner crashed with signal {ended_by}. {words}"
+                "runner_died", f"{self.device.serial}: the runner crashed with {signal_words(ended_by)}. {words}"
             )
         return self._not_understood(f"exit status {result.status}", words)
 

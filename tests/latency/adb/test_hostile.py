@@ -141,6 +141,40 @@ def test_whatever_a_phone_sends_ends_in_a_result_or_a_typed_error_that_names_it(
     assert "usb:1A2B" in error_or_name(lambda: device.shell(["true"], timeout_s=2))
 
 
+sync_packets = st.builds(
+    lambda kind, size, text: sync._PACKET.pack(kind, size) + text,
+    st.sampled_from([b"DATA", b"DONE", b"OKAY", b"FAIL", b"QUIT", b"\0\0\0\0"]),
+    st.sampled_from([0, 1, 8, 1 << 16, (1 << 32) - 1]),
+    st.binary(max_size=8),
+)
+pieces = st.lists(sync_packets | st.binary(max_size=12), max_size=6).map(b"".join)
+
+
+@given(pieces, st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_whatever_a_phone_says_of_a_file_ends_in_a_result_or_a_typed_error_that_names_it(
+    sent: bytes, pull: bool
+) -> None:
+    opened = [packet(b"OKAY", 7, number) for number in (1, 1)]
+    if pull:
+        device = device_that_sends(*opened, packet(b"WRTE", 7, 1, sent), packet(b"CLSE", 7, 1))
+        assert "usb:1A2B" in error_or_name(lambda: device.pull("/file", timeout_s=2))
+        return
+    free = packet(b"WRTE", 7, 1, SHELL.pack(1, 9) + b"1000 4096" + SHELL.pack(3, 1) + b"\0")
+    again = [packet(b"OKAY", 8, 2), packet(b"OKAY", 8, 2), packet(b"WRTE", 8, 2, sent), packet(b"CLSE", 8, 2)]
+    device = device_that_sends(*opened, free, *again)
+    assert "usb:1A2B" in error_or_name(lambda: device.push(b"x", "/file", timeout_s=2))
+
+
+@pytest.mark.parametrize("text", [b"", b"many", b"1 x", b"1 2 3", b"9" * 5000 + b" 1", "² 1".encode()])
+def test_a_free_space_that_is_no_number_is_named(text: bytes) -> None:
+    device = device_that_sends(OPENED, OPENED, said(text), EXIT)
+    with pytest.raises(PhoneError, match="usb:1A2B: push /file: ") as caught:
+        device.push(b"x", "/file", timeout_s=2)
+    assert caught.value.kind == "phone_file"
+    assert len(str(caught.value)) < 1000
+
+
 def greeting_of(
     sent: bytes, *, then: Callable[[], Iterator[bytes]] = lambda: iter(()), timeout_s: float = 2
 ) -> FakeTransport:
