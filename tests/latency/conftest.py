@@ -79,6 +79,7 @@ def tolerant() -> MeasurementSettings:
         switches_per_s_limit=1e6,
         others_busy_limit=1e3,
         drift_limit=1e3,
+        faster_limit=1.0,
         calibration_s=0.0,
         session_spread_limit=1e3,
         load_timeout_s=30.0,

@@ -95,3 +95,32 @@ def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbD
         with pytest.raises(PhoneError) as caught:
             renew(60)
     assert caught.value.kind == "phone_busy"
+
+
+def uptime_s() -> int:
+    return int(float(Path("/proc/uptime").read_text().split()[0]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "boot", "free"),
+    [
+        (600, "", False),  # As an older mnas wrote it.
+        (600, Path("/proc/sys/kernel/random/boot_id").read_text().strip(), False),
+        (600, "another-boot", True),
+        (11 * 86_400, "", True),
+    ],
+    ids=["without a boot", "this boot", "an earlier boot", "longer than any lease"],
+)
+def test_a_lease_of_another_owner_counts_in_its_boot_and_within_bounds(
+    device: AdbDevice, folder: str, adbd: Adbd, seconds: int, boot: str, free: bool
+) -> None:
+    (adbd.folder / "lease").write_text(f"elsewhere/1/1/place {uptime_s() + seconds} {boot}\n")
+    holder, _ = phone_lease._take(device, folder, "here/2/2/place", 60, "-")
+    assert (holder == "here/2/2/place") == free
+
+
+def test_no_lease_is_longer_than_the_longest(device: AdbDevice, folder: str, adbd: Adbd) -> None:
+    phone_lease._take(device, folder, "here/2/2/place", 1e6, "-")
+    _, until, boot = (adbd.folder / "lease").read_text().split()
+    assert int(until) <= uptime_s() + phone_lease.MAX_LEASE_S
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
