@@ -20,7 +20,7 @@ Shapes = Mapping[str, Sequence[int]]
 # that it is something else.
 _BATCH = re.compile(r"batch|^(n|b|bs|none|)$", re.IGNORECASE)
 _NO_BATCH = re.compile(
-    r"seq|len|time|step|frame|token|height|width|row|point|node|edge|word|sample_?rate|^(h|w|t|l|s)$", re.IGNORECASE
+    r"seq|len|time|step|frame|token|height|width|point|node|edge|word|sample_?rate|^(h|w|t|l|s)$", re.IGNORECASE
 )
 
 

@@ -107,7 +107,8 @@ def _difference(found: Sequence[float], expected: Sequence[float]) -> float | No
         return None
     signed = zip(found[1:-1], expected[1:-1], strict=True)
     apart = math.sqrt(sum((ours - theirs) ** 2 for ours, theirs in signed) / SIGNS)
-    # The signed sums are reported to twelve digits; their own size limits what can be seen of a difference.
+    # Two outputs differ at least by the difference of their sizes.
+    apart = max(apart, abs(math.sqrt(max(found[0], 0.0)) - math.sqrt(max(expected[0], 0.0))))
     return apart / size if math.isfinite(apart / size) else math.inf
 
 

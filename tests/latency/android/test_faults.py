@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from latency.android.phone import AdbPhone
-from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnstableError, ToolError
+from latency.errors import (
+    LatencyError,
+    PhoneError,
+    PhoneTimeoutError,
+    PhoneUnstableError,
+    RunnerCrashedError,
+    ToolError,
+)
 from latency.loopback.adbd import Adbd
 from latency.loopback.phone import phone_profile, runners
 from latency.measurement.protocol import MeasurementSettings
@@ -143,7 +150,7 @@ WRONG_OUTPUT = """./true-loader "$@" | sed -E 's/"output_sums": ?.[^,]*/"output_
 @pytest.mark.parametrize(
     ("script", "error", "kind"),
     [
-        (CRASH, PhoneError, "runner_died"),
+        (CRASH, RunnerCrashedError, "runner_died"),
         (HANG, PhoneTimeoutError, "timeout"),
         (GARBAGE, ToolError, "runner_protocol"),
         (SILENCE, ToolError, "runner_protocol"),

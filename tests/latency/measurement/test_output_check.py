@@ -59,6 +59,11 @@ def test_the_difference_is_that_of_the_elements_as_a_share_of_the_output() -> No
     assert true / 2 < (apart(LOGITS + noise, LOGITS) or 0.0) < 2 * true
 
 
+def test_outputs_of_another_size_differ_whatever_their_signed_sums() -> None:
+    sums = output_sums([LOGITS])
+    assert (difference((4 * sums[0], *sums[1:]), sums) or 0.0) > 0.1
+
+
 def test_a_small_output_counts_as_much_as_a_large_one() -> None:
     large, small = np.full(10, 1e6), np.arange(1.0, 11.0)
     assert (difference(output_sums([large, small[::-1]]), output_sums([large, small])) or 0.0) > 0.1
