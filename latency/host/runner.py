@@ -164,10 +164,12 @@ class LoadedModel:
                 checksum += float(np.abs(output.astype(np.float64)).sum())
         self.output_sums = output_sums(outputs)
         try:
-            again = output_sums(self._session.run(None, self._feed))
+            again = self._session.run(None, self._feed)
         except Exception as error:  # As above.
             raise StageError("run", error) from error
-        if (apart := difference(again, self.output_sums)) is not None and apart > SAME_OUTPUT:
+        # Equal bits are the rule, and quicker to see than sums.
+        apart = 0.0 if _all_equal(again, outputs) else difference(output_sums(again), self.output_sums) or 0.0
+        if apart > SAME_OUTPUT:
             raise StageError(
                 "run",
                 f"its output differs from run to run by {min(apart, 1e9):.1%} with the same input, so what a phone "
@@ -213,6 +215,14 @@ class LoadedModel:
             cpu_ms.append((cpu_end - cpu_start) / 1e6)
         mean_busy = sum(others_busy) / len(others_busy) if others_busy else None
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "others_busy": mean_busy}
+
+
+def _all_equal(outputs: list[object], others: list[object]) -> bool:
+    pairs = zip(outputs, others, strict=True)
+    return all(
+        isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.tobytes() == other.tobytes()
+        for one, other in pairs
+    )
 
 
 class Machine:
