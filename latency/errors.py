@@ -46,7 +46,8 @@ class CandidateError(LatencyError, InputError):
 
     Attributes:
         stage: Where it fails: `load` (the engine does not take the graph), `inputs` (inputs that cannot be made up),
-            `run` (the first inference fails) or `convert` (a user's conversion refuses it).
+            `run` (an inference fails, crashes the engine, never ends or gives another output each time) or `convert`
+            (a user's conversion refuses it).
     """
 
     def __init__(self, kind: str, message: str, stage: str = "load") -> None:
@@ -62,9 +63,10 @@ class PhoneError(LatencyError):
 
     Kinds over adb: `phone_unauthorized` (this computer's key is not accepted), `phone_offline` (an adb server has
     lost it), `phone_no_permission` (this user may not open it), `phone_mode` (it is in recovery or its bootloader),
-    `phone_full` and `phone_file` (a file cannot be read or written there), `push_failed`, `phone_hot`,
-    `phone_changed` (another device answers), `phone_differs` (not of one model with the others),
-    `phone_unsupported`, `core_unavailable`.
+    `phone_full` and `phone_file` (a file cannot be read or written there), `push_failed`, `phone_hot`, `phone_saving`
+    (its battery saver is on), `phone_slow` (its battery is low, when it is added), `phone_slow_when_added` (its
+    profile holds the times of a slow phone), `phone_changed` (another device, build or engine answers),
+    `phone_differs` (not of one model with the others), `phone_unsupported`, `core_unavailable`.
 
     Kinds of several phones: `phone_host_gone` (the machine that it is attached to), `no_phone` (none of them works).
     """
@@ -92,6 +94,16 @@ class PhoneGoneError(PhoneError):
 
     def __init__(self, message: str) -> None:
         super().__init__("phone_gone", message)
+
+
+class RunnerCrashedError(PhoneError):
+    """The runner was ended by a fault of its own (a signal such as SIGSEGV). Kind: `runner_died`.
+
+    A phone that sees it again with the same model, while its reference network runs, blames the model.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("runner_died", message)
 
 
 class PhoneTimeoutError(PhoneError):

@@ -10,6 +10,7 @@ from latency.errors import PhoneUnknownError
 from latency.host.phone import HostPhone
 from latency.host.quiet import Quiet
 from latency.leases.between_processes import PhoneLeases
+from latency.measurement.input_shapes import Shapes
 from latency.measurement.protocol import MeasurementSettings
 from latency.phone import PhoneBackend
 
@@ -54,6 +55,20 @@ def phone_settings(name: str, changes: Mapping[str, int | float]) -> Measurement
     from latency.android.profile import read_profile
 
     return read_profile(name).settings(changes)
+
+
+def phone_shapes(name: str) -> Shapes:
+    """Return the input shapes of the phone's profile, by name; the host has none.
+
+    Raises:
+        PhoneUnknownError: No phone has that name.
+        ProfileError: The profile cannot be used.
+    """
+    if name == "host" or name.startswith("host:"):
+        return {}
+    from latency.android.profile import read_profile
+
+    return read_profile(name).shapes
 
 
 def _host_core(name: str) -> int | None:

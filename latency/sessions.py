@@ -26,6 +26,7 @@ from latency.measurement.record import (
     model_sha256,
 )
 from latency.measurement.window import percentile, rejection
+from latency.waiting import SILENCE_S
 
 MAX_BACKOFF_S = 1.0
 
@@ -66,6 +67,7 @@ def measure_sessions(
     rejected: list[RejectedWindow] = []
     reason = "within all limits"
     due = True
+    said_s = time.monotonic()
     while len(sessions) < settings.sessions:
         timed = attempt(due)
         refusal = rejection(timed.window, settings)
@@ -77,6 +79,12 @@ def measure_sessions(
         if len(rejected) == settings.max_attempts:
             reason = refusal
             break
+        if time.monotonic() - said_s > SILENCE_S:
+            said_s = time.monotonic()
+            _LOG.info(
+                "phone %s: a window does not count (%s); trying again, number %d of at most %d",
+                *(identity.name, refusal, len(rejected) + 1, settings.max_attempts),
+            )
         _pause(timed, len(rejected) - 1, settings)
     accepted = len(sessions) == settings.sessions
     if accepted and not (spread := _spread(sessions)) <= settings.session_spread_limit:

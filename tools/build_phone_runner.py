@@ -33,9 +33,10 @@ HEADER_PACKAGE = DebianPackage(
 )
 BIONIC_FUNCTIONS = {
     "libc": (
-        "__errno __libc_init __sched_cpucount _exit calloc clock_gettime close dup dup2 fclose fopen fread free fseek "
-        "ftell get_nprocs getrusage memcpy nanosleep open pread qsort read realloc sched_getaffinity sched_getcpu "
-        "sched_setaffinity snprintf sscanf strcmp strcspn strerror strlen strstr strtod tolower vsnprintf write"
+        "__errno __libc_init __sched_cpucount _exit calloc clock_gettime close dup dup2 fclose fopen fread free "
+        "fseek ftell get_nprocs getrusage memcpy memset nanosleep open pread qsort read realloc sched_getaffinity "
+        "sched_getcpu sched_setaffinity snprintf sscanf strcmp strcspn strerror strlen strstr strtod tolower "
+        "vsnprintf write"
     ),
     "libm": "floor fmod ldexp",
     "libdl": "dlerror dlopen dlsym",

@@ -47,6 +47,7 @@ SETTINGS = MeasurementSettings(
     switches_per_s_limit=1e6,
     others_busy_limit=1e3,
     drift_limit=1e3,
+    faster_limit=1.0,
     calibration_s=0.0,
     load_timeout_s=2.0,
     window_timeout_s=1.0,

@@ -59,6 +59,7 @@ _CONDITIONS = r"""
 command -v dumpsys >/dev/null 2>&1 || exit 0
 dumpsys thermalservice 2>/dev/null | grep -m 1 'Thermal Status'
 dumpsys battery 2>/dev/null | grep -E '^ *(level|temperature|AC powered|USB powered|Wireless powered):'
+echo "battery saver: $(settings get global low_power 2>/dev/null)"
 exit 0
 """
 
@@ -218,16 +219,18 @@ def parse_conditions(text: str) -> PhoneConditions:
     r"""Return what `dumpsys thermalservice` and `dumpsys battery` say.
 
     >>> parse_conditions("Thermal Status: 1\n  level: 80\n  temperature: 312\n  USB powered: true")
-    PhoneConditions(thermal_status=1, battery_temperature_c=31.2, battery_percent=80, charging=True)
+    PhoneConditions(thermal_status=1, battery_temperature_c=31.2, battery_percent=80, charging=True, battery_saver=None)
     """
     _check_length(text)
     tenths = _number(text, r"^ *temperature: *(-?\d+)", "the battery's temperature in 0.1 °C", -1000, 2000)
+    saver = re.search(r"^battery saver: *([01])\b", text, re.MULTILINE)
     powered = re.findall(r"powered: *(true|false)", text)
     return PhoneConditions(
         thermal_status=_number(text, r"Thermal Status: *(-?\d+)", "the thermal status", 0, 6),
         battery_temperature_c=None if tenths is None else tenths / 10,
         battery_percent=_number(text, r"^ *level: *(-?\d+)", "the battery's level in percent", 0, 100),
         charging="true" in powered if powered else None,
+        battery_saver=saver[1] == "1" if saver else None,
     )
 
 

@@ -129,4 +129,10 @@ def condition_checks(state: PhoneConditions, settings: MeasurementSettings) -> l
             "let it cool: out of its case, off the fast charger, screen off",
         ),
         Check("battery", not low, charge, "connect a charger: phones slow down when their battery runs low"),
+        Check(
+            "battery saver",
+            not state.battery_saver,
+            {None: "unreadable", False: "off", True: "on, which lowers the clocks"}[state.battery_saver],
+            "switch it off: Settings, Battery, or adb shell settings put global low_power 0",
+        ),
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from msgspec import Meta
 from latency.adb.address import Address
 from latency.errors import PhoneUnknownError, ProfileError
 from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import PhoneConditions
 from latency.user_folders import profile_folder
 from mnas.documents.errors import DocumentError
 from mnas.documents.yaml_file import dump, read
@@ -39,6 +41,11 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         reference_ms: Best time of the reference network on its core; every window is compared with it.
         calibration_ms: Latencies of the calibration networks, in order, when it was added.
         scale: What its latencies are multiplied by to be those of the first unit of the profile.
+        fingerprint: What ran there when `reference_ms` was found: Android's build fingerprint, or processor and kernel.
+            After an update the reference is found again.
+        conditions: How warm and how charged it was when it was added, as far as it tells.
+        slow_when_added: Why nothing measured with this profile counts: the phone has been clearly faster since than
+            when it was added. Add it again.
     """
 
     serial: str
@@ -46,6 +53,9 @@ class PhoneUnit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reference_ms: Milliseconds
     calibration_ms: tuple[Milliseconds, ...]
     scale: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    fingerprint: str | None = None
+    conditions: PhoneConditions | None = None
+    slow_when_added: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError if the address is not one."""
@@ -115,6 +125,8 @@ class PhoneProfile(
         aar: The file of another official Android build, for `bionic`; None for the one that mnas fetches.
         measurement: Changes to the measurement protocol (see `latency/measurement/protocol.py`).
         benchmark: A benchmark program of the user's own; None for the runner that comes with mnas.
+        shapes: Shapes of inputs with open dimensions, by the input's name, for `mnas phones measure`: they hold for
+            every model that leaves such an input open, unless `--shape` gives another.
     """
 
     name: str
@@ -130,6 +142,7 @@ class PhoneProfile(
     aar: str | None = None
     measurement: dict[str, int | float] = {}
     benchmark: BenchmarkProgram | None = None
+    shapes: dict[str, tuple[Annotated[int, Meta(ge=1, le=2**31 - 1)], ...]] = {}
 
     def __post_init__(self) -> None:
         """Raise ValueError for a relative folder or settings out of range."""
@@ -213,3 +226,20 @@ def write_profile(profile: PhoneProfile) -> Path:
             "folder"
         ) from error
     return path
+
+
+def update_unit(profile: PhoneProfile, unit: PhoneUnit) -> None:
+    """Write a unit's new facts into the profile's file, unless the phone was removed or added again meanwhile.
+
+    A profile that cannot be written stays as it is: what was learnt holds for this process.
+    """
+    try:
+        current = read_profile(profile.name)
+    except (PhoneUnknownError, ProfileError):
+        return
+    known = {each.serial: each for each in profile.units}
+    if not any(each == known.get(unit.serial) for each in current.units if each.serial == unit.serial):
+        return
+    units = tuple(unit if each.serial == unit.serial else each for each in current.units)
+    with suppress(OSError):
+        write_profile(msgspec.structs.replace(current, units=units))

@@ -6,7 +6,6 @@ Its command line, and its answer as a session or an error.
 from __future__ import annotations
 
 import json
-import math
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from latency.adb.shell import ShellResult
 from latency.android.exit_status import signal_of, signal_words
 from latency.android.installation import MARK_USED, REFERENCE_NAME
 from latency.android.profile import Milliseconds
-from latency.errors import CandidateError, PhoneError, ToolError
+from latency.errors import CandidateError, PhoneError, RunnerCrashedError, ToolError
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.record import LoadReport, Session
 from latency.measurement.window import TimedWindow
@@ -169,6 +168,8 @@ class PhoneRunner:
             told = {field.name: answer[field.name] for field in fields(TimedWindow) if field.name != _BEST}
             window = convert({**told, _BEST: best_ms}, TimedWindow, source="the timed window")
             report = {field.name: answer[field.name] for field in fields(LoadReport)}
+            sums = convert(answer["output_sums"], list[float | None], source="output_sums")
+            report["output_sums"] = [value or 0.0 for value in sums]  # Too large for a double: as on the host.
             loaded = convert(report, LoadReport, source="the loaded model")
             if len(window.wall_ms) > settings.runs:
                 raise ValueError(f"{len(window.wall_ms)} runs, and {settings.runs} were asked for")
@@ -210,8 +211,8 @@ class PhoneRunner:
                 f"{words}",
             )
         if ended_by is not None:
-            return PhoneError(
-                "runner_died", f"{self.device.serial}: the runner crashed with {signal_words(ended_by)}. {words}"
+            return RunnerCrashedError(
+                f"{self.device.serial}: the runner crashed with {signal_words(ended_by)}. {words}"
             )
         return self._not_understood(f"exit status {result.status}", words)
 
@@ -233,16 +234,6 @@ class PhoneRunner:
             f"{self.device.serial}: the runner did not answer as it should ({what}): {text[-500:]!r}; run "
             "`mnas phones check` on this phone",
         )
-
-
-def same_output(checksum: float | None, expected: float | None, settings: MeasurementSettings) -> bool:
-    """Return whether a phone's output checksum is that of the host.
-
-    None (not finite) equals None only.
-    """
-    if checksum is None or expected is None:
-        return checksum is expected
-    return math.isclose(checksum, expected, rel_tol=settings.checksum_tolerance, abs_tol=1e-9)
 
 
 def _last_json_line(text: str) -> dict[str, Any] | None:

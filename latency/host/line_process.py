@@ -11,6 +11,8 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
+from latency.host.pause_guard import process_stat
+
 MAX_LINE_BYTES = 1 << 24
 """The longest answer that is read, 16 MiB; 100,000 timed runs are a third of it."""
 
@@ -68,6 +70,20 @@ class LineProcess:
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self._process.poll() is None
+
+    @property
+    def ended_by(self) -> int | None:
+        """The signal that ended the process; None if it runs or has ended by itself."""
+        status = self._process.poll()
+        return -status if status is not None and status < 0 else None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that the process has used so far, in seconds; 0 if it is gone."""
+        fields = process_stat(f"/proc/{self.pid}/stat")
+        if fields is None:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(self, line: str, timeout_s: float) -> str:
         """Send one short line and wait for one line back.

@@ -9,10 +9,11 @@ import os
 import platform
 import threading
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-from latency.errors import PhoneUnknownError
+from latency.errors import PhoneUnknownError, RunnerCrashedError
+from latency.host.expected_output import crashing_model
 from latency.host.quiet import Quiet
 from latency.host.runner_process import RunnerProcess
 from latency.leases.between_processes import PhoneLeases, user_leases
@@ -21,6 +22,7 @@ from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity,
 from latency.measurement.reference_network import reference_model
 from latency.measurement.window import TimedWindow
 from latency.sessions import best_reference, better_reference, measure_sessions
+from latency.waiting import said
 
 REFERENCE_TIMEOUT_S = 60.0
 
@@ -87,12 +89,13 @@ class HostPhone:
             PhoneError: `phone_busy`, `lease_lost`, `timeout`, `runner_died`.
         """
         with self._lock, self._leases.hold(_serial()):
-            runner = self._running_runner()
             try:
-                return self._measure(runner, model, settings)
-            finally:
-                if runner.alive:
-                    runner.ask({"op": "release"}, settings.load_timeout_s)
+                return self._measure_once(model, settings)
+            except RunnerCrashedError:
+                try:
+                    return self._measure_once(model, settings)
+                except RunnerCrashedError as error:
+                    raise crashing_model(error) from error
 
     def close(self) -> None:
         """See `PhoneBackend`."""
@@ -100,6 +103,14 @@ class HostPhone:
             if self._runner is not None:
                 self._runner.close()
                 self._runner = None
+
+    def _measure_once(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        runner = self._running_runner()
+        try:
+            return self._measure(runner, model, settings)
+        finally:
+            if runner.alive:
+                runner.ask({"op": "release"}, settings.load_timeout_s)
 
     def _running_runner(self) -> RunnerProcess:
         if self._runner is not None and not self._runner.alive:
@@ -136,17 +147,22 @@ class HostPhone:
 
     def _measure(self, runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
         loaded: LoadReport | None = None
+        shapes: dict[str, tuple[int, ...]] = {}
 
         def attempt(new_session: bool) -> Session:
             nonlocal loaded
             if new_session:
-                loaded = _load(runner, model, settings)
+                most = f"at most {settings.load_timeout_s:g} s"
+                with said(f"phone {self.name!r}: loading the model and warming it up, {most}"):
+                    loaded, told = _load(runner, model, settings)
+                shapes.update(told)
             if self._reference_best_ms is None:
                 self._reference_best_ms = self._calibrate(runner, settings)
             return Session(loaded, self._timed_window(runner, settings))
 
         advice = f"Keep core {self._core} free while it measures, or pass a quiet context that pauses other work"
-        return measure_sessions(attempt, model, self._identity(runner), settings, advice=advice)
+        record = measure_sessions(attempt, model, self._identity(runner), settings, advice=advice)
+        return replace(record, input_shapes=shapes)
 
     def _timed_window(self, runner: RunnerProcess, settings: MeasurementSettings) -> TimedWindow:
         request = {
@@ -172,12 +188,18 @@ class HostPhone:
             reference_best_ms=self._reference_best_ms,
             frequency_khz_before=timed["frequency_khz_before"],
             frequency_khz_after=timed["frequency_khz_after"],
+            frequency_khz_max=timed["frequency_khz_max"],
         )
 
 
-def _load(runner: RunnerProcess, model: bytes, settings: MeasurementSettings) -> LoadReport:
+def _load(
+    runner: RunnerProcess, model: bytes, settings: MeasurementSettings
+) -> tuple[LoadReport, dict[str, tuple[int, ...]]]:
+    """Load the model; return what is known of it then, and the shapes of its inputs."""
     answer = runner.load(model, settings.warmup_runs, settings.warmup_min_ms, settings.load_timeout_s)
-    return LoadReport(**{field.name: answer[field.name] for field in fields(LoadReport)})
+    told = {field.name: answer[field.name] for field in fields(LoadReport)}
+    shapes = {name: tuple(shape) for name, shape in answer["input_shapes"].items()}
+    return LoadReport(**{**told, "output_sums": tuple(told["output_sums"])}), shapes
 
 
 def _serial() -> str:

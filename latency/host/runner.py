@@ -32,12 +32,24 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+
+from latency.measurement.input_shapes import OpenShapeError, resolve_shape
+from latency.measurement.output_check import difference, output_sums
+
+SAME_OUTPUT = 1e-6
+"""Largest difference between two runs of one session in one thread, which add in the same order."""
+
+
+MAX_INPUT_ELEMENTS = 2**28
+"""As in `engine.c`: an absurd shape must not take all memory."""
 
 
 class StageError(Exception):
@@ -91,21 +103,54 @@ class LoadedModel:
                 raise StageError(
                     "inputs", f"input {argument.name!r} is {argument.type}; only tensor(float) can be timed"
                 )
-            # Unknown and symbolic dimensions (the batch, as a rule) are 1.
-            shape = [size if isinstance(size, int) and size > 0 else 1 for size in argument.shape]
-            self._feed[argument.name] = fixed_input(shape, position)
-        # Bound once: handing arrays over at every run costs some 7 microseconds, a tenth of a small network's time.
-        self._binding = self._session.io_binding()
-        for name, array in self._feed.items():
-            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-        for output in self._session.get_outputs():
-            self._binding.bind_output(output.name, "cpu")
+            try:
+                shape = resolve_shape(argument.name, argument.shape)
+            except OpenShapeError as error:
+                raise StageError("inputs", error) from error
+            if math.prod(shape) > MAX_INPUT_ELEMENTS:
+                raise StageError("inputs", f"input {argument.name!r} has more than {MAX_INPUT_ELEMENTS} elements")
+            self._feed[argument.name] = fixed_input(list(shape), position)
+        self._run = self._unbound_run
+
+    @property
+    def input_shapes(self) -> dict[str, list[int]]:
+        """The shapes of the inputs, by name."""
+        return {name: list(array.shape) for name, array in self._feed.items()}
+
+    def _unbound_run(self) -> object:
+        return self._session.run(None, self._feed)
+
+    def _bound_run(self) -> Callable[[], object]:
+        """Return a run whose inputs and outputs are bound once.
+
+        Handing arrays over at every run costs some 7 microseconds, a tenth of a small network's time. A model whose
+        outputs have another rank than it declares runs, but cannot be bound; nor can outputs that are no tensors.
+        """
+        try:
+            binding = self._session.io_binding()
+            for name, array in self._feed.items():
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+            for output in self._session.get_outputs():
+                binding.bind_output(output.name, "cpu")
+            self._session.run_with_iobinding(binding)
+        except Exception:  # As in __init__.
+            return self._unbound_run
+        return partial(self._session.run_with_iobinding, binding)
+
+    def _infer(self) -> None:
+        try:
+            self._run()
+        except Exception as error:  # As in __init__.
+            raise StageError("run", error) from error
 
     def first_run(self) -> tuple[float, float | None]:
-        """Run the first inference.
+        """Run the first inference, and a second one whose outputs must be the same.
 
         Returns:
-            Its time in ms, and the sum of the absolute outputs (None if not finite).
+            The time of the first in ms, and the sum of the absolute outputs (None if not finite).
+
+        Raises:
+            StageError: `run`: it fails, or its outputs differ from run to run.
         """
         started_ns = time.perf_counter_ns()
         try:
@@ -117,6 +162,20 @@ class LoadedModel:
         for output in outputs:
             if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
                 checksum += float(np.abs(output.astype(np.float64)).sum())
+        self.output_sums = output_sums(outputs)
+        try:
+            again = self._session.run(None, self._feed)
+        except Exception as error:  # As above.
+            raise StageError("run", error) from error
+        # Equal bits are the rule, and quicker to see than sums.
+        apart = 0.0 if _all_equal(again, outputs) else difference(output_sums(again), self.output_sums) or 0.0
+        if apart > SAME_OUTPUT:
+            raise StageError(
+                "run",
+                f"its output differs from run to run by {min(apart, 1e9):.1%} with the same input, so what a phone "
+                "computes cannot be compared; are there random operators, or dropout in training mode?",
+            )
+        self._run = self._bound_run()
         return first_run_ms, checksum if math.isfinite(checksum) else None
 
     def run_untimed(self, min_runs: int, min_ms: float) -> int:
@@ -124,7 +183,7 @@ class LoadedModel:
         deadline_ns = time.perf_counter_ns() + int(min_ms * 1e6)
         runs = 0
         while runs < min_runs or time.perf_counter_ns() < deadline_ns:
-            self._session.run_with_iobinding(self._binding)
+            self._infer()
             runs += 1
         return runs
 
@@ -135,7 +194,7 @@ class LoadedModel:
             `wall_ms` and `cpu_ms` of each run, and `others_busy`: how busy the machine was just before the runs, on
             average.
         """
-        run, binding = self._session.run_with_iobinding, self._binding
+        run = self._run
         wall_clock, cpu_clock = time.perf_counter_ns, time.thread_time_ns
         wall_ms: list[float] = []
         cpu_ms: list[float] = []
@@ -146,13 +205,24 @@ class LoadedModel:
                 others_busy.append(busy)
             cpu_start = cpu_clock()
             wall_start = wall_clock()
-            run(binding)
+            try:
+                run()
+            except Exception as error:  # As in __init__; entering `try` costs nothing.
+                raise StageError("run", error) from error
             wall_end = wall_clock()
             cpu_end = cpu_clock()
             wall_ms.append((wall_end - wall_start) / 1e6)
             cpu_ms.append((cpu_end - cpu_start) / 1e6)
         mean_busy = sum(others_busy) / len(others_busy) if others_busy else None
         return {"wall_ms": wall_ms, "cpu_ms": cpu_ms, "others_busy": mean_busy}
+
+
+def _all_equal(outputs: list[object], others: list[object]) -> bool:
+    pairs = zip(outputs, others, strict=True)
+    return all(
+        isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and one.tobytes() == other.tobytes()
+        for one, other in pairs
+    )
 
 
 class Machine:
@@ -203,10 +273,10 @@ class Runner:
                 return self._time(**request)
             if operation == "release":
                 return self._release()
-            raise ValueError(f"unknown op {operation!r}")
         except StageError as error:
             self._release()
             return {"ok": False, "stage": error.stage, "error": str(error.cause)[:4000]}
+        raise ValueError(f"unknown op {operation!r}")
 
     def _load(self, size: int, warmup_runs: int, warmup_min_ms: float) -> dict[str, Any]:
         self._release()
@@ -223,11 +293,14 @@ class Runner:
             "warmup_runs": runs,
             "warmup_ms": warmup_ms,
             "output_checksum": checksum,
+            "output_sums": model.output_sums,
+            "input_shapes": model.input_shapes,
             "governor": self._governor(),
         }
 
     def _load_reference(self, size: int) -> dict[str, Any]:
         self._reference = LoadedModel(_read(self._model_fd, size))
+        self._reference.first_run()
         self._reference.run_untimed(10, 100.0)
         return {"ok": True}
 
@@ -264,6 +337,7 @@ class Runner:
             "involuntary_switches": switches,
             "frequency_khz_before": frequency_khz_before,
             "frequency_khz_after": self._frequency_khz(),
+            "frequency_khz_max": self._frequency_khz("cpuinfo_max_freq"),
             "reference_before_ms": reference_before_ms,
             "reference_after_ms": self._reference_ms(reference_runs),
         }
@@ -279,9 +353,9 @@ class Runner:
         except OSError:  # Virtual machines and containers do not show it.
             return None
 
-    def _frequency_khz(self) -> int | None:
+    def _frequency_khz(self, name: str = "scaling_cur_freq") -> int | None:
         try:
-            return int((self._frequency_folder / "scaling_cur_freq").read_text())
+            return int((self._frequency_folder / name).read_text())
         except (OSError, ValueError):
             return None
 

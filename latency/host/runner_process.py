@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from latency.errors import CandidateError, PhoneError, PhoneTimeoutError, ToolError
+from latency.errors import CandidateError, PhoneError, PhoneTimeoutError, RunnerCrashedError, ToolError
 from latency.host.line_process import LineProcess, ProcessEndedError
 from mnas.documents.json_text import parse_json
 
 START_TIMEOUT_S = 60.0
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP})
+"""Signals by which a process ends through a fault of its own."""
+# A runner that has computed for so large a share of a time-out is not stuck: the model does not end.
+_COMPUTING_SHARE = 0.25
+# Requests that run the caller's model, not the reference network.
+_MODEL_OPERATIONS = ("load", "time")
 
 
 class RunnerProcess:
@@ -84,8 +91,9 @@ class RunnerProcess:
         """Return the runner's answer to one request.
 
         Raises:
-            CandidateError: The model fails; the runner goes on.
-            PhoneError: `timeout`, `runner_died`: the runner fails, and is ended.
+            CandidateError: The model fails and the runner goes on, or the model does not end and the runner is ended.
+            PhoneError: `timeout`, `runner_died`: the runner fails, and is ended. RunnerCrashedError if it was by a
+                fault of its own.
             ToolError: `runner_protocol`: its answer makes no sense, and it is ended.
         """
         try:
@@ -111,12 +119,24 @@ class RunnerProcess:
 
     def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         operation = request["op"]
+        cpu_s = self._process.cpu_s
         try:
             return _answer(self._process.ask(json.dumps(request), timeout_s))
         except TimeoutError as error:
+            computed_s = self._process.cpu_s - cpu_s
+            if operation in _MODEL_OPERATIONS and computed_s > _COMPUTING_SHARE * timeout_s:
+                raise CandidateError(
+                    "model_rejected",
+                    f"the model does not end: onnxruntime has computed for {computed_s:.0f} s of {timeout_s:g} s on "
+                    "this machine. If it is only slow, raise load_timeout_s and window_timeout_s",
+                    "run",
+                ) from error
             raise PhoneTimeoutError(f"host runner: {operation!r} gave {error}; it was killed") from error
         except ProcessEndedError as error:
-            raise PhoneError("runner_died", f"host runner died during {operation!r}: {error}") from error
+            message = f"host runner died during {operation!r}: {error}"
+            if operation in _MODEL_OPERATIONS and self._process.ended_by in CRASHES:
+                raise RunnerCrashedError(message) from error
+            raise PhoneError("runner_died", message) from error
         except ValueError as error:
             message = f"host runner did not answer {operation!r} as it should: {error}"
             raise ToolError("runner_protocol", message) from error

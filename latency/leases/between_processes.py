@@ -54,7 +54,7 @@ class _Claim:
         if self.expires_at_s < time.time():
             return False
         # From another container or boot the process cannot be seen; its claim will expire.
-        return self.place != _place() or process_runs(self.pid, self.started)
+        return self.place != process_place() or process_runs(self.pid, self.started)
 
 
 def process_runs(pid: int, started: int) -> bool:
@@ -64,7 +64,8 @@ def process_runs(pid: int, started: int) -> bool:
     return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == started
 
 
-def _place() -> str:
+def process_place() -> str:
+    """Return the boot and the process namespace in which process ids are valid here."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
@@ -168,7 +169,7 @@ class PhoneLeases:
         started = start_ticks(os.getpid())
         assert started is not None  # this process is there
         command = " ".join(" ".join(sys.orig_argv).split())[:200]
-        return _Claim(token, os.getpid(), started, _place(), command, time.time() + self._expiry_s)
+        return _Claim(token, os.getpid(), started, process_place(), command, time.time() + self._expiry_s)
 
     def _renew(self, serial: str, token: str, ended: threading.Event) -> None:
         while not ended.wait(self._expiry_s / 3):

@@ -57,11 +57,26 @@ class MeasurementSettings:
     """Largest accepted slowdown of the reference network, relative to its best time on the core."""
     calibration_s: float = 2.0
     """How long the reference network is timed when a phone is used first, to know its best time."""
+    faster_limit: float = 0.05
+    """Largest accepted speed-up of the reference network, relative to when the phone was added. A phone that is faster
+    than that was slow when it was added (battery saver, heat): its reference and its scale are wrong, and it must be
+    added again. 1 switches the rule off. Phones over adb only; the host finds its best time in each process."""
+    scale_limit: float = 0.1
+    """Largest accepted difference in speed between the units of a phone model when they are added: scales from 0.9 to
+    1.1. Equal phones differ by less; a unit that differs by more was slow, or the first one was."""
+    clock_flag: float = 0.75
+    """A window at a clock below this share of the core's highest is flagged in the record. It is not rejected: a phone
+    may be held at clocks that it can sustain."""
     session_spread_limit: float = 0.05
     """Largest accepted difference between the slowest and the fastest session, as a share of the latency."""
     checksum_tolerance: float = 1e-4
     """Largest accepted relative difference between the phone's output and the host's: a phone that computes something
     else has not run this model. Engines add in different orders, which makes a difference of about 1e-6."""
+    half_tolerance: float = 0.02
+    """The same for models with float16 or bfloat16 numbers, which processors round at different places: 2.5e-4 to 1e-3
+    have been seen between x86 and arm64 without fault."""
+    quantised_tolerance: float = 0.1
+    """The same for quantised models, where a difference in the last bit can move a value by a whole step."""
     cooldown_drift: float = 0.10
     """A core so much slower than at its best is hot or throttled, not disturbed: the next window waits `cooldown_s`."""
     cooldown_s: float = 0.0
@@ -89,10 +104,17 @@ class MeasurementSettings:
     def digest(self) -> str:
         """Short hash of all values.
 
-        It keeps measurements made under different settings apart.
+        It keeps measurements made under different settings apart. A field that is younger than the first kept
+        measurements counts only if it is not at its default, so that these are still found.
         """
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        defaults = {field.name: field.default for field in fields(self)}
+        values = {
+            name: value for name, value in asdict(self).items() if name not in _LATER_FIELDS or value != defaults[name]
+        }
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+
+_LATER_FIELDS = frozenset({"faster_limit", "scale_limit", "clock_flag", "half_tolerance", "quantised_tolerance"})
 
 BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -111,8 +133,13 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "reference_runs": (1, 100_000),
         "drift_limit": (0.0, 1e3),
         "calibration_s": (0.0, 600.0),
+        "faster_limit": (0.0, 1.0),
+        "scale_limit": (0.0, 1e3),
+        "clock_flag": (0.0, 1.0),
         "session_spread_limit": (0.0, 1e3),
         "checksum_tolerance": (0.0, 1.0),
+        "half_tolerance": (0.0, 1e3),
+        "quantised_tolerance": (0.0, 1e3),
         "cooldown_drift": (0.0, 1e3),
         "cooldown_s": (0.0, 3_600.0),
         "thermal_status_limit": (0, 6),

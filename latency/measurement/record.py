@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+from latency.measurement.output_check import OutputCheck
 from latency.measurement.protocol import MeasurementSettings
 from latency.measurement.window import TimedWindow, median_absolute_deviation, percentile
 from mnas.documents.check import convert
 
-RECORD_SCHEMA = 3
-_READABLE = (2, RECORD_SCHEMA)
+RECORD_SCHEMA = 4
+_READABLE = (2, 3, RECORD_SCHEMA)
 # What `to_dict` writes next to the fields, for readers without this class.
 _DERIVED = ("schema", "latency_ms", "summary")
 
@@ -48,6 +49,9 @@ class PhoneIdentity:
     core: int
     """The core that the timed thread is pinned to."""
     threads: int = 1
+    reference_ms: float | None = None
+    """Best time of the reference network when the phone was added; None for the host. A kept record whose reference was
+    slower was measured on a slow phone, and is not used."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class PhoneConditions:
     battery_temperature_c: float | None = None
     battery_percent: int | None = None
     charging: bool | None = None
+    battery_saver: bool | None = None
+    """Whether Android's battery saver is on, which lowers clocks."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class LoadReport:
     1e-5 relative; None if it is not a finite number."""
     governor: str | None
     """The core's frequency governor; None if it cannot be read."""
+    output_sums: tuple[float, ...] = ()
+    """What the outputs are compared by (see `latency.measurement.output_check`)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,30 @@ class LatencyRecord:
     conditions: PhoneConditions = PhoneConditions()
     scale: float = 1.0
     """What this unit's times are multiplied by to be those of the first unit of its model."""
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The shapes that the inputs were timed with, by name; empty in a record of schema 3 and older."""
+    output_check: OutputCheck | None = None
+    """How the outputs were compared with this host's; None if they were not: the host itself, a benchmark program of
+    the user's, a record of schema 3 and older."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader of the latency should know, in words; empty as a rule."""
+        flags = []
+        for name, shape in self.input_shapes.items():
+            if len(shape) > 1 and shape[0] != 1:
+                flags.append(
+                    f"the first dimension of input {name!r} is {shape[0]}; if it is a batch, the latency is that of "
+                    "the whole batch"
+                )
+        shares = [share for session in self.sessions if (share := session.window.clock_share) is not None]
+        if shares and min(shares) < self.settings.clock_flag:
+            flags.append(
+                f"the core ran at {min(shares):.0%} of its highest clock; a power mode or a cap may hold it there"
+            )
+        if self.output_check is not None and not self.output_check.compared:
+            flags.append("the output has nothing to compare (no numbers, only zeros, or none that is finite)")
+        return tuple(flags)
 
     @property
     def latency_ms(self) -> float:
@@ -186,7 +218,7 @@ class LatencyRecord:
         For readers without this class it also has `latency_ms`, None without an accepted session, and under `summary`
         the other derived numbers.
         """
-        summary: dict[str, float | None] = {"attempts": self.attempts}
+        summary: dict[str, Any] = {"attempts": self.attempts, "flags": list(self.flags)}
         if self.sessions:
             summary |= {
                 "mad_ms": self.mad_ms,
@@ -201,7 +233,8 @@ class LatencyRecord:
     def from_dict(cls, data: object) -> LatencyRecord:
         """Return the record that `to_dict` wrote, also after a trip through JSON.
 
-        Schema 2 had `latency_ms` in `summary`, and in the trials of a search next to it too.
+        Schema 2 had `latency_ms` in `summary`, and in the trials of a search next to it too. Schema 3 had no input
+        shapes and no output check.
 
         Raises:
             ValueError: The data has another schema, or is not a record.
@@ -217,13 +250,17 @@ class LatencyRecord:
             fields["settings"] = MeasurementSettings(**fields["settings"])
             fields["conditions"] = PhoneConditions(**fields["conditions"])
             fields["sessions"] = tuple(
-                Session(session["loaded"] and LoadReport(**session["loaded"]), _window(session["window"]))
+                Session(session["loaded"] and _load_report(session["loaded"]), _window(session["window"]))
                 for session in fields["sessions"]
             )
             fields["rejected_windows"] = tuple(
                 RejectedWindow(rejected["reason"], _window(rejected["window"]))
                 for rejected in fields["rejected_windows"]
             )
+            shapes = fields.get("input_shapes", {})
+            fields["input_shapes"] = {name: tuple(shape) for name, shape in shapes.items()}
+            if (check := fields.get("output_check")) is not None:
+                fields["output_check"] = OutputCheck(**check)
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a latency record: {error}") from error
@@ -238,3 +275,7 @@ def _window(data: Mapping[str, Any]) -> TimedWindow:
     return TimedWindow(
         **{**data, "wall_ms": tuple(data["wall_ms"]), "cpu_ms": None if cpu_ms is None else tuple(cpu_ms)}
     )
+
+
+def _load_report(data: Mapping[str, Any]) -> LoadReport:
+    return LoadReport(**{**data, "output_sums": tuple(data.get("output_sums", ()))})

@@ -60,6 +60,8 @@ class TimedWindow:
     """The same just after them."""
     reference_best_ms: float | None = None
     """The best time of the reference network on this core by then."""
+    frequency_khz_max: int | None = None
+    """The core's highest clock; None if it cannot be read."""
     temperature_c_before: float | None = None
     """The hottest readable sensor of the processor just before the runs; None if none can be read."""
     temperature_c_after: float | None = None
@@ -119,6 +121,14 @@ class TimedWindow:
         if self.cpu_ms is None:
             return None
         return median(wall / cpu for wall, cpu in zip(self.wall_ms, self.cpu_ms, strict=True))
+
+    @property
+    def clock_share(self) -> float | None:
+        """The lower of the clocks before and after, as a share of the core's highest; None if one is unknown."""
+        clocks_khz = [khz for khz in (self.frequency_khz_before, self.frequency_khz_after) if khz]
+        if not clocks_khz or not self.frequency_khz_max:
+            return None
+        return min(clocks_khz) / self.frequency_khz_max
 
     @property
     def drift(self) -> float | None:

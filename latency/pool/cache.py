@@ -36,7 +36,8 @@ _TABLE = "CREATE TABLE IF NOT EXISTS latency (key TEXT PRIMARY KEY, record TEXT 
 class LatencyCache:
     """Accepted records by model, phone and settings.
 
-    A phone is its unit, what runs there, and the core; its name does not matter.
+    A phone is its unit, what runs there, and the core; its name does not matter. What was measured while it was slow,
+    before it was added again, is not found.
 
     Each call opens the file again, so threads and processes need no arrangement. The file and its folder are made if
     they do not exist.
@@ -61,7 +62,8 @@ class LatencyCache:
             if row is None:
                 return None
             data: Any = parse_json(row[0], source=f"latency cache {self.path}")
-            return replace(LatencyRecord.from_dict(data), phone=phone)
+            record = LatencyRecord.from_dict(data)
+            return None if _was_slow(record, phone, settings) else replace(record, phone=phone)
 
     def put(self, record: LatencyRecord) -> None:
         """Keep an accepted record; an older one is replaced.
@@ -94,8 +96,17 @@ class LatencyCache:
 
 def _key(model_hash: str, phone: PhoneIdentity, settings: MeasurementSettings) -> str:
     # All fields but the name, which is the user's: two runs may call one phone differently.
-    device = [value for name, value in asdict(phone).items() if name != "name"]
+    # The reference decides whether a record is used, not which one: see `_was_slow`.
+    device = [value for name, value in asdict(phone).items() if name not in ("name", "reference_ms")]
     return json.dumps([_KEY_VERSION, model_hash, *device, settings.digest])
+
+
+def _was_slow(record: LatencyRecord, phone: PhoneIdentity, settings: MeasurementSettings) -> bool:
+    """Return whether the phone was clearly slower when the record was made than it is by its profile of today."""
+    if phone.reference_ms is None:
+        return False
+    best_ms = [best for session in record.sessions if (best := session.window.reference_best_ms) is not None]
+    return any(best > phone.reference_ms * (1 + settings.faster_limit) for best in best_ms)
 
 
 class TolerantCache:

@@ -16,7 +16,7 @@
 
 #include "report.h"
 
-enum { MAX_THERMAL_ZONES = 256 };
+enum { MAX_THERMAL_ZONES = 256, MIN_TICKS = 10 };
 
 void pin_to_core(int core) {
     cpu_set_t wanted, given;
@@ -100,6 +100,59 @@ double others_busy(void) {
     return (double)(runnable > 1 ? runnable - 1 : 0) / cores;
 }
 
+bool read_core_times(CoreTimes *times) {
+    static char text[1 << 16];
+    int file = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+    size_t length = 0;
+    for (ssize_t count; file >= 0 && length + 1 < sizeof text; length += (size_t)count) {
+        count = read(file, text + length, sizeof text - 1 - length);
+        if (count <= 0) {
+            break;
+        }
+    }
+    if (file >= 0) {
+        close(file);
+    }
+    text[length] = '\0';
+    memset(times, 0, sizeof *times);
+    times->runnable = NAN;
+    for (char *line = text; *line != '\0';) {
+        /* user nice system idle iowait irq softirq steal; guest time is in user already. */
+        double ticks[8] = {0};
+        int core;
+        if (sscanf(line, "cpu%d %lf %lf %lf %lf %lf %lf %lf %lf", &core, ticks, ticks + 1, ticks + 2, ticks + 3,
+                   ticks + 4, ticks + 5, ticks + 6, ticks + 7) >= 5 &&
+            core >= 0 && core < MAX_CORES) {
+            for (int i = 0; i < 8; i++) {
+                times->total[core] += ticks[i];
+            }
+            times->busy[core] = times->total[core] - ticks[3] - ticks[4];
+        }
+        sscanf(line, "procs_running %lf", &times->runnable);
+        line += strcspn(line, "\n");
+        line += *line == '\n';
+    }
+    return length > 0;
+}
+
+double others_busy_between(const CoreTimes *before, const CoreTimes *after, int core) {
+    double busy = 0, elapsed = 0, cores = 0;
+    for (int i = 0; i < MAX_CORES; i++) {
+        if (before->total[i] == 0 || after->total[i] == 0) {
+            continue;
+        }
+        double ticks = after->total[i] - before->total[i];
+        elapsed = ticks > elapsed ? ticks : elapsed;
+        busy += i == core ? 0 : after->busy[i] - before->busy[i];
+        cores++;
+    }
+    if (elapsed >= MIN_TICKS) {
+        return busy > 0 ? busy / (elapsed * cores) : 0;
+    }
+    double runnable = (before->runnable + after->runnable) / 2;
+    return (runnable > 1 ? runnable - 1 : runnable * 0) / (cores > 0 ? cores : get_nprocs()); /* NAN stays NAN. */
+}
+
 /* Read the first line of a small file under /sys; return false if it cannot be read or is empty. */
 static bool read_line(const char *path, char *text, size_t size) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -128,6 +181,12 @@ static double read_number(const char *path) {
 double frequency_khz(int core) {
     char path[96];
     snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", core);
+    return read_number(path);
+}
+
+double highest_frequency_khz(int core) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq", core);
     return read_number(path);
 }
 

@@ -31,8 +31,23 @@ long max_rss_kb(void);
 /* The other threads that run or could run now, as a share of the cores. Takes some microseconds. */
 double others_busy(void);
 
-/* The core's clock in kHz. */
+/* What /proc/stat says: the threads that run or could run now, and the times of each core since boot, in ticks. A core
+ * that is not listed (switched off) has the total 0. */
+typedef struct {
+    double runnable;
+    double busy[MAX_CORES], total[MAX_CORES];
+} CoreTimes;
+
+/* Read /proc/stat; return false if it cannot be read. */
+bool read_core_times(CoreTimes *times);
+
+/* The share of the machine's cores that other work kept busy between two readings: by the times of the other cores, or
+ * by the runnable threads if the readings are too close for ticks. */
+double others_busy_between(const CoreTimes *before, const CoreTimes *after, int core);
+
+/* The core's clock now, and the highest that it can have, in kHz. */
 double frequency_khz(int core);
+double highest_frequency_khz(int core);
 
 /* The core's frequency governor, in `governor`; false if it cannot be read. */
 bool read_governor(int core, char *governor, size_t size);

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <math.h>
 #include <onnxruntime_c_api.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,8 +115,12 @@ static OrtValue *make_input(const Network *network, size_t position) {
     check(api->GetDimensions(tensor, shape, rank), stage);
     size_t count = 1;
     for (size_t i = 0; i < rank; i++) {
+        if (shape[i] < 0 && i == 0) {
+            shape[i] = 1; /* The batch. */
+        }
         if (shape[i] < 1) {
-            shape[i] = 1; /* Unknown and symbolic dimensions (the batch, as a rule). */
+            fail(stage, "input '%s': its dimension %zu is %s", name, i,
+                 shape[i] < 0 ? "not fixed; give its shape" : "0, so it has no elements");
         }
         if ((uint64_t)shape[i] > MAX_INPUT_ELEMENTS / count) {
             fail(stage, "input '%s' has more than %zu elements", name, MAX_INPUT_ELEMENTS);
@@ -200,14 +205,33 @@ static double half_to_double(uint16_t half) {
     return exponent == 0 ? ldexp(fraction, -24) : ldexp(fraction + 1024, exponent - 25);
 }
 
-/* Add |values[i]| of `count` values of a type to the sum; do nothing for a type that is not a number. */
-static double absolute_sum(const void *values, size_t count, ONNXTensorElementDataType type) {
-    double sum = 0;
-#define ADD_AS(element_type)                                             \
-    for (size_t i = 0; i < count; i++) {                                 \
-        sum += fabs((double)((const element_type *)values)[i]);          \
-    }                                                                    \
-    break
+/* Add one element to the sums of its output: its square, itself with a sign of its place for each of OUTPUT_SIGNS
+ * sums, and its place if it is not finite. The same hash as in latency/measurement/output_check.py. */
+static void add_element(double value, size_t place, OutputDigest *digest, double *sums) {
+    uint32_t hash = (uint32_t)place + 1;
+    hash = (hash ^ (hash >> 16)) * UINT32_C(0x85ebca6b);
+    hash = (hash ^ (hash >> 13)) * UINT32_C(0xc2b2ae35);
+    hash ^= hash >> 16;
+    digest->checksum += fabs(value);
+    if (!isfinite(value)) {
+        double kind = isnan(value) ? 1 : value > 0 ? 2 : 3;
+        sums[OUTPUT_SUMS - 1] += kind * (1 + (double)(hash & 0xffff));
+        return;
+    }
+    sums[0] += value * value;
+    for (int i = 0; i < OUTPUT_SIGNS; i++) {
+        sums[1 + i] += hash >> (31 - i) & 1 ? value : -value;
+    }
+}
+
+/* Add the elements of an output; return false for a type that is not a number. */
+static bool add_output(const void *values, size_t count, ONNXTensorElementDataType type, OutputDigest *digest,
+                       double *sums) {
+#define ADD_AS(element_type)                                                      \
+    for (size_t i = 0; i < count; i++) {                                          \
+        add_element((double)((const element_type *)values)[i], i, digest, sums); \
+    }                                                                             \
+    return true
     switch (type) {
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
         ADD_AS(float);
@@ -232,23 +256,31 @@ static double absolute_sum(const void *values, size_t count, ONNXTensorElementDa
         ADD_AS(uint64_t);
     case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
         for (size_t i = 0; i < count; i++) {
-            sum += fabs(half_to_double(((const uint16_t *)values)[i]));
+            add_element(half_to_double(((const uint16_t *)values)[i]), i, digest, sums);
         }
-        break;
+        return true;
     default:
-        break;
+        return false;
     }
 #undef ADD_AS
-    return sum;
 }
 
-double network_first_run(Network *network, double *checksum) {
+double network_first_run(Network *network, OutputDigest *digest) {
     double started_ms = wall_clock_ms();
     infer(network, stage_of(network->role, "run"));
     double first_run_ms = wall_clock_ms() - started_ms;
-    *checksum = 0;
+    digest->checksum = 0;
+    digest->count = 0;
+    digest->sums = allocate(network->output_count + 1, OUTPUT_SUMS * sizeof *digest->sums);
     for (size_t i = 0; i < network->output_count; i++) {
-        int is_tensor;
+        int has_value, is_tensor;
+        if (network->outputs[i] == NULL) {
+            continue; /* An optional output without a value. */
+        }
+        check(api->HasValue(network->outputs[i], &has_value), "api");
+        if (!has_value) {
+            continue;
+        }
         check(api->IsTensor(network->outputs[i], &is_tensor), "api");
         if (!is_tensor) {
             continue;
@@ -261,7 +293,9 @@ double network_first_run(Network *network, double *checksum) {
         check(api->GetTensorElementType(info, &type), "api");
         check(api->GetTensorShapeElementCount(info, &count), "api");
         check(api->GetTensorMutableData(network->outputs[i], &values), "api");
-        *checksum += absolute_sum(values, count, type);
+        if (add_output(values, count, type, digest, digest->sums + digest->count)) {
+            digest->count += OUTPUT_SUMS;
+        }
         api->ReleaseTensorTypeAndShapeInfo(info);
     }
     release_outputs(network);

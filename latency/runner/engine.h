@@ -2,6 +2,8 @@
 #ifndef MNAS_ENGINE_H
 #define MNAS_ENGINE_H
 
+#include <stddef.h>
+
 /* A network with its inputs, ready to run. */
 typedef struct Network Network;
 
@@ -21,8 +23,17 @@ Network *network_load(const char *path, Role role);
 /* Time of making the session from the file's bytes, graph optimisation included. */
 double network_load_ms(const Network *network);
 
-/* Run the first inference; return its time in ms. `checksum` is the sum of the absolute outputs. */
-double network_first_run(Network *network, double *checksum);
+/* What an output is compared by: the sum of its absolute values; then, for each output that holds numbers, OUTPUT_SUMS
+ * sums over its finite elements and a weighted count of the others (see latency/measurement/output_check.py). */
+enum { OUTPUT_SIGNS = 8, OUTPUT_SUMS = OUTPUT_SIGNS + 2 };
+typedef struct {
+    double checksum;
+    double *sums;
+    size_t count; /* Of all sums: OUTPUT_SUMS for each output. */
+} OutputDigest;
+
+/* Run the first inference; return its time in ms. */
+double network_first_run(Network *network, OutputDigest *digest);
 
 /* Run one inference and drop the outputs, which a timed run includes. */
 void network_run(Network *network);

@@ -186,19 +186,22 @@ static void report_common(const Arguments *arguments, double load_lib_ms, double
     report_text("governor", has_governor ? governor : NULL);
     report_number("load_lib_ms", load_lib_ms);
     report_number("reference_checksum", reference_checksum);
+    report_number("frequency_khz_max", highest_frequency_khz((int)arguments->core));
     report_integer("max_rss_kb", max_rss_kb());
 }
 
 static void time_model(const Arguments *arguments, Network *reference, bool *moved) {
     int core = (int)arguments->core;
     Network *model = network_load(arguments->model, CANDIDATE);
-    double output_checksum;
-    double first_run_ms = network_first_run(model, &output_checksum);
+    OutputDigest output;
+    double first_run_ms = network_first_run(model, &output);
     double started_ms = wall_clock_ms();
     long warmup_runs = run_untimed(model, arguments->warmup_runs, arguments->warmup_min_ms);
     double warmup_ms = wall_clock_ms() - started_ms;
 
     double temperature_c_before = temperature_c();
+    static CoreTimes times_before, times_after;
+    bool has_times = read_core_times(&times_before);
     double reference_before_ms = time_reference(reference, arguments, moved);
     run_untimed(model, arguments->rewarm_runs, arguments->rewarm_min_ms);
     double frequency_khz_before = frequency_khz(core);
@@ -209,13 +212,19 @@ static void time_model(const Arguments *arguments, Network *reference, bool *mov
     double frequency_khz_after = frequency_khz(core);
     double reference_after_ms = time_reference(reference, arguments, moved);
     *moved |= window.moved;
+    has_times = read_core_times(&times_after) && has_times;
+    /* Android hides /proc/loadavg from the shell, but not /proc/stat. */
+    double others = !isnan(window.others_busy) ? window.others_busy
+                    : has_times                ? others_busy_between(&times_before, &times_after, core)
+                                               : NAN;
 
     report_number("load_ms", network_load_ms(model));
     report_number("first_run_ms", first_run_ms);
     report_integer("warmup_runs", warmup_runs);
     report_number("warmup_ms", warmup_ms);
-    report_number("output_checksum", output_checksum);
-    report_number("others_busy", window.others_busy);
+    report_number("output_checksum", output.checksum);
+    report_numbers("output_sums", output.sums, output.count);
+    report_number("others_busy", others);
     report_integer("involuntary_switches", switches);
     report_number("frequency_khz_before", frequency_khz_before);
     report_number("frequency_khz_after", frequency_khz_after);
@@ -235,10 +244,14 @@ static void calibrate(const Arguments *arguments, Network *reference, bool *move
     size_t capacity = (size_t)(arguments->calibrate_s * 1e3 / CALIBRATION_PAUSE_MS) + 2;
     double *reference_ms = allocate(capacity, sizeof *reference_ms);
     double *busy = allocate(capacity, sizeof *busy);
+    static CoreTimes times;
     double deadline_ms = wall_clock_ms() + arguments->calibrate_s * 1e3;
     size_t count = 0;
     while (count == 0 || (count < capacity && wall_clock_ms() < deadline_ms)) {
         busy[count] = others_busy();
+        if (isnan(busy[count]) && read_core_times(&times)) {
+            busy[count] = others_busy_between(&times, &times, (int)arguments->core);
+        }
         reference_ms[count++] = time_reference(reference, arguments, moved);
         sleep_ms(CALIBRATION_PAUSE_MS);
     }
@@ -256,15 +269,15 @@ int main(int count, char **words) {
     pin_to_core((int)arguments.core);
     double load_lib_ms = engine_open(arguments.library);
     Network *reference = network_load(arguments.reference, REFERENCE);
-    double reference_checksum;
+    OutputDigest reference_output;
     bool moved = false;
-    network_first_run(reference, &reference_checksum);
+    network_first_run(reference, &reference_output);
     run_untimed(reference, REFERENCE_WARMUP_RUNS, 0);
     if (arguments.model == NULL) {
         calibrate(&arguments, reference, &moved);
     } else {
         time_model(&arguments, reference, &moved);
     }
-    report_common(&arguments, load_lib_ms, reference_checksum, moved);
+    report_common(&arguments, load_lib_ms, reference_output.checksum, moved);
     report_success();
 }

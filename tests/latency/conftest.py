@@ -58,7 +58,7 @@ def failing_run_model() -> bytes:
     graph = helper.make_graph(
         [helper.make_node("Reshape", ["images", "shape"], ["features"])],
         "reshape",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 8, 8])],
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 7])],
         [numpy_helper.from_array(np.array([1, 7]), "shape")],
     )
@@ -79,6 +79,7 @@ def tolerant() -> MeasurementSettings:
         switches_per_s_limit=1e6,
         others_busy_limit=1e3,
         drift_limit=1e3,
+        faster_limit=1.0,
         calibration_s=0.0,
         session_spread_limit=1e3,
         load_timeout_s=30.0,

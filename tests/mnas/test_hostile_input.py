@@ -141,6 +141,7 @@ ANSWER = {
     "others_busy": 0.0,
     "frequency_khz_before": 1000,
     "frequency_khz_after": None,
+    "frequency_khz_max": 2000,
     "temperature_c_before": 30.0,
     "temperature_c_after": None,
     "load_ms": 1.0,
@@ -148,6 +149,7 @@ ANSWER = {
     "warmup_runs": 3,
     "warmup_ms": 3.0,
     "output_checksum": 1.5,
+    "output_sums": [2.25, *[1.5] * 8, 0.0],
     "governor": None,
     "reference_ms": [0.1, 0.1],
 }

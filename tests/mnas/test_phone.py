@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from latency import LatencyRecord, MeasurementSettings, PhoneError, PhoneIdentity
+from latency import CandidateError, LatencyError, LatencyRecord, MeasurementSettings, PhoneError, PhoneIdentity
 from latency.measurement.record import model_sha256
 from mnas import phone as phone_module
 from mnas.errors import ConfigurationError
@@ -129,3 +129,94 @@ def test_this_machine_is_a_phone(model: onnx.ModelProto) -> None:
     assert record.phone.kind == "host"
     assert len(record.wall_ms) == 10
     assert record.latency_ms > 0
+
+
+class FailingPhone(CountingPhone):
+    """Fails with these errors, one a measurement, before it measures."""
+
+    def __init__(self, record: LatencyRecord, serial: str, *errors: LatencyError) -> None:
+        super().__init__(record, serial)
+        self.errors = list(errors)
+        self.asked = 0
+
+    def measure(self, model: bytes, settings: MeasurementSettings) -> LatencyRecord:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().measure(model, settings)
+
+
+@pytest.fixture
+def failing(latency_record: LatencyRecord, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[FailingPhone]]:
+    def make(*errors_of_units: list[LatencyError]) -> list[FailingPhone]:
+        units = [FailingPhone(latency_record, str(number), *errors) for number, errors in enumerate(errors_of_units)]
+        monkeypatch.setattr(phone_module, "create_phones", lambda name, leases: units)
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        return units
+
+    return make
+
+
+def error(kind: str) -> LatencyError:
+    return PhoneError(kind, f"it is {kind}")
+
+
+@pytest.mark.parametrize("kind", ["phone_hot", "phone_busy", "timeout", "phone_unauthorized", "phone_slow_when_added"])
+def test_what_was_waited_for_is_not_waited_for_again(failing: Callable[..., list[FailingPhone]], kind: str) -> None:
+    (unit,) = failing([error(kind)] * 3)
+    with Phone("host") as phone, pytest.raises(PhoneError) as caught:
+        phone.measure(b"model")
+    assert (caught.value.kind, unit.asked) == (kind, 1)
+
+
+def test_another_unit_is_asked_for_what_one_cannot_do(failing: Callable[..., list[FailingPhone]]) -> None:
+    first, second = failing([error("phone_hot")], [])
+    with Phone("host") as phone:
+        assert phone.measure(b"model").phone.serial == "1"
+    assert (first.asked, second.asked) == (1, 1)
+
+
+def test_an_unsteady_phone_is_tried_again_and_then_given_up(failing: Callable[..., list[FailingPhone]]) -> None:
+    (unit,) = failing([error("phone_unstable")] * 100)
+    with Phone("host") as phone, pytest.raises(PhoneError, match="it is phone_unstable"):
+        phone.measure(b"model")
+    assert unit.asked == phone_module.TRIES
+
+
+@pytest.mark.parametrize(("lost", "asked"), [(1, 2), (2, 2)])
+def test_a_connection_lost_at_once_is_made_again_once(
+    failing: Callable[..., list[FailingPhone]], lost: int, asked: int
+) -> None:
+    (unit,) = failing([error("phone_gone")] * lost)
+    with Phone("host") as phone:
+        if lost == 1:
+            assert phone.measure(b"model").accepted
+        else:
+            with pytest.raises(PhoneError):
+                phone.measure(b"model")
+    assert unit.asked == asked
+
+
+def test_a_model_at_fault_is_asked_once(failing: Callable[..., list[FailingPhone]]) -> None:
+    (unit,) = failing([CandidateError("model_rejected", "no")] * 3)
+    with Phone("host") as phone, pytest.raises(CandidateError):
+        phone.measure(b"model")
+    assert unit.asked == 1
+
+
+def test_a_shape_that_does_not_fit_is_a_configuration_error(phone: Phone, model: onnx.ModelProto) -> None:
+    with pytest.raises(ConfigurationError, match="shapes: the model has no input 'x'; it has 'image'"):
+        phone.measure(model, shapes={"x": [1, 2]})
+
+
+def test_the_shapes_of_the_profile_hold_for_inputs_that_are_open(
+    phone: Phone, units: list[CountingPhone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone_module, "phone_shapes", lambda name: {"image": (1, 3, 8, 8), "other": (1,)})
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, "h", "w"]) for name in ("image", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["image"], ["y"])], "open", values[:1], values[1:])
+    phone.measure(helper.make_model(graph))
+    phone.measure(helper.make_model(graph), shapes={"image": [1, 3, 4, 4]})
+    measured = [onnx.load_model_from_string(each) for each in units[0].measured]
+    sizes = [[size.dim_value for size in each.graph.input[0].type.tensor_type.shape.dim] for each in measured]
+    assert sizes == [[1, 3, 8, 8], [1, 3, 4, 4]]

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from latency.android.phone import AdbPhone
-from latency.errors import LatencyError, PhoneError, PhoneTimeoutError, PhoneUnstableError, ToolError
+from latency.errors import (
+    LatencyError,
+    PhoneError,
+    PhoneTimeoutError,
+    PhoneUnstableError,
+    RunnerCrashedError,
+    ToolError,
+)
 from latency.loopback.adbd import Adbd
 from latency.loopback.phone import phone_profile, runners
 from latency.measurement.protocol import MeasurementSettings
@@ -137,19 +144,19 @@ CRASH = "kill -SEGV $$"
 HANG = "exec sleep 1000"
 GARBAGE = "echo 'Segmentation fault? {\"schema\": 1'"
 SILENCE = "exit 0"
-WRONG_CHECKSUM = """./true-loader "$@" | sed -E 's/"output_checksum": ?[^,]*/"output_checksum":1.5/'"""
+WRONG_OUTPUT = """./true-loader "$@" | sed -E 's/"output_sums": ?.[^,]*/"output_sums":[1.5/'"""
 
 
 @pytest.mark.parametrize(
     ("script", "error", "kind"),
     [
-        (CRASH, PhoneError, "runner_died"),
+        (CRASH, RunnerCrashedError, "runner_died"),
         (HANG, PhoneTimeoutError, "timeout"),
         (GARBAGE, ToolError, "runner_protocol"),
         (SILENCE, ToolError, "runner_protocol"),
-        (WRONG_CHECKSUM, PhoneError, "wrong_output"),
+        (WRONG_OUTPUT, PhoneError, "wrong_output"),
     ],
-    ids=["crash", "hang", "garbage", "silence", "wrong checksum"],
+    ids=["crash", "hang", "garbage", "silence", "wrong output"],
 )
 def test_a_runner_that_fails_gives_no_latency_and_is_replaced_by_the_next_connection(
     phone: AdbPhone,
@@ -176,7 +183,7 @@ def test_work_on_the_timed_core_gives_no_latency(phone: AdbPhone, slow_model: by
         [sys.executable, "-c", f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"],
     )
     try:
-        settings = MeasurementSettings(max_attempts=2, runs=10)
+        settings = MeasurementSettings(max_attempts=2, runs=10, faster_limit=1.0)
         error = failure(phone, slow_model, settings)
     finally:
         noise.kill()

@@ -13,11 +13,21 @@ from hypothesis import strategies as st
 from latency.adb import Address, ShellResult
 from latency.android import onboarding
 from latency.android.inspection import PhoneFacts
-from latency.android.onboarding import SCALE_SPREAD_LIMIT, _awake, _install, _look, _profile, scale_to
+from latency.android.onboarding import (
+    SCALE_SPREAD_LIMIT,
+    _awake,
+    _install,
+    _look,
+    _profile,
+    _require_undistorted,
+    scale_to,
+)
 from latency.android.phone import AdbPhone
 from latency.android.preflight import static_checks
 from latency.android.profile import PhoneProfile, PhoneUnit
 from latency.errors import LatencyError, PhoneError, PhoneGoneError, ToolError
+from latency.measurement.protocol import MeasurementSettings
+from latency.measurement.record import PhoneConditions
 from tests.latency.android.local_device import local_device
 
 TIMES = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=5)
@@ -30,18 +40,18 @@ def device(calibration_ms: list[float]) -> PhoneUnit:
 @given(TIMES, st.floats(0.5, 2.0))
 def test_a_device_that_is_slower_by_one_factor_is_scaled_by_it(first_ms: list[float], factor: float) -> None:
     slower_ms = [time_ms * factor for time_ms in first_ms]
-    assert scale_to(device(first_ms), slower_ms) == pytest.approx(1 / factor)
+    assert scale_to(device(first_ms), slower_ms, 2.0) == pytest.approx(1 / factor)
 
 
 def test_devices_that_differ_by_more_than_one_factor_are_not_one_model() -> None:
     with pytest.raises(PhoneError, match="under a name of its own") as caught:
-        scale_to(device([1.0, 2.0, 3.0]), [1.0, 2.0, 3.0 * (1 + 2 * SCALE_SPREAD_LIMIT)])
+        scale_to(device([1.0, 2.0, 3.0]), [1.0, 2.0, 3.0 * (1 + 2 * SCALE_SPREAD_LIMIT)], 0.1)
     assert caught.value.kind == "phone_differs"
 
 
 def test_calibrations_of_different_length_cannot_be_compared() -> None:
     with pytest.raises(PhoneError, match="add it again"):
-        scale_to(device([1.0, 2.0]), [1.0])
+        scale_to(device([1.0, 2.0]), [1.0], 0.1)
 
 
 @pytest.fixture
@@ -226,3 +236,29 @@ def test_a_folder_must_be_writable_and_run_programs(writable: bool, runnable: bo
     check = next(check for check in static_checks(facts, "/data", 0) if check.name == "folder")
     assert check.passed == (writable and runnable)
     assert words in check.detail
+
+
+@pytest.mark.parametrize(("factor", "says"), [(1 / 0.62, "slow as 1A"), (0.62, "1A was 1.61 times as slow")])
+def test_a_scale_that_equal_phones_cannot_have_names_the_slow_one(factor: float, says: str) -> None:
+    with pytest.raises(PhoneError, match=says) as caught:
+        scale_to(device([1.0, 2.0]), [factor, 2.0 * factor], 0.1)
+    assert (caught.value.kind, "add it again" in str(caught.value)) == ("phone_differs", True)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (PhoneConditions(battery_saver=True), "phone_saving"),
+        (PhoneConditions(thermal_status=2), "phone_hot"),
+        (PhoneConditions(battery_percent=7, charging=False), "phone_slow"),
+    ],
+)
+def test_a_phone_whose_state_distorts_its_best_times_is_not_added(state: PhoneConditions, kind: str) -> None:
+    with pytest.raises(PhoneError, match="then add it again") as caught:
+        _require_undistorted(Address.parse("usb:1A"), state, MeasurementSettings())
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("state", [PhoneConditions(), PhoneConditions(0, 30.0, 80, True, battery_saver=False)])
+def test_a_phone_at_rest_and_one_that_tells_nothing_are_added(state: PhoneConditions) -> None:
+    _require_undistorted(Address.parse("usb:1A"), state, MeasurementSettings())

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import msgspec
 import pytest
 
-from latency.android.phone import AdbPhone
+from latency.adb import connect
+from latency.android.phone import AdbPhone, install_runner
+from latency.android.runner_session import PhoneRunner
 from latency.errors import CandidateError, PhoneError
 from latency.loopback.adbd import Adbd
 from latency.loopback.phone import phone_profile
 from latency.measurement.protocol import MeasurementSettings
+from latency.pool.health import RetryPolicy
+from latency.pool.service import LatencyService
 
 # Written at each connection: the reference network, and the mark of the last use.
 FRESH = ("reference.onnx", "used")
@@ -76,6 +80,30 @@ def test_a_phone_slower_than_when_it_was_added_gives_no_latency(
         phone.measure(tiny_model, replace(tolerant, drift_limit=0.03, max_attempts=2))
     phone.close()
     assert caught.value.kind == "phone_unstable"
+
+
+def test_of_two_phones_one_slow_when_added_and_one_throttled_later_neither_gives_a_number(
+    start_adbd: Callable[[], Adbd], tiny_model: bytes, tolerant: MeasurementSettings
+) -> None:
+    honest = replace(tolerant, drift_limit=0.03, faster_limit=0.05, max_attempts=2, reference_runs=5)
+    with ExitStack() as stack:
+        phones = []
+        for adbd, factor in zip((start_adbd(), start_adbd()), (4.0, 0.25), strict=True):
+            profile, unit = phone_profile(adbd)
+            with connect(adbd.address) as device:
+                runner = install_runner(device, profile, lambda name: None)
+                assert isinstance(runner, PhoneRunner)
+                best_ms = runner.best_of_reference(tolerant)
+            # Its speed changes by this factor after it was added.
+            phones.append(AdbPhone(profile, msgspec.structs.replace(unit, reference_ms=factor * best_ms)))
+            stack.callback(phones[-1].close)
+        policy = RetryPolicy(retries=1, first_delay_s=0.0, quarantine_after=1, patience_s=0.0)
+        with LatencyService(phones, honest, retry=policy) as service:
+            with pytest.raises(PhoneError):
+                service.submit(tiny_model).result(60)
+            errors = [str(status.last_error) for status in service.status()]
+    assert "was added while slow" in errors[0]
+    assert "slower than at its best" in errors[1]
 
 
 def test_a_core_that_the_phone_does_not_have_is_named(adbd: Adbd, tiny_model: bytes) -> None:

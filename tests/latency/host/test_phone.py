@@ -6,13 +6,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from latency.errors import PhoneError, PhoneUnstableError, ToolError
+from latency.errors import CandidateError, PhoneError, PhoneUnstableError, RunnerCrashedError, ToolError
+from latency.host.expected_output import ExpectedOutput
 from latency.host.phone import HostPhone
 from latency.host.runner import fixed_input
 from latency.measurement.protocol import MeasurementSettings
@@ -167,3 +171,116 @@ def test_the_fixed_inputs_are_what_other_runners_must_reproduce() -> None:
     hashes = [2654435761, 2 * 2654435761 % 2**32, 3 * 2654435761 % 2**32]
     assert fixed_input([1, 3], position=0)[0].tolist() == pytest.approx([h / 2**31 - 1 for h in hashes])
     assert fixed_input([1], position=1)[0] == fixed_input([2], position=0)[1]
+
+
+def node_model(node: onnx.NodeProto, dimensions: list[int | str], output: list[int | str] | None = None) -> bytes:
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+        for name, sizes in (("x", dimensions), ("y", output))
+    ]
+    graph = helper.make_graph(
+        [node], "graph", values[:1], values[1:], [numpy_helper.from_array(np.array(True), "true")]
+    )
+    imports = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString())
+
+
+def endless_model() -> bytes:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["state"], ["next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 8]),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 8]),
+        ],
+    )
+    return node_model(helper.make_node("Loop", ["", "true", "x"], ["y"], body=body), [1, 8])
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[HostPhone]:
+    phone = HostPhone()
+    yield phone
+    phone.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "stage", "reason"),
+    [
+        (endless_model, "run", "does not end: onnxruntime has computed for"),
+        (
+            lambda: node_model(helper.make_node("RandomNormalLike", ["x"], ["y"]), [1, 8]),
+            "run",
+            "differs from run to run",
+        ),
+        (
+            lambda: node_model(helper.make_node("Neg", ["x"], ["y"]), ["batch", 3, "height"]),
+            "inputs",
+            r"dimension 2 \(height\) is not fixed",
+        ),
+    ],
+    ids=["never ends", "differs from run to run", "open dimension"],
+)
+def test_a_model_at_fault_is_found_at_once_and_the_phone_goes_on(
+    host: HostPhone,
+    tiny_model: bytes,
+    tolerant: MeasurementSettings,
+    make: Callable[[], bytes],
+    stage: str,
+    reason: str,
+) -> None:
+    with pytest.raises(CandidateError, match=reason) as caught:
+        host.measure(make(), replace(tolerant, load_timeout_s=1.5))
+    assert caught.value.stage == stage
+    assert host.measure(tiny_model, tolerant).accepted
+
+
+def test_a_model_whose_output_has_another_rank_than_declared_is_measured(
+    host: HostPhone, tolerant: MeasurementSettings
+) -> None:
+    record = host.measure(node_model(helper.make_node("Squeeze", ["x"], ["y"]), [1, 1, 8], ["m", "c"]), tolerant)
+    assert record.input_shapes == {"x": (1, 1, 8)}
+
+
+def test_a_batch_that_is_not_one_is_said(host: HostPhone, tolerant: MeasurementSettings) -> None:
+    record = host.measure(node_model(helper.make_node("Neg", ["x"], ["y"]), [8, 3]), tolerant)
+    assert "first dimension of input 'x' is 8" in record.flags[0]
+
+
+class CrashingRunner:
+    """A runner that every model crashes."""
+
+    pid = 0
+    alive = False
+
+    def __init__(self, core: int) -> None:
+        pass
+
+    def load_reference(self, *given: object) -> None:
+        pass
+
+    def load(self, *given: object) -> None:
+        raise RunnerCrashedError("killed by signal 11")
+
+    def kill(self) -> None:
+        pass
+
+    close = kill
+    engine = engine_version = "crashing"
+
+
+def test_a_model_that_crashes_two_fresh_runners_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch, tolerant: MeasurementSettings
+) -> None:
+    monkeypatch.setattr("latency.host.phone.RunnerProcess", CrashingRunner)
+    monkeypatch.setattr("latency.host.expected_output.RunnerProcess", CrashingRunner)
+    phone, expected = HostPhone(), ExpectedOutput()
+    for measure in (phone.measure, expected.of):
+        with pytest.raises(CandidateError, match="crashes onnxruntime, in two fresh processes") as caught:
+            measure(b"model", tolerant)
+        assert caught.value.stage == "run"

@@ -58,8 +58,7 @@ def test_an_expired_lease_is_free(device: AdbDevice, folder: str, adbd: Adbd, mo
 
 
 def test_a_lease_is_waited_for(device: AdbDevice, folder: str, adbd: Adbd) -> None:
-    uptime = int(float(Path("/proc/uptime").read_text().split()[0]))
-    (adbd.folder / "lease").write_text(f"elsewhere/1/1 {uptime + 2}\n")
+    (adbd.folder / "lease").write_text(f"elsewhere/1/1 {uptime_s() + 2}\n")
     with leased(device, folder, duration_s=60, wait_s=30):
         assert "elsewhere" not in (adbd.folder / "lease").read_text()
 
@@ -70,7 +69,7 @@ def test_the_lease_of_a_process_of_this_host_that_was_killed_is_taken_over(
     # Its own name, as it would have been written by a process that then died.
     program = "from latency.leases.on_phone import own_name; print(own_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    (adbd.folder / "lease").write_text(f"{dead} 99999999999\n")
+    (adbd.folder / "lease").write_text(f"{dead} {uptime_s() + 600}\n")
     with leased(device, folder, duration_s=60, wait_s=0):
         pass
 
@@ -91,7 +90,36 @@ def test_of_many_who_come_at_once_each_has_it_alone(folder: str, adbd: Adbd, mon
 
 def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbDevice, folder: str, adbd: Adbd) -> None:
     with leased(device, folder, duration_s=60, wait_s=0) as renew:
-        (adbd.folder / "lease").write_text("elsewhere/1/1 99999999999\n")
+        (adbd.folder / "lease").write_text(f"elsewhere/1/1 {uptime_s() + 600}\n")
         with pytest.raises(PhoneError) as caught:
             renew(60)
     assert caught.value.kind == "phone_busy"
+
+
+def uptime_s() -> int:
+    return int(float(Path("/proc/uptime").read_text().split()[0]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "boot", "free"),
+    [
+        (600, "", False),  # As an older mnas wrote it.
+        (600, Path("/proc/sys/kernel/random/boot_id").read_text().strip(), False),
+        (600, "another-boot", True),
+        (11 * 86_400, "", True),
+    ],
+    ids=["without a boot", "this boot", "an earlier boot", "longer than any lease"],
+)
+def test_a_lease_of_another_owner_counts_in_its_boot_and_within_bounds(
+    device: AdbDevice, folder: str, adbd: Adbd, seconds: int, boot: str, free: bool
+) -> None:
+    (adbd.folder / "lease").write_text(f"elsewhere/1/1/place {uptime_s() + seconds} {boot}\n")
+    holder, _ = phone_lease._take(device, folder, "here/2/2/place", 60, "-")
+    assert (holder == "here/2/2/place") == free
+
+
+def test_no_lease_is_longer_than_the_longest(device: AdbDevice, folder: str, adbd: Adbd) -> None:
+    phone_lease._take(device, folder, "here/2/2/place", 1e6, "-")
+    _, until, boot = (adbd.folder / "lease").read_text().split()
+    assert int(until) <= uptime_s() + phone_lease.MAX_LEASE_S
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -134,7 +134,8 @@ def test_closing_the_leases_ends_the_wait_for_another_host(adbd: Adbd, tmp_path:
     leases = PhoneLeases(tmp_path)
     phone = AdbPhone(*phone_profile(adbd), leases=leases)
     (adbd.folder / "mnas").mkdir()
-    (adbd.folder / "mnas" / "lease").write_text("elsewhere/1/1 99999999999\n")
+    uptime_s = int(float(Path("/proc/uptime").read_text().split()[0]))
+    (adbd.folder / "mnas" / "lease").write_text(f"elsewhere/1/1 {uptime_s + 600}\n")
     threading.Timer(1.0, leases.close).start()
     with pytest.raises(PhoneError, match="elsewhere/1/1") as caught:
         phone.identify()

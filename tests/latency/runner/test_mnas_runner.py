@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latency.host.runner import LoadedModel
+from latency.measurement.output_check import difference
 from latency.measurement.reference_network import reference_model
 from latency.runtime import RuntimeBundle
 
@@ -22,10 +23,12 @@ CORE = max(os.sched_getaffinity(0))
 COMMON_FIELDS = {
     *("schema", "ok", "engine", "engine_version", "threads", "core", "affinity", "moved", "governor", "load_lib_ms"),
     *("reference_checksum", "max_rss_kb", "others_busy"),
+    *("frequency_khz_max",),
     *("frequency_khz_before", "frequency_khz_after", "temperature_c_before", "temperature_c_after"),
 }
 MODEL_FIELDS = {
     *("load_ms", "first_run_ms", "warmup_runs", "warmup_ms", "output_checksum", "involuntary_switches"),
+    *("output_sums",),
     *("reference_before_ms", "reference_after_ms", "wall_ms", "cpu_ms"),
 }
 
@@ -124,9 +127,20 @@ def test_convolutions_give_the_hosts_checksum(ask: Ask, fixture: str, request: p
 
 
 @pytest.mark.parametrize("make", [cast_model, string_output_model, two_input_model, scalar_input_model])
-def test_any_inputs_and_outputs_give_the_hosts_checksum(ask: Ask, make: Callable[[], bytes]) -> None:
-    _, expected = LoadedModel(make()).first_run()
-    assert ask(make())["output_checksum"] == pytest.approx(expected, rel=1e-5)
+def test_any_inputs_and_outputs_give_the_hosts_checksum_and_sums(ask: Ask, make: Callable[[], bytes]) -> None:
+    model = LoadedModel(make())
+    _, expected = model.first_run()
+    answer = ask(make())
+    assert answer["output_checksum"] == pytest.approx(expected, rel=1e-5)
+    assert (difference(answer["output_sums"], model.output_sums) or 0.0) < 1e-6
+    assert len(answer["output_sums"]) == len(model.output_sums) > 0
+
+
+def test_elements_that_are_not_finite_are_counted_as_on_the_host(ask: Ask) -> None:
+    model = LoadedModel(infinite_output_model())
+    model.first_run()
+    assert ask(infinite_output_model())["output_sums"] == list(model.output_sums)
+    assert model.output_sums[-1] > 0
 
 
 def test_the_reference_network_gives_the_hosts_checksum(ask: Ask, tiny_model: bytes) -> None:
@@ -172,6 +186,26 @@ def test_an_input_that_is_not_float_is_the_inputs_stage_with_the_hosts_words(
     answer = ask(integer_input_model)
     assert answer["stage"] == "inputs"
     assert answer["error"] == "input 'tokens' is tensor(int64); only tensor(float) can be timed"
+
+
+def test_an_open_dimension_that_is_no_batch_is_the_inputs_stage(ask: Ask) -> None:
+    model = model_of(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, "height"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3, "height"])],
+    )
+    answer = ask(model)
+    assert (answer["stage"], answer["error"]) == ("inputs", "input 'x': its dimension 2 is not fixed; give its shape")
+
+
+def test_other_work_is_read_from_the_cores_if_the_load_is_hidden(
+    calibrate_with_files: Callable[[str], Answer],
+) -> None:
+    # procs_running counts the runner too.
+    stat = "cpu0 100 0 0 900 0 0 0 0\\ncpu1 100 0 0 900 0 0 0 0\\nctxt 5\\nprocs_running 3\\n"
+    script = f'cd "$(mktemp -d)"; printf "{stat}" > stat; mount --bind stat /proc/stat; cd "$OLDPWD"'
+    answer = calibrate_with_files(f"{script}; mount --bind /dev/null /proc/loadavg")
+    assert answer["others_busy"] == [pytest.approx(2 / 2)]
 
 
 def test_a_graph_that_the_engine_rejects_is_the_load_stage(ask: Ask) -> None:
@@ -247,7 +281,9 @@ def calibrate_with_files(start: Start, bundle: RuntimeBundle, reference_path: Pa
 
 
 def test_an_unreadable_load_is_null(calibrate_with_files: Callable[[str], Answer]) -> None:
-    assert calibrate_with_files("mount --bind /dev/null /proc/loadavg")["others_busy"] == [None]
+    assert calibrate_with_files("mount --bind /dev/null /proc/loadavg; mount --bind /dev/null /proc/stat")[
+        "others_busy"
+    ] == [None]
 
 
 def test_the_load_of_other_threads_is_a_share_of_the_cores(calibrate_with_files: Callable[[str], Answer]) -> None:

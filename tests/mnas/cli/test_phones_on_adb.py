@@ -20,7 +20,7 @@ TOLERANT = [
     for change in (
         *("calibration_s=0.05", "warmup_min_ms=5", "warmup_runs=2", "runs=10", "drift_limit=1000"),
         *("others_busy_limit=1000", "contention_limit=10", "relative_mad_limit=1", "switches_per_s_limit=1e6"),
-        "session_spread_limit=1000",
+        *("session_spread_limit=1000", "faster_limit=1", "scale_limit=1000"),
     )
     for word in ("--set", change)
 ]
@@ -126,7 +126,7 @@ def test_check_passes_a_good_phone_line_by_line(added: Adbd, capsys: pytest.Capt
     assert shown["passed"]
     assert [check["name"] for check in shown["checks"]] == [
         *("connection", "device", "architecture", "tools", "folder", "free space", "cores", "temperature", "battery"),
-        *("runtime", "speed", "measurement"),
+        *("battery saver", "runtime", "speed", "measurement", "clock"),
     ]
 
 

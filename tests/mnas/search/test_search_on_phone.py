@@ -27,6 +27,7 @@ TOLERANT = {
     "switches_per_s_limit": 1e6,
     "others_busy_limit": 1e3,
     "drift_limit": 1e3,
+    "faster_limit": 1.0,
 }
 
 
