@@ -32,6 +32,7 @@ SLOW_PLACES = (
     "mnas/data/test_own.py",
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
+    "mnas/report/test_page.py",
     "mnas/retrain/test_recipe_steps.py",
     "mnas/search/test_latency_phones.py",
     "mnas/search/test_notebooks.py",

@@ -84,7 +84,7 @@ def stand_in_run(
         repeat = None if repeat_of == number else repeat_of
         proposals.append(Proposal(number, decisions, architecture_to_dict(architecture), key, repeat))
     with open_run(directory, experiment, data.load_search()) as store:
-        store.propose(trials, proposals, b"state")
+        store.propose(trials, proposals, {})
         rows = _rows(proposals[: trials - pending], experiment, random, other, failure)
         with store._transaction() as connection:  # one transaction: 10,000 synced ones take a minute
             connection.executemany(
@@ -96,14 +96,12 @@ def stand_in_run(
 
 
 def _rows(
-    read: Any,
     proposals: list[Proposal],
     experiment: Experiment,
-    random: Any,
+    random: np.random.Generator,
     other: str | None,
     failure: Failure | None,
 ) -> list[tuple[Any, ...]]:
-
     start = datetime(2026, 3, 1, 8, 0, tzinfo=timezone.utc)
     rows: list[tuple[Any, ...]] = []
     done: dict[int, Outcome] = {}
