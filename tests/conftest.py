@@ -33,6 +33,7 @@ SLOW_PLACES = (
     "mnas/kernels/",
     "mnas/network/test_mindspore_cell.py",
     "mnas/network/test_operators.py",
+    "mnas/report/test_page.py",
     "mnas/retrain/test_recipe_steps.py",
     "mnas/search/test_latency_phones.py",
     "mnas/search/test_notebooks.py",

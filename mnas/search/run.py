@@ -207,6 +207,20 @@ class Run:
         prepare_mindspore()
         return export(subject, target, force=force)
 
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write what the search has found as one HTML file with charts and tables, and return its path.
+
+        The file needs no network. One that is there is replaced.
+
+        Raises:
+            ConfigurationError: The file cannot be written.
+            StoreError: The run cannot be read.
+        """
+        # Here, because `mnas.report` needs this module to read a run.
+        from mnas.report.file import write_report
+
+        return write_report([self], Path(path))
+
     def _repr_html_(self) -> str:
         """Return the counts and the best trials as a small table, for notebooks."""
         counts = self.counts()

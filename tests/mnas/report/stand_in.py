@@ -96,14 +96,12 @@ def stand_in_run(
 
 
 def _rows(
-    read: Any,
     proposals: list[Proposal],
     experiment: Experiment,
-    random: Any,
+    random: np.random.Generator,
     other: str | None,
     failure: Failure | None,
 ) -> list[tuple[Any, ...]]:
-
     start = datetime(2026, 3, 1, 8, 0, tzinfo=timezone.utc)
     rows: list[tuple[Any, ...]] = []
     done: dict[int, Outcome] = {}

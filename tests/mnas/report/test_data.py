@@ -1,0 +1,119 @@
+"""The data of a report is what the store says."""
+
+from pathlib import Path
+
+import pytest
+
+from mnas.report.data import report_data, run_data
+from mnas.report.learning import importances
+from mnas.report.times import busy, trial_times
+from mnas.search.pareto import pareto_front
+from mnas.search.run import Run
+from search_space import SearchSpace
+from tests.mnas.report.stand_in import stand_in_run
+
+
+@pytest.mark.parametrize("key", ["id", "state", "repeat_of", "accuracy", "latency_ms", "reward"])
+def test_columns_are_the_numbers_of_the_store(two_phones: Run, key: str) -> None:
+    assert run_data(two_phones)["trials"][key] == [getattr(trial, key) for trial in two_phones.trials]
+
+
+def test_block_strings_are_those_of_the_store(two_phones: Run) -> None:
+    columns = run_data(two_phones)["trials"]
+    shown = [[columns["blocks"][place][one] for place, one in enumerate(row)] for row in columns["block"]]
+    assert shown == [trial.architecture["blocks"] for trial in two_phones.trials]
+
+
+def test_the_verdict_is_the_best_trial(two_phones: Run) -> None:
+    best, told = two_phones.best(), run_data(two_phones)["verdict"]
+    assert told["counts"] == two_phones.counts()
+    assert best.accuracy is not None
+    shown = [told["best"][key] for key in ("trial", "accuracy", "latency_ms", "reward", "other_latencies_ms")]
+    assert shown == [best.id, best.accuracy, best.latency_ms, best.reward, best.other_latencies_ms]
+    assert told["best"]["standard_error"] == pytest.approx((best.accuracy * (1 - best.accuracy) / 300) ** 0.5)
+
+
+def test_failures_have_their_texts(two_phones: Run) -> None:
+    stored = [
+        (trial.id, trial.failure.kind.value, trial.failure.message)
+        for trial in two_phones.trials
+        if trial.failure is not None and trial.repeat_of is None
+    ]
+    shown = [(one["trial"], one["kind"], one["message"]) for one in run_data(two_phones)["failures"]]
+    assert shown == stored != []
+
+
+def test_details_have_the_raw_runs(two_phones: Run) -> None:
+    best = two_phones.best()
+    phones = run_data(two_phones)["details"][str(best.id)]["phones"]
+    assert best.latency is not None
+    assert [phone["name"] for phone in phones] == ["host", "pixel6"]
+    assert phones[0]["accepted"] == [session["window"]["wall_ms"] for session in best.latency["sessions"]]
+
+
+def test_phones_count_rejected_windows_by_reason(two_phones: Run) -> None:
+    (_, pixel6) = run_data(two_phones)["phones"]
+    stored = [
+        window["reason"].split()[0]
+        for trial in two_phones.trials
+        if trial.latency is not None
+        for window in trial.latency["others"]["pixel6"]["rejected_windows"]
+    ]
+    assert {one["reason"].split()[0]: one["count"] for one in pixel6["rejected"]} == {
+        word: stored.count(word) for word in set(stored)
+    }
+
+
+def test_times_are_those_of_the_store(two_phones: Run) -> None:
+    data = run_data(two_phones)
+    stored = [trial.training["phases"]["train"]["wall_s"] for trial in two_phones.trials if trial.training is not None]
+    sums = {part["name"]: part["seconds"] for part in data["times"]["phases"]}
+    assert sums["train"] == pytest.approx(sum(stored), abs=1e-3)
+    assert data["trials"]["duration_s"] == [
+        None if seconds is None else round(seconds, 3) for seconds in two_phones.columns()["duration_s"]
+    ]
+
+
+def test_workers_are_busy_as_long_as_children_train(two_phones: Run) -> None:
+    times = trial_times(two_phones.trials)
+    shown = busy(times)
+    total_s = sum(shown["children"]) * shown["step_s"]
+    assert total_s == pytest.approx(sum(one.training_s or 0 for one in times), rel=1e-3)
+
+
+def test_shares_sum_to_one(two_phones: Run) -> None:
+    for decision in run_data(two_phones)["shares"]["decisions"]:
+        assert [sum(column) for column in zip(*decision["shares"], strict=True)] == pytest.approx([1] * 12, abs=1e-3)
+
+
+def test_the_latency_of_the_stand_in_depends_on_what_makes_a_network_large(tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 400))
+    found = importances(run.trials, SearchSpace.load("tiny16").decisions)
+    assert found is not None
+    assert found["of"]["latency"]["held_out_r2"] > 0.6
+    heavy = {"op", "kernel", "filters", "layers"}
+    by_name = zip(found["decisions"], found["of"]["latency"]["shares"], strict=True)
+    assert sum(share for name, share in by_name if name.split(".")[1] in heavy) > 0.9
+
+
+def test_too_few_trials_have_no_importances(searched_run: Path) -> None:
+    assert run_data(Run.open(searched_run))["importances"] is None
+
+
+def test_a_front_has_nothing_that_another_trial_beats(two_phones: Run) -> None:
+    front = pareto_front(two_phones.trials)
+    known = [trial for trial in two_phones.trials if trial.accuracy is not None and trial.latency_ms is not None]
+    for one in front:
+        assert not [
+            other.id
+            for other in known
+            if (other.accuracy or 0) >= (one.accuracy or 0)
+            and (other.latency_ms or 0) <= (one.latency_ms or 0)
+            and (other.accuracy, other.latency_ms) != (one.accuracy, one.latency_ms)
+        ]
+
+
+def test_runs_are_compared_by_what_differs(two_phones: Run, searched_run: Path) -> None:
+    keys = {one["key"]: one["values"] for one in report_data([two_phones, Run.open(searched_run)])["differences"]}
+    assert keys["search.trials"] == ["60", "3"]
+    assert "space" not in keys

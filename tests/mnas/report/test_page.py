@@ -1,0 +1,146 @@
+"""The page of a report: what is in the file, and what a browser makes of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from mnas.cli import main
+from mnas.documents.json_text import dump_json
+from mnas.errors import Failure, FailureKind
+from mnas.report.data import report_data
+from mnas.report.page import asset, report_page
+from mnas.search.run import Run
+from tests.mnas.report.browser import PROGRAM, Page, opened_browser
+from tests.mnas.report.stand_in import stand_in_run
+
+ASSETS = Path(__file__).parents[3] / "mnas" / "report" / "assets"
+INJECTION = "</script><img src=x onerror=document.title='hit'><b>\x1b[31m\u202e&\"'"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    if PROGRAM is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with opened_browser() as page:
+        yield page
+
+
+def embedded(page: str) -> Any:
+    return json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_the_page_holds_the_data(two_phones: Run) -> None:
+    data = report_data([two_phones])
+    assert embedded(report_page(data)) == json.loads(dump_json(data))
+
+
+def test_vendored_files_are_unchanged() -> None:
+    for one in yaml.safe_load((ASSETS / "vendored.yaml").read_text()):
+        assert hashlib.sha256((ASSETS / one["file"]).read_bytes()).hexdigest() == one["sha256"]
+        assert all((ASSETS / name).is_file() for name in [*one["licence_files"], one["notice_file"]])
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(two_phones: Run) -> None:
+    page = report_page(report_data([two_phones]))
+    assert "default-src 'none'" in page
+    assert "src=" not in page.partition("<script>")[0]
+
+
+def test_the_command_writes_the_file(searched_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "found.html"
+    assert main(["report", str(searched_run), "--out", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert len(embedded(path.read_text())["runs"][0]["trials"]["id"]) == 3
+
+
+def test_a_folder_is_no_report(searched_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(searched_run), "--out", str(tmp_path)]) == 2
+    assert "name the HTML file" in capsys.readouterr().err
+
+
+def test_a_run_writes_its_report(two_phones: Run, tmp_path: Path) -> None:
+    assert embedded(two_phones.report(tmp_path / "report.html").read_text())["runs"][0]["name"] == "two phones"
+
+
+def test_foreign_text_stays_inside_the_data(two_phones: Run) -> None:
+    data = report_data([two_phones])
+    data["runs"][0]["name"] = INJECTION
+    page = report_page(data)
+    scripts = page.count("</script>")
+    assert scripts == report_page(report_data([two_phones])).count("</script>")
+    assert "\x1b" not in page
+    assert "<img src=x" not in page
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False), (390, True)])
+def test_every_chart_is_drawn_without_a_complaint(
+    browser: Page, two_phones: Run, tmp_path: Path, width: int, dark: bool
+) -> None:
+    browser.requests.clear()
+    url = two_phones.report(tmp_path / "report.html").as_uri()
+    browser.open(url, width=width, dark=dark)
+    assert browser.complaints == []
+    assert [one for one in browser.requests if not one.startswith("data:")] == [url]
+    charts = browser.evaluate(
+        "[...document.querySelectorAll('.chart')].map((one) => [one.ariaLabel, +one.dataset.items])"
+    )
+    assert len(charts) > 15
+    assert [label for label, items in charts if items == 0] == []
+    blank = browser.evaluate(
+        "[...document.querySelectorAll('.chart canvas')].filter((one) => one.width * one.height === 0).length"
+    )
+    assert blank == 0
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    assert browser.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+
+
+def test_the_table_shows_the_numbers_of_the_store(browser: Page, two_phones: Run, tmp_path: Path) -> None:
+    browser.open(two_phones.report(tmp_path / "report.html").as_uri())
+    first = browser.evaluate("[...document.querySelector('tbody tr[tabindex]').cells].map((one) => one.textContent)")
+    best = two_phones.best()
+    shown = [str(best.id), "complete", f"{best.accuracy:.4f}", f"{best.latency_ms:.4f}"]
+    assert first[:4] == shown
+    assert first[5] == f"{best.reward:.4f}"
+
+
+def test_the_table_filters_and_sorts(browser: Page, two_phones: Run, tmp_path: Path) -> None:
+    browser.open(two_phones.report(tmp_path / "report.html").as_uri())
+    shown = browser.evaluate(
+        "(() => { const box = document.querySelector('input[type=search]'); box.value = 'failed';"
+        "box.dispatchEvent(new Event('input')); document.querySelector('th button').click();"
+        "return [...document.querySelectorAll('tbody tr[tabindex]')].map((one) => +one.cells[0].textContent); })()"
+    )
+    failed = [trial.id for trial in two_phones.trials if trial.state == "failed"]
+    assert shown == sorted(failed, reverse=True)[:20]
+
+
+def test_foreign_text_is_shown_as_text(browser: Page, tmp_path: Path) -> None:
+    failure = Failure(FailureKind.INTERNAL, INJECTION)
+    run = Run.open(stand_in_run(tmp_path / "<b>run", 40, failure=failure))
+    images = msgspec.structs.replace(run.images, class_names=tuple(f"{INJECTION}{label}" for label in range(10)))
+    data = report_data([Run(run.directory, run.experiment, images, run.reward_images)])
+    for text in ("name", "phone", "directory"):
+        data["runs"][0][text] = INJECTION
+    data["runs"][0]["phones"][0]["name"] = INJECTION
+    data["runs"][0]["phones"][0]["serial"] = INJECTION
+    data["runs"][0]["phones"][0]["rejected"] = [{"reason": INJECTION, "count": 1}]
+    path = tmp_path / "report.html"
+    path.write_text(report_page(data))
+    browser.open(path.as_uri())
+    assert browser.complaints == []
+    assert browser.evaluate("document.title") != "hit"
+    assert browser.evaluate("document.querySelectorAll('img, main b').length") == 0
+    assert browser.evaluate("document.body.textContent.includes('onerror')")
+
+
+def test_scripts_are_allowed_by_their_hashes_only() -> None:
+    policy = report_page({"runs": [{"name": ""}]}).partition("Content-Security-Policy")[2].partition(">")[0]
+    assert policy.count("sha256-") == 4
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+    assert "innerHTML" not in asset("dom.js") + asset("charts.js") + asset("page.js")
