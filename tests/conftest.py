@@ -46,8 +46,8 @@ SLOW_PLACES = (
     "mnas/workers/",
     "tools/",
 )
-# Tests that need the machine to themselves: they time models, or count the cores that a search may use. `make test` runs
-# the others before them, on both cores.
+# Tests that need the machine to themselves: they time models, or count the cores that a search may use. `make test`
+# runs the others before them, on both cores.
 ALONE_PLACES = (
     "docs/test_blocks.py",
     "experiments/",
