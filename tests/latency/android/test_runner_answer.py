@@ -37,6 +37,8 @@ GOOD: dict[str, Any] = {
     "involuntary_switches": 0,
     "frequency_khz_before": None,
     "frequency_khz_after": None,
+    "frequency_khz_max": None,
+    "output_sums": [1.0, None],
     "temperature_c_before": None,
     "temperature_c_after": None,
     "reference_before_ms": 0.3,
@@ -87,6 +89,9 @@ def test_only_the_last_lines_are_looked_at() -> None:
         ({"involuntary_switches": 1 << 70}, "involuntary_switches"),
         ({"warmup_runs": 0.5}, "warmup_runs"),
         ({"governor": 3}, "governor"),
+        ({"output_sums": "many"}, "output_sums"),
+        ({"output_sums": [True]}, "output_sums"),
+        ({"frequency_khz_max": "fast"}, "frequency_khz_max"),
     ],
 )
 def test_an_answer_that_makes_no_sense_names_the_phone_and_the_fact(changes: dict[str, Any], words: str) -> None:
