@@ -83,6 +83,15 @@ def test_a_record_of_schema_2_out_of_a_search_still_reads(old_record: dict[str, 
     assert LatencyRecord.from_dict({"latency_ms": 2.1, **old_record}).latency_ms == 2.1
 
 
+def test_a_record_of_schema_3_still_reads(record: LatencyRecord) -> None:
+    old = json.loads(json.dumps(record.to_dict())) | {"schema": 3}
+    for key in ("input_shapes", "output_check"):
+        del old[key]
+    del old["conditions"]["battery_saver"], old["phone"]["reference_ms"], old["sessions"][0]["loaded"]["output_sums"]
+    del old["sessions"][0]["window"]["frequency_khz_max"], old["settings"]["faster_limit"]
+    assert LatencyRecord.from_dict(old) == replace(record, settings=replace(record.settings, faster_limit=0.05))
+
+
 def test_another_schema_version_is_refused(record: LatencyRecord) -> None:
     with pytest.raises(ValueError, match="schema 99"):
         LatencyRecord.from_dict({**record.to_dict(), "schema": 99})
