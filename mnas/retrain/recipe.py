@@ -152,7 +152,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         given = {field.name: getattr(self.data, field.name) for field in fields(self.data)}
         defaults = {field.name: field.default for field in fields(self.data)}
-        for key in _SEARCH_KEYS & given.keys():
+        for key in SEARCH_KEYS & given.keys():
             if given[key] != defaults[key]:
                 raise ConfigurationError(
                     f"{source}: `data.{key}` is for a search; full training uses every training image, so leave it out "
@@ -177,12 +177,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 # Keys of the data that only a search obeys.
-_SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
+SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
 # Keys that may change when a training is resumed: they change neither what is trained nor on what. Releases before 0.2
 # accepted the keys of a search, without effect.
 RESUMABLE_RECIPE_KEYS = frozenset(
     ("data.directory", "keep_best", "log_every_steps", "threads", "ascend.memory_gb")
-) | frozenset(f"data.{key}" for key in _SEARCH_KEYS)
+) | frozenset(f"data.{key}" for key in SEARCH_KEYS)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
