@@ -7,11 +7,12 @@ tools read. Tensors are named `weights/NAME`, `ema/NAME` and `training/NAME`; th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,6 +30,7 @@ from search_space import ArchitectureFile, ArchitectureFileFields, LoweredNetwor
 FORMAT_VERSION = 2
 _FIRST_VERSION = 1  # has no `num_classes`, and names the classes 0, 1, ... if their names are not known
 CHECKPOINT_SUFFIX = ".safetensors"
+ValidatedOn = Literal["test", "validation"]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -57,13 +59,15 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         loss: Mean cross entropy.
         images: Number of images.
         of_ema: Whether the weights were the moving average.
+        on: The images: the test set, or the part of the training images that was held out.
     """
 
-    top1: float
-    top5: float
+    top1: Annotated[float, Meta(ge=0, le=1)]
+    top5: Annotated[float, Meta(ge=0, le=1)]
     loss: float
-    images: int
+    images: Annotated[int, Meta(ge=0)]
     of_ema: bool
+    on: ValidatedOn = "test"
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,13 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     """Write a checkpoint. Readers see the old file or the whole new one, also after a crash.
 
     Raises:
-        WeightsError: The weights are not those of the network.
+        WeightsError: The weights are not those of the network, or the loss or a counter is not finite.
         OSError: The file cannot be written.
     """
     import safetensors.numpy
 
     _check_weights(checkpoint)
+    _check_finite(Path(path), checkpoint)
     info = msgspec.json.encode(
         {
             "format_version": FORMAT_VERSION,
@@ -177,6 +182,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except WeightsError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return checkpoint
+
+
+def _check_finite(path: Path, checkpoint: Checkpoint) -> None:
+    """Raise WeightsError for a number that JSON cannot hold: the file could not be read back."""
+    numbers = {f"counters.{name}": value for name, value in checkpoint.counters.items()}
+    if (accuracy := checkpoint.accuracy) is not None:
+        numbers |= {"accuracy.top1": accuracy.top1, "accuracy.top5": accuracy.top5, "accuracy.loss": accuracy.loss}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise WeightsError(
+                f"{path}: not written, because `{name}` is {value}; the training has diverged: lower the learning "
+                "rate, and go on from the last checkpoint"
+            )
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:

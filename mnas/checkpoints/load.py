@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnas.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from mnas.checkpoints.foreign import check_not_foreign
 from mnas.checkpoints.mindspore import MINDSPORE_SUFFIX, load_mindspore_checkpoint
 from mnas.data import ImageForm
 from mnas.errors import ConfigurationError
@@ -25,6 +26,7 @@ def load_checkpoint(path: Path, architecture: ArchitectureFile | None, image_siz
         CheckpointError: The file cannot be read or is of another network.
         ConfigurationError: The architecture is missing.
     """
+    check_not_foreign(path)
     if path.suffix == MINDSPORE_SUFFIX:
         if architecture is None:
             raise ConfigurationError(

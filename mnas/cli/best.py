@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import path, positive
+from mnas.cli.options import path, positive, positive_number
 from mnas.cli.output import number, print_json, trial_to_dict
 from mnas.data import ImageForm
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
+from mnas.search.ranking import Noise, digits, reward_error
 from mnas.search.run import Run
 from mnas.search.store import Trial
-from mnas.search.target import target_note
 from search_space import architecture_file_to_dict, architecture_from_dict, cost, format_block
 
 _DESCRIPTION = """\
@@ -23,6 +23,7 @@ _EPILOG = """\
 examples:
   mnas best runs/quickstart
   mnas best runs/quickstart --count 5
+  mnas best runs/quickstart --target-ms 0.05       # another question, at once
   mnas best runs/quickstart --trial 12 --yaml > found.yaml
 """
 
@@ -40,6 +41,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--count", type=positive, default=1, help="how many to show (default: 1)")
     which.add_argument("--trial", metavar="N", type=int, help="this trial instead of the best")
+    parser.add_argument("--target-ms", metavar="T", type=positive_number, help="by the rewards of this target, in ms")
+    parser.add_argument("--below-ms", metavar="L", type=positive_number, help="only of at most this latency, in ms")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--yaml", action="store_true", help="print the architecture as the YAML of an architecture file")
     how.add_argument("--json", action="store_true", help="print JSON")
@@ -51,39 +54,57 @@ def run(arguments: argparse.Namespace) -> int:
     found = Run.open(arguments.run_directory)
     if arguments.yaml and arguments.count > 1:
         raise ConfigurationError("--yaml prints one architecture; give --trial N instead of --count")
+    question = {"target_ms": arguments.target_ms, "below_ms": arguments.below_ms}
     if arguments.trial is not None:
-        trials = [found.trial(arguments.trial)]
+        if any(value is not None for value in question.values()):
+            raise ConfigurationError("--target-ms and --below-ms choose the best; leave them out with --trial")
+        trials, notes = [found.trial(arguments.trial)], []
     else:
-        trials = found.best_trials(arguments.count) or [found.best()]
+        trials = found.best_trials(arguments.count, **question) or [found.best(**question)]
+        notes = found.notes(**question)
+    noise = found.noise
     if arguments.json:
-        print_json([trial_to_dict(trial) for trial in trials])
+        errors = [None if trial.accuracy is None else noise.error(trial.accuracy) for trial in trials]
+        print_json(
+            [
+                trial_to_dict(trial) | {"accuracy_error": error, "notes": notes}
+                for trial, error in zip(trials, errors, strict=True)
+            ]
+        )
     elif arguments.yaml:
         print(dump(architecture_file_to_dict(found.architecture_file(trials[0]))), end="")
     else:
         for trial in trials:
-            print_trial(trial, found.image_form)
-        print_target_note(found)
+            print_trial(trial, found.image_form, noise)
+        for note in notes:
+            print(note)
     return DONE
 
 
-def print_target_note(found: Run) -> None:
-    """Say on standard output if the target latency sets no network of the run apart."""
-    if note := target_note(found.trials, found.experiment):
-        print(note)
+def accuracy_text(trial: Trial, noise: Noise) -> str:
+    """Return the accuracy of a trial with its standard error, as many digits as mean something."""
+    if trial.accuracy is None:
+        return "-"
+    error = noise.error(trial.accuracy)
+    places = digits(error)
+    if error is None:
+        return number(trial.accuracy, places)
+    at_least = "at least " if noise.is_lower_bound else ""
+    return f"{trial.accuracy:.{places}f} (standard error {at_least}{error:.1g})"
 
 
-def print_trial(trial: Trial, form: ImageForm) -> None:
+def print_trial(trial: Trial, form: ImageForm, noise: Noise) -> None:
     """Print one trial for people."""
     architecture = architecture_from_dict(trial.architecture)
     counted = cost(form.lower(architecture))
     print(f"trial          {trial.id}")
     if trial.failure is not None:
         print(f"failed         {trial.failure.kind.value}: {trial.failure.message}")
-    print(f"accuracy       {number(trial.accuracy, 4)} on the reward set")
+    print(f"accuracy       {accuracy_text(trial, noise)} on the reward set")
     print(f"latency        {number(trial.latency_ms, 4)} ms, measured")
     for name, latency_ms in trial.other_latencies_ms.items():
         print(f"               {number(latency_ms, 4)} ms on {name}")
-    print(f"reward         {number(trial.reward, 4)}")
+    print(f"reward         {number(trial.reward, digits(reward_error(trial, noise), most=8))}")
     print(f"parameters     {counted.trainable_params:,}")
     print(f"multiply-adds  {counted.multiply_adds:,}")
     print(f"architecture   stem {architecture.stem_filters}, head {architecture.head_filters}")

@@ -66,7 +66,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         "--recipe",
         metavar="RECIPE",
         type=name_or_path,
-        help="also write this recipe, made to fit the network: a bundled name, or a YAML file of mnas or MindCV",
+        help="also write this recipe (a bundled name, or a YAML file of mnas or MindCV) with the image size and "
+        "classes of the network and, for a run, the images of its search; epochs and learning rate stay",
     )
     parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")
     parser.add_argument("--force", action="store_true", help="replace the folder, if an export has written it")
@@ -83,9 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
         channels=arguments.channels,
         num_classes=arguments.classes,
     )
-    subject = subject_of(find_source(arguments.what, arguments.trial), adaptation, arguments.checkpoint)
+    source = find_source(arguments.what, arguments.trial)
+    subject = subject_of(source, adaptation, arguments.checkpoint)
+    notes = source.run.notes() if source.run is not None and arguments.trial is None else []
     form = subject.checkpoint.input
-    recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form)
+    experiment = None if source.run is None else source.run.experiment
+    recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form, experiment)
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
     with waiting_for("loading MindSpore"):
         prepare_mindspore()
@@ -109,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "params": counted.params,
                 "multiply_adds": counted.multiply_adds,
                 "difference": exported.difference,
+                "notes": notes,
             }
         )
         return DONE
@@ -118,4 +123,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"multiply-adds  {counted.multiply_adds:,}")
     print(f"checked        ONNX and MindIR agree to {exported.difference:.1e} of the largest logit")
     print(f"written to     {exported.folder}: {', '.join(exported.files)}")
+    for note in notes:
+        print(note)
     return DONE

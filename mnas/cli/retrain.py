@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnas.bundled_files import find_recipe
+from mnas.checkpoints.foreign import check_not_foreign
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.options import name_or_path, positive
@@ -93,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.cards > 1:
             return _run_on_cards(arguments, directory, recipe.device)
         process = join_processes(recipe.compute)
-        with retrain_progress(quiet=not process.is_first) as observer:
+        validated_on = "test" if recipe.validation is None else "validation"
+        with retrain_progress(quiet=not process.is_first, validated_on=validated_on) as observer:
             result = retrain(architecture, recipe, directory, observer, process)
     except KeyboardInterrupt:
         print("mnas: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -116,6 +118,7 @@ def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, 
 
 def _find(what: str, trial: int | None) -> tuple[ArchitectureFile, str]:
     """Return the architecture that a user names, and a short name for its run directory."""
+    check_not_foreign(Path(what))
     if trial is None and not Path(what).is_dir():
         return find_architecture_file(what), Path(what).stem
     source = find_source(what, trial)
@@ -145,6 +148,7 @@ def _run_on_cards(arguments: argparse.Namespace, directory: Path, device: Device
 def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> None:
     accuracy = result.accuracy
     if as_json:
+        validation = result.validation
         print_json(
             {
                 "run": str(directory),
@@ -155,14 +159,22 @@ def _print_result(result: RetrainResult, directory: Path, *, as_json: bool) -> N
                 "of_ema": accuracy.of_ema,
                 "last": str(result.last),
                 "best": [str(path) for path in result.best],
+                "best_chosen_by": "test" if validation is None else "validation",
+                "tested": str(result.tested),
+                "validation": None if validation is None else {"top1": validation.top1, "images": validation.images},
             }
         )
         return
+    when = "after the last step" if result.validation is None else "of the best epoch"
     of = "the moving average of the weights" if accuracy.of_ema else "the weights"
-    print(f"top-1          {100 * accuracy.top1:.2f}% of {accuracy.images:,} test images, {of} after the last step")
+    print(f"top-1          {100 * accuracy.top1:.2f}% of {accuracy.images:,} test images, {of} {when}")
     print(f"top-5          {100 * accuracy.top5:.2f}%")
     print(f"loss           {accuracy.loss:.4f}")
-    print(f"checkpoint     {result.last}")
-    for path in result.best[:1]:
-        print(f"best epoch     {path}")
+    if (held_out := result.validation) is not None:
+        print(f"validation     {100 * held_out.top1:.2f}% of {held_out.images:,} held-out training images")
+    print(f"checkpoint     {result.tested if held_out is not None else result.last}")
+    if held_out is None:
+        for path in result.best[:1]:
+            print(f"best epoch     {path}, chosen by the test set: its accuracy is too good; `validation` in the")
+            print("               recipe chooses by held-out training images")
     print(f"run directory  {directory}")

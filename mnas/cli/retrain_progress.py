@@ -26,8 +26,8 @@ class RetrainProgress:
     Without a terminal there is no bar, and a line is printed every LINE_EVERY_S, too.
     """
 
-    def __init__(self, console: Console, bar: Bar) -> None:
-        self._console, self._bar = console, bar
+    def __init__(self, console: Console, bar: Bar, validated_on: str = "test") -> None:
+        self._console, self._bar, self._validated_on = console, bar, validated_on
         self._task: TaskID = bar.add_task("loading and compiling", total=None)
         self._started = self._printed = time.monotonic()
         self._epochs, self._steps = 0, 0
@@ -59,7 +59,7 @@ class RetrainProgress:
 
     def epoch_finished(self, row: EpochRow) -> None:
         """Print one line about an epoch."""
-        self._print(f"{epoch_line(row, self._epochs)}  {self._elapsed()}")
+        self._print(f"{epoch_line(row, self._epochs, self._validated_on)}  {self._elapsed()}")
 
     def _elapsed(self) -> str:
         return duration(time.monotonic() - self._started)
@@ -70,8 +70,13 @@ class RetrainProgress:
 
 
 @contextmanager
-def retrain_progress(*, quiet: bool) -> Iterator[RetrainProgress]:
-    """Show progress for as long as the context lasts; nothing if `quiet`, in all processes but the first."""
+def retrain_progress(*, quiet: bool, validated_on: str) -> Iterator[RetrainProgress]:
+    """Show progress for as long as the context lasts.
+
+    Args:
+        quiet: Show nothing; so in all processes but the first.
+        validated_on: What the epochs are validated on: "test" or "validation".
+    """
     console = Console(stderr=True, quiet=quiet)
     columns = (
         SpinnerColumn(),
@@ -81,12 +86,12 @@ def retrain_progress(*, quiet: bool) -> Iterator[RetrainProgress]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
-        yield RetrainProgress(console, bar)
+        yield RetrainProgress(console, bar, validated_on)
 
 
-def epoch_line(row: EpochRow, epochs: int) -> str:
+def epoch_line(row: EpochRow, epochs: int, validated_on: str = "test") -> str:
     """Return what is printed when an epoch ends."""
-    test = "" if row.top1 is None else f"  top-1 {100 * row.top1:.2f}%  test loss {row.loss:.4f}"
+    test = "" if row.top1 is None else f"  top-1 {100 * row.top1:.2f}%  {validated_on} loss {row.loss:.4f}"
     return (
         f"epoch {row.epoch:>3} of {epochs}  loss {row.train_loss:.4f}{test}  lr {row.learning_rate:.3g}  "
         f"{row.images_per_s:,.0f} img/s  {row.ms_per_step:,.0f} ms/step"

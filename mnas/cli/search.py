@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from mnas.bundled_files import find_experiment
-from mnas.cli.best import print_target_note, print_trial
+from mnas.cli.best import print_trial
 from mnas.cli.errors import DONE, INTERRUPTED
 from mnas.cli.interrupt import terminate_as_interrupt
 from mnas.cli.options import name_or_path, path
@@ -126,10 +126,11 @@ def _print_result(found: Run, *, as_json: bool) -> None:
     complete, failed = counts["complete"], counts["failed"]
     if as_json:
         files = {"run": str(found.directory), "best": trial_to_dict(best), "best_file": str(found.best_file)}
-        print_json({**files, "complete": complete, "failed": failed})
+        print_json({**files, "complete": complete, "failed": failed, "notes": found.notes()})
         return
     print(f"{complete} trials complete, {failed} failed; the best:")
-    print_trial(best, found.image_form)
-    print_target_note(found)
+    print_trial(best, found.image_form, found.noise)
+    for note in found.notes():
+        print(note)
     print(f"run directory  {found.directory}")
     print(f"written to     {found.best_file}")

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from mnas.cli.best import accuracy_text
 from mnas.cli.errors import DONE
 from mnas.cli.options import path
 from mnas.cli.output import number, print_json_with_list, print_table, trial_to_dict
+from mnas.search.ranking import Noise, digits, reward_error
 from mnas.search.run import Run
 from mnas.search.trial import Trial
 
@@ -38,23 +40,35 @@ def run(arguments: argparse.Namespace) -> int:
             "input": opened.image_form.to_dict(),
             "counts": counts,
             "best": best[0].id if best else None,
+            "notes": opened.notes(),
         }
         print_json_with_list(document, "trials", map(trial_to_dict, opened.iterate()))
         return DONE
     others = tuple(opened.experiment.latency.others)
+    noise = opened.noise
     # Of each trial only its line is kept: its records hold every timed run.
-    rows = [_row(trial, others) for trial in opened.iterate()]
+    rows = [_row(trial, others, noise) for trial in opened.iterate()]
     header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
     print_table(("trial", "state", *header, "blocks"), rows)
     print(f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending")
+    if not best and counts["failed"] and not counts["proposed"]:
+        print("No trial succeeded, so there is no best.")
+    if best:
+        print(f"best: trial {best[0].id}, accuracy {accuracy_text(best[0], noise)}")
+    for note in opened.notes():
+        print(note)
     return DONE
 
 
-def _row(trial: Trial, others: Sequence[str]) -> tuple[str, ...]:
+def _row(trial: Trial, others: Sequence[str], noise: Noise) -> tuple[str, ...]:
     what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
     if trial.repeat_of is not None:
         what = f"the same network as trial {trial.repeat_of}"
     blocks = " ".join(map(str, trial.architecture.get("blocks", ())))  # block strings, as the store keeps them
     latencies_ms = (trial.latency_ms, *(trial.other_latencies_ms.get(name) for name in others))
-    numbers = (number(value, 4) for value in (trial.accuracy, *latencies_ms, trial.reward))
+    numbers = (
+        number(trial.accuracy, digits(None if trial.accuracy is None else noise.error(trial.accuracy))),
+        *(number(value, 4) for value in latencies_ms),
+        number(trial.reward, digits(reward_error(trial, noise), most=8)),
+    )
     return (str(trial.id), trial.state, *numbers, what or blocks)

@@ -50,6 +50,10 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
         """Split the five training batches for a search; see `DataFormat`."""
         return self.split_arrays(self.load_training())
 
+    def count_training_images(self) -> int:
+        """Return the number of training images."""
+        return len(self.load_training())
+
     def load_full(self) -> FullData:
         """Load the five training batches and the test batch; see `DataFormat`."""
         return FullData(self.load_training().resized(self.image_size), self.load_test())

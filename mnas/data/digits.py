@@ -35,6 +35,10 @@ class DigitsSettings(ImageSettings, frozen=True, kw_only=True, tag="digits"):
         """Split the training digits for a search; see `DataFormat`."""
         return self.split_arrays(self.load_training())
 
+    def count_training_images(self) -> int:
+        """Return the number of training images."""
+        return len(self.load_training())
+
     def load_full(self) -> FullData:
         """Load the training digits and the test digits; see `DataFormat`."""
         return FullData(self.load_training().resized(self.image_size), self.load_test())

@@ -82,6 +82,10 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
         train, reward = self.split(listing.labels, listing.class_names)
         return SearchData(*self._placed(listing.select(train), listing.select(reward)))
 
+    def count_training_images(self) -> int:
+        """Return the number of training images."""
+        return len(list_training(self.path))
+
     def load_full(self) -> FullData:
         """Load the images of `train` and of the test folder; see `DataFormat`."""
         train = list_training(self.path)

@@ -21,9 +21,9 @@ class OwnDataSettings(
     """Images that a function of the user's own loads.
 
     The function is called as `function(**options)` and returns what the command needs: `SearchData(train, reward)` for
-    an experiment, `FullData(train, test)` for a recipe of full training and for `mnas validate --data`. Both parts are
-    `ImageSource`s, for example `ImageArrays`. The function decides which images are held out and how the training
-    images are augmented.
+    an experiment, `FullData(train, test)` for a recipe of full training and for `mnas validate --data`; a third part of
+    `FullData` is what to validate on instead of the test set. All parts are `ImageSource`s, for example `ImageArrays`.
+    The function decides which images are held out and how the training images are augmented.
 
     What it returns is checked: the kind, the size and channels, that there is at least one image, the form of the first
     batch and its labels, and that both parts have the same classes.
@@ -69,7 +69,8 @@ class OwnDataSettings(
     def load_full(self) -> FullData:
         """Load all training images and the test set with the function; see `DataFormat`."""
         data = self._load(FullData, "full training and validation need FullData(train, test)")
-        self._check(train=data.train, test=data.test)
+        held_out = {} if data.validation is None else {"validation": data.validation}
+        self._check(train=data.train, test=data.test, **held_out)
         return data
 
     def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageSource:

@@ -111,20 +111,24 @@ class FullData:
     """The images of full training.
 
     Attributes:
-        train: Every training image.
+        train: Every training image, less those of `validation`.
         test: The test set.
+        validation: Training images that are held out to validate on; None if the test set validates.
     """
 
     train: ImageSource
     test: ImageSource
+    validation: ImageSource | None = None
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of both parts."""
-        return fingerprint_of(self.train.fingerprint(), self.test.fingerprint())
+        """Return the SHA-256 (hex) of the parts."""
+        parts = [self.train, self.test] + ([] if self.validation is None else [self.validation])
+        return fingerprint_of(*(part.fingerprint() for part in parts))
 
     def describe(self) -> str:
-        """Return two lines for people."""
-        return f"training: {self.train.describe()}\ntest: {self.test.describe()}"
+        """Return a line for each part, for people."""
+        held_out = "" if self.validation is None else f"\nvalidation: {self.validation.describe()}"
+        return f"training: {self.train.describe()}\ntest: {self.test.describe()}{held_out}"
 
 
 def check_source(network: LoweredNetwork, source: ImageSource) -> None:

@@ -85,9 +85,10 @@ def _accuracy(subject: Subject) -> str:
     accuracy = subject.checkpoint.accuracy
     if accuracy is None:
         return "not known: the checkpoint holds none; measure it with `mnas validate`"
+    images = "test images" if accuracy.on == "test" else "training images that were held out"
     average = "the moving average of the weights" if accuracy.of_ema else "the weights"
     position = subject.checkpoint.position
-    return f"{accuracy.top1:.2%} of {accuracy.images:,} test images, {average} after epoch {position.epoch}"
+    return f"{accuracy.top1:.2%} of {accuracy.images:,} {images}, {average} after epoch {position.epoch}"
 
 
 def _latencies(subject: Subject) -> Iterator[str]:

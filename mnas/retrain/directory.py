@@ -10,7 +10,14 @@ from pathlib import Path
 import msgspec
 
 import mnas
-from mnas.checkpoints.checkpoint import CHECKPOINT_SUFFIX, Checkpoint, read_checkpoint, write_checkpoint
+from mnas.checkpoints.checkpoint import (
+    CHECKPOINT_SUFFIX,
+    Accuracy,
+    Checkpoint,
+    CheckpointError,
+    read_checkpoint,
+    write_checkpoint,
+)
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
 from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
@@ -18,9 +25,15 @@ from mnas.retrain.recipe import RESUMABLE_RECIPE_KEYS, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 
 START_FILE = "retraining.json"
+COUNTERS = frozenset(("loss_scale", "good_steps", "loss_sum", "loss_steps"))
+"""What `Checkpoint.counters` of a training has."""
 LAST_FILE = f"last{CHECKPOINT_SUFFIX}"
 BEST_FOLDER = "best"
+TEST_FILE = "test.json"
 PROCESSES_FOLDER = "processes"  # output of all processes but the first; `--cards` writes it
+
+
+_NOT_OURS = "has no accuracy, so it is not one of the best checkpoints; remove it, and run the same command again"
 
 
 class _StartRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,12 +45,26 @@ class _StartRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mnas_version: str
 
 
+class FinalAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one look at the test set, if other images validate; the content of `test.json`.
+
+    Attributes:
+        checkpoint: The file that was tested, in the run directory.
+        accuracy: On the test set.
+        validation: Of the same weights, on the held-out images.
+    """
+
+    checkpoint: str
+    accuracy: Accuracy
+    validation: Accuracy
+
+
 @dataclass(frozen=True)
 class RetrainDirectory:
     """An open run directory.
 
-    It holds `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv` and `tensorboard/`. Of several
-    processes, only the first writes.
+    It holds `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv`, `tensorboard/` and, if
+    held-out images validate, `test.json`. Of several processes, only the first writes.
     """
 
     path: Path
@@ -49,11 +76,39 @@ class RetrainDirectory:
             CheckpointError: It is damaged.
         """
         path = self.path / LAST_FILE
-        return read_checkpoint(path) if path.exists() else None
+        if not path.exists():
+            return None
+        checkpoint = read_checkpoint(path)
+        if missing := sorted(COUNTERS - checkpoint.counters.keys()):
+            raise CheckpointError(
+                f"{path}: `counters` has no {', '.join(missing)}, so no training can be resumed from it; restore it "
+                "from a copy"
+            )
+        return checkpoint
 
     def write_last(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint to resume from."""
         write_checkpoint(self.path / LAST_FILE, checkpoint)
+
+    def tested(self) -> FinalAccuracy | None:
+        """Return the result of the test set, None before it was looked at.
+
+        Raises:
+            RunDirectoryError: The file cannot be read.
+        """
+        file = self.path / TEST_FILE
+        if not file.exists():
+            return None
+        try:
+            return msgspec.json.decode(file.read_bytes(), type=FinalAccuracy)
+        except msgspec.DecodeError as error:
+            raise RunDirectoryError(
+                f"{file}: cannot be read ({error}); remove it, and the same command tests the network again"
+            ) from error
+
+    def write_tested(self, tested: FinalAccuracy) -> None:
+        """Keep the result of the test set."""
+        write_atomically(self.path / TEST_FILE, msgspec.json.format(msgspec.json.encode(tested)))
 
     def best_files(self) -> list[Path]:
         """Return the files of the best checkpoints, best first."""
@@ -73,10 +128,20 @@ class RetrainDirectory:
     def _ranked(self) -> list[tuple[tuple[float, float], Path]]:
         ranked = []
         for path in sorted((self.path / BEST_FOLDER).glob(f"epoch-*{CHECKPOINT_SUFFIX}")):
-            accuracy = read_checkpoint(path).accuracy
-            assert accuracy is not None, f"{path} was written with the accuracy of its validation"
+            accuracy = _read_best(path).accuracy
+            if accuracy is None:
+                raise CheckpointError(f"{path}: {_NOT_OURS}")
             ranked.append(((-accuracy.top1, accuracy.loss), path))
         return sorted(ranked)
+
+
+def _read_best(path: Path) -> Checkpoint:
+    try:
+        return read_checkpoint(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. Without the file the training goes on, too: remove it, and run the same command again"
+        ) from error
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mnas.errors import Error
-from mnas.files import write_atomically
+from mnas.files import open_for_append, write_atomically
 
 EPOCHS_FILE = "epochs.csv"
 STEPS_FILE = "steps.csv"
@@ -71,13 +73,22 @@ class StepRow(msgspec.Struct, frozen=True, kw_only=True):
 class Logs:
     """The open logs of one run directory."""
 
-    def __init__(self, directory: Path, step: int) -> None:
-        """Open the logs to go on after `step` steps; remove later lines, because those steps are trained again."""
-        from tensorboardX import SummaryWriter
+    def __init__(self, directory: Path, step: int, validated_on: str = "test") -> None:
+        """Open the logs to go on after `step` steps; remove later lines, because those steps are trained again.
 
+        Args:
+            directory: The run directory.
+            step: Steps that the checkpoint has.
+            validated_on: What the epochs are validated on, as TensorBoard's tags name it.
+
+        Raises:
+            RunDirectoryError: A log is a symbolic link, a folder or a pipe.
+            Error: A log holds something else.
+        """
+        self._validated_on = validated_on
         self._epochs = _CsvLog(directory / EPOCHS_FILE, EpochRow.__struct_fields__, step)
         self._steps = _CsvLog(directory / STEPS_FILE, StepRow.__struct_fields__, step)
-        self._board = SummaryWriter(str(directory / TENSORBOARD_FOLDER), purge_step=step + 1)
+        self._board = _Board(directory / TENSORBOARD_FOLDER, purge_step=step + 1)
 
     def epoch(self, row: EpochRow) -> None:
         """Write the line of an epoch."""
@@ -85,7 +96,7 @@ class Logs:
         self._epochs.append(values)
         for name in ("top1", "top5", "loss"):
             if values[name] is not None:
-                self._board.add_scalar(f"test/{name}", values[name], row.step)
+                self._board.add_scalar(f"{self._validated_on}/{name}", values[name], row.step)
         self._board.add_scalar("speed/images_per_s", row.images_per_s, row.step)
         self._board.flush()
 
@@ -101,13 +112,45 @@ class Logs:
 
 
 @contextmanager
-def open_logs(directory: Path, step: int) -> Iterator[Logs]:
+def open_logs(directory: Path, step: int, validated_on: str = "test") -> Iterator[Logs]:
     """Open the logs as `Logs` does, and close them."""
-    logs = Logs(directory, step)
+    logs = Logs(directory, step, validated_on)
     try:
         yield logs
     finally:
         logs.close()
+
+
+class _Board:
+    """Scalars for TensorBoard.
+
+    They are written by the calling thread. tensorboardX's own `SummaryWriter` writes in a thread of its own, which ends
+    on a full disk, and waits for that thread for ever.
+    """
+
+    def __init__(self, folder: Path, purge_step: int) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
+
+        self._event, self._scalar = Event, scalar
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
+        # TensorBoard drops what an earlier file has of these steps.
+        self._writer.write_event(
+            Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
+        )
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self._writer.write_event(
+            self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value, display_name=tag))
+        )
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 class _CsvLog:
@@ -121,16 +164,35 @@ class _CsvLog:
         write_atomically(path, text.getvalue().encode())
 
     def append(self, row: Mapping[str, object]) -> None:
-        with self._path.open("a", encoding="utf-8", newline="") as file:
+        with open_for_append(self._path) as file:
             csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames is None or tuple(reader.fieldnames) != columns:
-            raise Error(f"{path}: its columns are not {', '.join(columns)}; move the file away and start again")
-        # A crash of the machine may have left half a row at the end.
-        return [row for row in reader if None not in row.values()]
+    open_for_append(path).close()  # refuses links, folders and pipes
+    # A crash of the machine may have left half a row at the end.
+    content = path.read_bytes().rpartition(b"\n")[0]
+    # Strict decoding of the whole would hide which line is not text.
+    lines = content.decode("utf-8", errors="replace").split("\n")
+    if tuple(lines[0].split(",")) != columns:
+        raise Error(f"{path}: its columns are not {', '.join(columns)}; move the file away and start again")
+    rows = [dict(zip(columns, line.split(","), strict=False)) for line in lines[1:]]
+    for number, (line, row) in enumerate(zip(lines[1:], rows, strict=True), start=2):
+        if line.count(",") != len(columns) - 1 or not _is_row(row):
+            raise Error(
+                f"{path}: line {number} is no row of this table; remove the line, or move the file away (the training "
+                "itself is in the checkpoint), and run the same command again"
+            )
+    return rows
+
+
+def _is_row(row: Mapping[str, str]) -> bool:
+    """Return whether every value is a number or absent, and the step a whole one."""
+    try:
+        for value in filter(None, row.values()):
+            float(value)
+        return row["step"].isascii() and row["step"].isdecimal() and len(row["step"]) < 20
+    except ValueError:
+        return False

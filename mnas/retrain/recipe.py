@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import fields
 
-from mnas.data import DataSettings
+from mnas.data import DataSettings, FullData
+from mnas.data.own import OwnDataSettings
 from mnas.documents import yaml_file
 from mnas.documents.check import convert
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, DataError
 from mnas.mindspore_setup import AscendSettings, Compute, Device
 from mnas.retrain.mindcv_recipe import is_mindcv_recipe, translate
 from mnas.training.settings import TrainingSettings
@@ -21,13 +22,53 @@ from mnas.training.settings import TrainingSettings
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 
 
+class ValidationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the training images that is held out, so that the test set chooses nothing.
+
+    It is not trained on. Each class gives its share, to within one image, as for the reward set of a search.
+
+    Attributes:
+        share: The part of the training images, above 0 and below 1. Give this or `images`.
+        images: The number of images. Give this or `share`.
+        split_seed: Chooses the images.
+    """
+
+    share: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    images: Count | None = None
+    split_seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless one of `share` and `images` is given."""
+        if (self.share is None) == (self.images is None):
+            raise ValueError("give `share` or `images`, one of the two")
+
+    def count(self, training_images: int) -> int:
+        """Return the number of images to hold out, of so many training images.
+
+        Raises:
+            DataError: None would remain to train on.
+        """
+        count = self.images if self.share is None else max(1, round(self.share * training_images))
+        assert count is not None, "one of the two is given"
+        if count >= training_images:
+            key = "share" if self.images is None else "images"
+            raise DataError(
+                f"`validation.{key}` holds out {count:,} of {training_images:,} training images and leaves none to "
+                "train on; lower it"
+            )
+        return count
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a network is fully trained, and on what.
 
     Attributes:
         training: Optimizer, schedule and regularisation.
-        data: The images. All training images are trained on; the test set validates. The keys of a search
+        data: The images. All training images but those of `validation` are trained on. The keys of a search
             (`reward_images`, `train_images`, `split_seed`) are refused.
+        validation: Training images that are held out to validate on and to choose `best/` by; the test set is then
+            looked at once, at the end. Absent: the test set validates, and chooses `best/`, so that the accuracy of a
+            chosen epoch is too good.
         architecture: The network if the command names none: a reference or the path of an architecture file.
         width: Factor of every width of `architecture` except the head's, as in `mnas arch describe`.
         num_classes: If given, the data must have this number of classes.
@@ -50,6 +91,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     training: TrainingSettings
     data: DataSettings
+    validation: ValidationSettings | None = None
     architecture: str | None = None
     width: Annotated[float, Meta(gt=0, le=100)] = 1.0
     num_classes: Annotated[int, Meta(ge=2)] | None = None
@@ -79,6 +121,27 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The device and threads of each process."""
         return Compute(self.device, self.threads, ascend=self.ascend)
 
+    def load_data(self) -> FullData:
+        """Load the images: those to train on, those of `validation` and the test set.
+
+        Raises:
+            DataError: Data is missing, damaged, of the wrong form, or `validation` leaves none to train on.
+            ConfigurationError: `validation` is for data that a function of the user's own loads.
+        """
+        if self.validation is None:
+            return self.data.load_full()
+        if isinstance(self.data, OwnDataSettings):
+            raise ConfigurationError(
+                "`validation`: with `format: own` the function chooses the images; leave the key out, and return "
+                "FullData(train, test, validation)"
+            )
+        count = self.validation.count(self.data.count_training_images())
+        held_out = msgspec.structs.replace(
+            self.data, reward_images=count, train_images=None, split_seed=self.validation.split_seed
+        ).load_search()
+        test = self.data.load_test(held_out.train.class_names)
+        return FullData(held_out.train, test, held_out.reward)
+
     def check_keys(self, source: str) -> None:
         """Raise ConfigurationError if a key is given that full training would not obey.
 
@@ -89,11 +152,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         given = {field.name: getattr(self.data, field.name) for field in fields(self.data)}
         defaults = {field.name: field.default for field in fields(self.data)}
-        for key in _SEARCH_KEYS & given.keys():
+        for key in SEARCH_KEYS & given.keys():
             if given[key] != defaults[key]:
                 raise ConfigurationError(
                     f"{source}: `data.{key}` is for a search; full training uses every training image, so leave it out "
-                    "(to train on fewer, give a folder with fewer)"
+                    "(to train on fewer, give a folder with fewer; to hold some out, write `validation`)"
                 )
         if given.get("crop_padding") is not None and given["augment"] != "crop_flip":
             raise ConfigurationError(
@@ -114,12 +177,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 # Keys of the data that only a search obeys.
-_SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
+SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
 # Keys that may change when a training is resumed: they change neither what is trained nor on what. Releases before 0.2
 # accepted the keys of a search, without effect.
 RESUMABLE_RECIPE_KEYS = frozenset(
     ("data.directory", "keep_best", "log_every_steps", "threads", "ascend.memory_gb")
-) | frozenset(f"data.{key}" for key in _SEARCH_KEYS)
+) | frozenset(f"data.{key}" for key in SEARCH_KEYS)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

@@ -6,20 +6,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position, ValidatedOn, read_checkpoint
 from mnas.data import FullData, ImageForm, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
-from mnas.retrain.directory import LAST_FILE, RetrainDirectory, open_directory
+from mnas.retrain.directory import LAST_FILE, FinalAccuracy, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, RetrainObserver
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
-from mnas.retrain.validation import Validator, add_up_over, share_of
+from mnas.retrain.validation import Validator, accuracy_of, add_up_over, share_of
 from mnas.retrain.writer import Writer, trainer_state
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.trainer import Trainer
-from search_space import ArchitectureFile
+from search_space import ArchitectureFile, LoweredNetwork
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,20 @@ class RetrainResult:
     """A finished retraining.
 
     Attributes:
-        accuracy: The validation of the last weights.
+        accuracy: On the test set, of the weights in `tested`.
         last: The checkpoint of the last step.
-        best: The checkpoints with the best top-1, best first. An epoch that is chosen by the test set has an accuracy
-            that is too good; report that of the last.
+        best: The checkpoints with the best top-1, best first. Without held-out images the test set has chosen them, so
+            their accuracy is too good; report that of the last.
+        tested: The checkpoint that `accuracy` is of: the last, or with held-out images (`validation` of the recipe) the
+            best on these.
+        validation: On the held-out images, of the weights in `tested`; None without such images.
     """
 
     accuracy: Accuracy
     last: Path
     best: tuple[Path, ...]
+    tested: Path
+    validation: Accuracy | None = None
 
 
 def retrain(
@@ -69,16 +74,18 @@ def retrain(
     settings = recipe.training
     micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
     plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)
-    data = recipe.data.load_full()
+    data = recipe.load_data()
+    validated_on: ValidatedOn = "test" if data.validation is None else "validation"
     form = _input_form(recipe, data)
     network = ImageForm.of(form).lower(architecture.architecture)
     with ExitStack() as stack:
         run = RetrainDirectory(directory)
         if process.is_first:
             stack.enter_context(open_directory(directory, recipe, architecture, data.fingerprint()))
+            run.best_files()  # a damaged one is said before anything is trained
         last = run.last()
         if last is not None and last.position.epoch == settings.epochs:
-            return _result(run) if process.is_first else None
+            return _result(run, network, data, recipe) if process.is_first else None
         trainer = Trainer(
             network,
             settings,
@@ -90,23 +97,36 @@ def retrain(
             compiles=recipe.sink_steps is None,
         )
         position = Position() if last is None else last.position
-        share = share_of(data.test, process)
+        share = share_of(data.test if data.validation is None else data.validation, process)
         evaluator = None if share is None else Evaluator(network, share, compute=recipe.compute)
-        validator = Validator(evaluator, process, add_up_over(process))
+        validator = Validator(evaluator, process, add_up_over(process), validated_on)
         writer = None
         if process.is_first:
-            logs = stack.enter_context(open_logs(directory, position.step))
+            logs = stack.enter_context(open_logs(directory, position.step, validated_on))
             writer = Writer(run, logs, Checkpoint(architecture, form, weights={}))
         observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
         Loop(recipe, trainer, validator, writer, observer).run_from(last)
-        return _result(run) if process.is_first else None
+        return _result(run, network, data, recipe) if process.is_first else None
 
 
-def _result(run: RetrainDirectory) -> RetrainResult:
+def _result(run: RetrainDirectory, network: LoweredNetwork, data: FullData, recipe: Recipe) -> RetrainResult:
     finished = run.last()
     assert finished is not None, "the loop has written it"
     assert finished.accuracy is not None, "the last epoch is always validated"
-    return RetrainResult(accuracy=finished.accuracy, last=run.path / LAST_FILE, best=tuple(run.best_files()))
+    last, best = run.path / LAST_FILE, tuple(run.best_files())
+    if data.validation is None:
+        return RetrainResult(finished.accuracy, last, best, tested=last)
+    tested = run.tested()
+    if tested is None:
+        chosen = best[0] if best else last
+        checkpoint = read_checkpoint(chosen)
+        assert checkpoint.accuracy is not None, "a best checkpoint has one, and so has the last"
+        evaluation = Evaluator(network, data.test, compute=recipe.compute).evaluate(checkpoint.best_weights())
+        accuracy = accuracy_of(evaluation, of_ema=checkpoint.ema is not None, on="test")
+        name = chosen.relative_to(run.path).as_posix()
+        tested = FinalAccuracy(checkpoint=name, accuracy=accuracy, validation=checkpoint.accuracy)
+        run.write_tested(tested)
+    return RetrainResult(tested.accuracy, last, best, run.path / tested.checkpoint, tested.validation)
 
 
 def _input_form(recipe: Recipe, data: FullData) -> InputForm:

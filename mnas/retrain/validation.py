@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnas.checkpoints.checkpoint import Accuracy
+from mnas.checkpoints.checkpoint import Accuracy, ValidatedOn
 from mnas.data import ImageArrays, ImageSource
 from mnas.data.streaming import StreamedImages
 from mnas.evaluation.accuracy import Evaluation, Evaluator
@@ -43,17 +43,24 @@ def share_of(source: ImageSource, process: Process) -> ImageSource | None:
 
 
 class Validator:
-    """Evaluates the moving average of the weights, or the weights if there is none, on the test set."""
+    """Evaluates the moving average of the weights, or the weights if there is none, on the images that validate."""
 
-    def __init__(self, evaluator: Evaluator | None, process: Process = Process(), add_up: AddUp | None = None) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator | None,
+        process: Process = Process(),
+        add_up: AddUp | None = None,
+        on: ValidatedOn = "test",
+    ) -> None:
         """Keep the parts.
 
         Args:
             evaluator: That of this process' share of the images; None if it has none.
             process: The place of this process.
             add_up: Adds up over the processes; None for one process.
+            on: What the images are.
         """
-        self._evaluator, self._process, self._add_up = evaluator, process, add_up
+        self._evaluator, self._process, self._add_up, self._on = evaluator, process, add_up, on
 
     def validate(self, trainer: Trainer) -> Accuracy:
         """Return the accuracy on all images. Every process must call this after the same step."""
@@ -66,9 +73,7 @@ class Validator:
         if self._add_up is not None:
             result = evaluation_of(self._add_up(sums_of(result)))
         assert result is not None, "a single process has all images"
-        return Accuracy(
-            top1=result.top1, top5=result.top5, loss=result.loss, images=result.images, of_ema=ema is not None
-        )
+        return accuracy_of(result, of_ema=ema is not None, on=self._on)
 
     def _from_first(self, weights: Weights, add_up: AddUp) -> Weights:
         vector = np.concatenate([value.ravel() for value in weights.values()])
@@ -78,6 +83,11 @@ class Validator:
             name: part.reshape(value.shape)
             for (name, value), part in zip(weights.items(), np.split(parts, ends[:-1]), strict=True)
         }
+
+
+def accuracy_of(result: Evaluation, *, of_ema: bool, on: ValidatedOn) -> Accuracy:
+    """Return an evaluation as a checkpoint keeps it."""
+    return Accuracy(top1=result.top1, top5=result.top5, loss=result.loss, images=result.images, of_ema=of_ema, on=on)
 
 
 def sums_of(result: Evaluation | None) -> FloatArray:

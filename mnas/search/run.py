@@ -15,6 +15,7 @@ from mnas.documents.html_table import html_table
 from mnas.documents.user_paths import path_text
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
+from mnas.search import ranking
 from mnas.search.run_directory import (
     BEST_FILE,
     read_store,
@@ -24,6 +25,7 @@ from mnas.search.run_directory import (
     stored_space_name,
 )
 from mnas.search.store import Trial, TrialState
+from mnas.search.target import target_note
 from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
 
 if TYPE_CHECKING:
@@ -103,25 +105,68 @@ class Run:
         with read_store(self.directory) as store:
             return store.counts()
 
-    def best_trials(self, count: int) -> list[Trial]:
-        """Return up to `count` complete trials of highest reward, the best first; repeats are left out."""
-        with read_store(self.directory) as store:
-            return store.best(count)
+    def best_trials(self, count: int, *, target_ms: float | None = None, below_ms: float | None = None) -> list[Trial]:
+        """Return up to `count` complete trials of highest reward, the best first; repeats are left out.
 
-    def best(self) -> Trial:
-        """Return the complete trial of highest reward, the earlier one of equals.
+        Nothing is trained or measured: another question is answered from what is stored.
+
+        Args:
+            count: How many.
+            target_ms: Another target latency: rewards are those that it gives. None takes the experiment's.
+            below_ms: Only networks whose latency is at most this. None takes all.
 
         Raises:
-            RunDirectoryError: No trial is complete.
+            ConfigurationError: A latency is not a finite number above 0.
         """
-        if best := self.best_trials(1):
+        if target_ms is None and below_ms is None:
+            with read_store(self.directory) as store:
+                return store.best(count)
+        trials = list(self.trials)
+        if target_ms is not None:
+            trials = ranking.with_target(trials, self.experiment, target_ms)
+        if below_ms is not None:
+            trials = ranking.below(trials, below_ms)
+        return ranking.ranked(trials)[:count]
+
+    def best(self, *, target_ms: float | None = None, below_ms: float | None = None) -> Trial:
+        """Return the complete trial of highest reward, the earlier one of equals; see `best_trials`.
+
+        `notes` tells how sure it is.
+
+        Raises:
+            RunDirectoryError: No trial is complete, or none is as fast as `below_ms`.
+            ConfigurationError: A latency is not a finite number above 0.
+        """
+        if best := self.best_trials(1, target_ms=target_ms, below_ms=below_ms):
             return best[0]
+        latencies_ms = {trial.id: trial.latency_ms for trial in self.trials if trial.latency_ms is not None}
         counts = self.counts()
+        if below_ms is not None and counts["complete"] and latencies_ms:
+            fastest = min(latencies_ms, key=lambda number: latencies_ms[number])
+            raise RunDirectoryError(
+                f"{self.directory}: no network takes at most {below_ms:g} ms; the fastest, trial {fastest}, takes "
+                f"{latencies_ms[fastest]:.4f} ms"
+            )
         if counts["proposed"] or not counts["failed"]:
             raise RunDirectoryError(f"{self.directory}: no trial is complete yet; `mnas show` says how they stand")
         raise RunDirectoryError(
             f"{self.directory}: none of {counts['failed']} trials succeeded; `mnas show {self.directory}` says why"
         )
+
+    @property
+    def noise(self) -> ranking.Noise:
+        """What is known of the noise of the accuracies."""
+        return ranking.noise_of(self.trials, self.reward_images)
+
+    def notes(self, *, target_ms: float | None = None, below_ms: float | None = None) -> list[str]:
+        """Return what must be said with `best`: ties, accuracies at chance, a target that no network meets."""
+        trials = self.trials
+        leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
+        noise = ranking.noise_of(trials, self.reward_images)
+        said = ranking.warnings(leaders, noise, self.images.num_classes)
+        experiment = self.experiment if target_ms is None else self.experiment.changed({"latency.target_ms": target_ms})
+        note = None if below_ms is not None else target_note(trials, experiment)
+        return said + ([] if note is None else [note])
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the trials as columns of equal length, for a table such as `pandas.DataFrame(run.columns())`.

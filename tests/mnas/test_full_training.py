@@ -1,15 +1,19 @@
 """Full training and validation as functions."""
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from mnas.data import DigitsSettings, ImageArrays
 from mnas.errors import ConfigurationError
+from mnas.evaluation.accuracy import Evaluation, Evaluator
+from mnas.files import RunDirectoryError
 from mnas.full_training import train, validate
 from mnas.mindspore_setup import Compute
 from mnas.retrain.logs import EpochRow
-from mnas.retrain.recipe import Recipe
+from mnas.retrain.recipe import Recipe, ValidationSettings
 from mnas.training.settings import TrainingSettings
 from search_space import Architecture, parse_block
 
@@ -75,3 +79,27 @@ def test_its_checkpoint_is_validated(trained: Trained, data: str | ImageArrays) 
 def test_onnx_computes_on_the_cpu_only(trained: Trained) -> None:
     with pytest.raises(ConfigurationError, match='engine="onnx" computes on the CPU'):
         validate(trained[0] / "last.safetensors", data="digits", engine="onnx", compute=Compute("Ascend"))
+
+
+def test_held_out_images_choose_and_the_test_set_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = msgspec.structs.replace(RECIPE, validation=ValidationSettings(images=137), checkpoint_every_steps=7)
+    looked: list[int] = []
+    evaluate = Evaluator.evaluate
+
+    def watched(self: Evaluator, *arguments: Any, **named: Any) -> Evaluation:
+        result = evaluate(self, *arguments, **named)
+        looked.append(result.images)
+        return result
+
+    monkeypatch.setattr(Evaluator, "evaluate", watched)
+    result = train(ARCHITECTURE, recipe, directory=tmp_path / "run")
+    assert train(ARCHITECTURE, recipe, directory=tmp_path / "run") == result
+    assert looked == [137, 360]
+    assert result.validation is not None
+    assert (result.validation.on, result.validation.images, result.accuracy.on) == ("validation", 137, "test")
+    assert result.tested == result.best[0]
+    changed = msgspec.structs.replace(recipe, validation=ValidationSettings(images=137, split_seed=1))
+    with pytest.raises(RunDirectoryError, match=r"started differently .*validation"):
+        train(ARCHITECTURE, changed, directory=tmp_path / "run")

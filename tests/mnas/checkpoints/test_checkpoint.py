@@ -3,6 +3,7 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -169,3 +170,18 @@ def test_other_tools_can_read_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tensors["weights/stem.conv.weight"], written.weights["stem.conv.weight"])
     with safetensors.safe_open(path, framework="numpy") as file:
         assert json.loads(file.metadata()["mnas"])["architecture"]["blocks"] == ["r1_k3_s22_e3_i8_o8"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"accuracy": Accuracy(top1=0.5, top5=0.5, loss=float("nan"), images=8, of_ema=False)}, "accuracy.loss"),
+        ({"counters": {"loss_sum": float("inf")}}, "counters.loss_sum"),
+    ],
+)
+def test_a_number_that_could_not_be_read_back_is_not_written(changes: dict[str, Any], key: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, make_checkpoint())
+    with pytest.raises(WeightsError, match=f"last.safetensors: not written, because `{key}`"):
+        write_checkpoint(path, replace(make_checkpoint(), **changes))
+    assert read_checkpoint(path).position.epoch == 2

@@ -3,11 +3,13 @@ from pathlib import Path
 import pytest
 
 from mnas.checkpoints.image_input import conventional_input
-from mnas.data import ImageFolderSettings
+from mnas.data import DigitsSettings, ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError
+from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.export.recipe_file import recipe_for, write_recipe
 from mnas.retrain.recipe import load_recipe
+from mnas.training.settings import TrainingSettings
 
 FORM = conventional_input(48, 3, 7)
 
@@ -64,3 +66,21 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("data: {format: digits}\n")
     with pytest.raises(DocumentError, match=r"bad\.yaml: key 'training' is missing"):
         recipe_for(tmp_path / "bad.yaml", FORM)
+
+
+def test_a_recipe_for_a_run_has_the_images_of_its_search(template: Path) -> None:
+    search = Experiment(
+        space="tiny16",
+        data=DigitsSettings(image_size=16, reward_images=100, train_images=500),
+        training=TrainingSettings(epochs=2, learning_rate=0.01, norm_momentum=0.9),
+        search=SearchSettings(trials=3),
+        latency=LatencySettings(target_ms=1.0),
+    )
+    template.write_text(template.read_text().replace("1e-5}", "1e-5, ema: {decay: 0.9999, ramp: false}}"))
+    recipe = recipe_for(template, conventional_input(16, 1, 10), search)
+    recipe.check_keys("recipe")
+    assert recipe.data == DigitsSettings(image_size=16)
+    assert recipe.training.norm_momentum == 0.9
+    assert recipe.training.ema is not None
+    assert recipe.training.ema.ramp
+    assert (recipe.training.epochs, recipe.training.learning_rate) == (3, 1e-5)

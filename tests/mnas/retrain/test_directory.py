@@ -4,11 +4,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position, read_checkpoint
+from mnas.checkpoints.checkpoint import (
+    Accuracy,
+    Checkpoint,
+    CheckpointError,
+    Position,
+    read_checkpoint,
+    write_checkpoint,
+)
 from mnas.data import DigitsSettings, InputForm
 from mnas.files import RunDirectoryError
 from mnas.network.weights import initial_weights
-from mnas.retrain.directory import RetrainDirectory, open_directory
+from mnas.retrain.directory import FinalAccuracy, RetrainDirectory, open_directory
 from mnas.retrain.recipe import Recipe
 from mnas.training.settings import TrainingSettings
 from search_space import Architecture, ArchitectureFile, parse_block
@@ -114,3 +121,41 @@ def test_a_training_that_a_release_started_with_keys_of_a_search_goes_on_without
     for recipe in (with_keys, RECIPE):
         with open_directory(tmp_path / "run", recipe, ARCHITECTURE, "data"):
             pass
+
+
+def test_a_damaged_best_checkpoint_is_named_with_what_to_do(tmp_path: Path) -> None:
+    run = RetrainDirectory(tmp_path)
+    run.write_if_best(checkpoint(1, 0.5), keep=2)
+    (tmp_path / "best" / "epoch-0002.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=r"epoch-0002\.safetensors: .*remove it, and run the same command again"):
+        run.best_files()
+
+
+def test_a_checkpoint_without_accuracy_is_not_one_of_the_best(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    write_checkpoint(tmp_path / "best" / "epoch-0001.safetensors", replace(checkpoint(1, 0.5), accuracy=None))
+    with pytest.raises(CheckpointError, match=r"has no accuracy.*remove it"):
+        RetrainDirectory(tmp_path).best_files()
+
+
+def test_a_checkpoint_without_counters_cannot_be_resumed(tmp_path: Path) -> None:
+    run = RetrainDirectory(tmp_path)
+    run.write_last(replace(checkpoint(1, 0.5), counters={"loss_scale": 1.0}))
+    with pytest.raises(CheckpointError, match="`counters` has no good_steps, loss_steps, loss_sum"):
+        run.last()
+
+
+def test_what_the_test_set_said_is_kept(tmp_path: Path) -> None:
+    accuracy = checkpoint(1, 0.5).accuracy
+    assert accuracy is not None
+    tested = FinalAccuracy(checkpoint="last.safetensors", accuracy=accuracy, validation=accuracy)
+    run = RetrainDirectory(tmp_path)
+    assert run.tested() is None
+    run.write_tested(tested)
+    assert run.tested() == tested
+
+
+def test_a_broken_test_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text("{")
+    with pytest.raises(RunDirectoryError, match=r"test\.json: cannot be read .*remove it"):
+        RetrainDirectory(tmp_path).tested()

@@ -1,9 +1,11 @@
 import csv
+import errno
 from pathlib import Path
 
 import pytest
 
 from mnas.errors import Error
+from mnas.files import RunDirectoryError
 from mnas.retrain.logs import EpochRow, StepRow, open_logs
 
 
@@ -75,3 +77,41 @@ def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
     content = events.read_bytes()
     for tag in (b"train/loss", b"train/learning_rate", b"test/top1", b"speed/images_per_s"):
         assert tag in content
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\xff\xfe\x00,1\n", b"five,1,0.5,0.1,1.0,0\n", b"5,1,much,0.1,1.0,0\n", b"5\n", b"-5,1,0.5,0.1,1.0,0\n"],
+)
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, garbage: bytes) -> None:
+    with open_logs(tmp_path, step=0) as logs:
+        logs.steps(step_row(5))
+    path = tmp_path / "steps.csv"
+    path.write_bytes(path.read_bytes() + garbage)
+    with pytest.raises(Error, match=r"steps\.csv: line 3 is no row of this table; remove"), open_logs(tmp_path, step=9):
+        pass
+
+
+def test_a_log_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "steps.csv").symlink_to(tmp_path / "victim")
+    with pytest.raises(RunDirectoryError, match="symbolic link"), open_logs(tmp_path, step=0):
+        pass
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_tensorboard_on_a_full_disk_raises_and_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_logs(tmp_path, step=0) as logs:
+        monkeypatch.setattr("tensorboardX.record_writer.RecordWriter.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            logs.epoch(epoch_row(1))
+
+
+def test_tensorboard_names_held_out_images(tmp_path: Path) -> None:
+    with open_logs(tmp_path, step=0, validated_on="validation") as logs:
+        logs.epoch(epoch_row(1))
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"validation/top1" in events.read_bytes()

@@ -1,14 +1,15 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnas.bundled_files import find_recipe, recipe_names
-from mnas.data import DigitsSettings, ImageFolderSettings
+from mnas.data import DigitsSettings, FullData, ImageArrays, ImageFolderSettings
 from mnas.documents.errors import DocumentError
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, DataError
 from mnas.export.recipe_file import write_recipe
 from mnas.mindspore_setup import AscendSettings
-from mnas.retrain.recipe import Recipe, load_recipe
+from mnas.retrain.recipe import Recipe, ValidationSettings, load_recipe
 from mnas.training.settings import TrainingSettings
 
 
@@ -90,3 +91,41 @@ def test_mindcvs_files_compile_as_mindcv_does(tmp_path: Path) -> None:
     path = tmp_path / "mindcv.yaml"
     path.write_text("model: mnasnet_075\nepoch_size: 10\nscheduler: constant\n")
     assert load_recipe(path).compute.ascend == AscendSettings(jit_level="O2", op_compile=True)
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        ("{}", "give `share` or `images`"),
+        ("{share: 0.1, images: 5}", "give `share` or `images`"),
+        ("{share: 1.0}", r"'validation\.share' is 1\.0"),
+        ("{share: .nan}", "validation"),
+        ("{images: 0}", r"'validation\.images' is 0"),
+    ],
+)
+def test_a_validation_part_that_cannot_be_is_refused(validation: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"data: {{format: digits}}\ntraining: {{epochs: 2, learning_rate: 0.1}}\nvalidation: {validation}\n"
+    )
+    with pytest.raises(DocumentError, match=said):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("validation", [ValidationSettings(images=144), ValidationSettings(share=0.1)])
+def test_held_out_images_are_balanced_and_not_trained_on(validation: ValidationSettings) -> None:
+    training = TrainingSettings(epochs=1, learning_rate=0.1)
+    data = Recipe(data=DigitsSettings(image_size=16), training=training, validation=validation).load_data()
+    assert isinstance(data.validation, ImageArrays)
+    assert (len(data.train), len(data.validation), len(data.test)) == (1437 - 144, 144, 360)
+    shares = np.bincount(data.validation.labels) / np.bincount(DigitsSettings().load_training().labels)
+    assert shares.min() > 0.09
+    assert shares.max() < 0.11
+    assert data.fingerprint() != FullData(data.train, data.test).fingerprint()
+
+
+def test_a_validation_part_leaves_images_to_train_on() -> None:
+    training = TrainingSettings(epochs=1, learning_rate=0.1)
+    recipe = Recipe(data=DigitsSettings(), training=training, validation=ValidationSettings(images=1437))
+    with pytest.raises(DataError, match=r"`validation.images` holds out 1,437 of 1,437 training images"):
+        recipe.load_data()
