@@ -9,6 +9,8 @@ Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mind
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import mindspore
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
@@ -192,11 +194,14 @@ class Update(nn.Cell):
         if self.clip_norm is not None:
             norm = ops.sqrt(ops.sum(gradient * gradient))
             gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))
+        weights = self.concatenate(self.weights) if self.decayed or self.averaged else None
         if self.decayed:
-            gradient = gradient + self.decays * self.concatenate(self.weights)
-        updated = self.subtract(self.optimizer(learning_rate, gradient))
+            gradient = gradient + self.decays * weights
+        step = self.optimizer(learning_rate, gradient)
+        updated = self.subtract(step if weights is None else ops.depend(step, weights))
         if self.averaged:
-            return self.average(ema_decay, updated)
+            # As the weights are now. Reading them again would make MindSpore copy each of them on an NPU.
+            return self.average(ema_decay, weights - step, updated)
         return updated
 
 
@@ -206,34 +211,58 @@ class MovingAverage(nn.Cell):
     average <- average + (1 - decay) (parameter - average)
 
     Attributes:
-        average: All averages as one vector, in the order of the parameters.
+        weights: The averages of the weights as one vector, in their order.
+        statistics: Those of the batch-norm statistics.
     """
 
     def __init__(self, network: nn.Cell, *, kernels: bool, npu: bool) -> None:
         super().__init__(auto_prefix=False)
+        self.names_of_weights = tuple(parameter.name for parameter in network.trainable_params())
         self.parameters = ParameterTuple(network.get_parameters())
-        start = np.concatenate([parameter.asnumpy().ravel() for parameter in self.parameters])
-        self.average = Parameter(Tensor(start, mindspore.float32), name="ema", requires_grad=False)
+        self.moving = ParameterTuple([each for each in self.parameters if each.name not in self.names_of_weights])
+        self.weights = _average("ema.weights", network.trainable_params())
+        self.statistics = _average("ema.statistics", self.moving)
         self.concatenate = Concatenate(kernels=kernels)
         self.assign_add = operators.assign_add(npu=npu)
         self.kernels = kernels
 
-    def construct(self, decay: Tensor, updated: Tensor) -> Tensor:
-        """Include the parameters in the average, once `updated` has been computed."""
-        if self.kernels:  # MindSpore does not know that they change the parameters
-            parameters = self.concatenate(ops.depend(self.parameters, updated))
+    def construct(self, decay: Tensor, weights: Tensor, updated: Tensor) -> Tensor:
+        """Include the new weights, as one vector, and the statistics in the average, after `updated`."""
+        share = 1.0 - ops.depend(decay, updated)
+        if self.kernels:  # MindSpore does not know that they change the statistics
+            statistics = self.concatenate(ops.depend(self.moving, updated))
         else:  # with `depend` it would copy each of them
-            parameters = self.concatenate(self.parameters)
-        return self.assign_add(self.average, (1.0 - ops.depend(decay, updated)) * (parameters - self.average))
+            statistics = self.concatenate(self.moving)
+        done = self.assign_add(self.weights, share * (weights - self.weights))
+        return ops.depend(self.assign_add(self.statistics, share * (statistics - self.statistics)), done)
 
     def values(self) -> dict[str, NDArray[np.float32]]:
         """Return copies of the averages by the names of the parameters."""
-        ends = np.cumsum([parameter.size for parameter in self.parameters])
-        parts = np.split(self.average.asnumpy(), ends[:-1])
+        parts = {**self._parts(self.weights, True), **self._parts(self.statistics, False)}
+        return {parameter.name: parts[parameter.name] for parameter in self.parameters}
+
+    def restore(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set the averages, by the names of the parameters."""
+        for average, of_weights in ((self.weights, True), (self.statistics, False)):
+            arrays = [values[parameter.name] for parameter in self._parameters(of_weights)]
+            average.set_data(Tensor(np.concatenate([array.ravel() for array in arrays])))
+
+    def _parameters(self, of_weights: bool) -> list[Parameter]:
+        return [each for each in self.parameters if (each.name in self.names_of_weights) == of_weights]
+
+    def _parts(self, average: Parameter, of_weights: bool) -> dict[str, NDArray[np.float32]]:
+        parameters = self._parameters(of_weights)
+        ends = np.cumsum([parameter.size for parameter in parameters])
+        parts = np.split(average.asnumpy(), ends[:-1])
         return {
             parameter.name: part.reshape(parameter.shape).copy()
-            for parameter, part in zip(self.parameters, parts, strict=True)
+            for parameter, part in zip(parameters, parts, strict=True)
         }
+
+
+def _average(name: str, parameters: Iterable[Parameter]) -> Parameter:
+    start = np.concatenate([parameter.asnumpy().ravel() for parameter in parameters])
+    return Parameter(Tensor(start, mindspore.float32), name=name, requires_grad=False)
 
 
 class SmoothedCrossEntropy(nn.Cell):

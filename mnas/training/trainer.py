@@ -286,10 +286,7 @@ class Trainer:
         parameters = list(self._cell.get_parameters()) if self._settings.ema else []
         _check_same({parameter.name: parameter.shape for parameter in parameters}, values, "moving averages")
         if parameters:
-            from mindspore import Tensor
-
-            vector = np.concatenate([values[parameter.name].ravel() for parameter in parameters])
-            self._step.update.average.average.set_data(Tensor(vector))
+            self._step.update.average.restore(values)
 
 
 @dataclass(frozen=True)
