@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m experiments.benchmarks.driver_cost --strategy random --trials 8000
 
 The search is simulated (`mnas.search.simulation`): driver, store, controller and space are the real ones, children of
-52 minutes and phones only take time, and 1% of the trainings fail. The CPU time of driver, store and controller together
-is shown for every 1,000 trials, the simulation's own share (about 1 ms) included; then the share of the time that the
+52 minutes and phones only take time, and 1% of the trainings fail. The CPU time of driver, store and controller is
+shown for every 1,000 trials, the simulation's own share (about 1 ms) included; then the share of the time that the
 workers trained, without the first and the last minute, the size of the store and the peak memory of the process. The
 store does not wait for the disk.
 """
