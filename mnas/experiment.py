@@ -389,6 +389,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 RESUMABLE_EXPERIMENT_KEYS = frozenset(
     {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
     | {"latency.cache", "space", "data.directory", "ascend.memory_gb"}
+    | {f"search.budget.{key}" for key in BudgetSettings.__struct_fields__}
 )
 
 

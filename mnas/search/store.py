@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_ROWS_AT_A_TIME = 200
 
 
 class UnstorableError(ValueError):
@@ -414,9 +415,20 @@ class TrialStore:
         return [self._trial(row) for row in rows]
 
     def iterate(self) -> Iterator[Trial]:
-        """Yield all trials by number, without holding more than one; nothing may be written meanwhile."""
-        for row in self.iterate_rows(f"SELECT {TRIAL_COLUMNS} FROM trials ORDER BY id"):
-            yield self._trial(row)
+        """Yield all trials by number, some at a time; what is written meanwhile may be among those still to come.
+
+        No transaction stays open between them: it would hold up a search on shared storage, and keep the write-ahead
+        log of another one from being cut.
+        """
+        last = -(2**63)  # below every number that SQLite has
+        while True:
+            query = f"SELECT {TRIAL_COLUMNS} FROM trials WHERE id > ? ORDER BY id LIMIT {_ROWS_AT_A_TIME}"
+            rows = self.rows(query, (last,))
+            for row in rows:
+                yield self._trial(row)
+            if len(rows) < _ROWS_AT_A_TIME:
+                return
+            last = rows[-1][0]
 
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials in each state."""

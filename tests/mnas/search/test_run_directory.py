@@ -60,6 +60,13 @@ def test_a_resumed_run_keeps_the_larger_number_of_trials(
     assert Run.open(tmp_path / "run").experiment.search.trials == 99
 
 
+@pytest.mark.parametrize("key", ["hours", "device_hours", "trials"])
+def test_a_run_goes_on_with_another_budget(tmp_path: Path, experiment: Experiment, data: SearchData, key: str) -> None:
+    for budget in (1, 2, None):
+        with open_run(tmp_path / "run", experiment.changed({f"search.budget.{key}": budget}), data):
+            pass
+
+
 def test_a_killed_start_can_be_started_again(tmp_path: Path, experiment: Experiment, data: SearchData) -> None:
     # Between making the file and its tables: SQLite has an empty database then.
     (tmp_path / "run").mkdir()

@@ -91,6 +91,25 @@ def test_best_orders_by_reward_and_leaves_repeats_out(store: TrialStore) -> None
     assert [trial.id for trial in store.best(10)] == [2, 4, 1]
 
 
+@pytest.mark.parametrize("count", [0, 199, 200, 401])
+def test_all_trials_are_iterated_once(store: TrialStore, count: int) -> None:
+    store.propose(count, [proposal(number) for number in range(1, count + 1)], {})
+    assert [trial.id for trial in store.iterate()] == list(range(1, count + 1))
+
+
+def test_a_reader_that_stops_half_way_holds_up_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "trials.sqlite"
+    store = TrialStore(path, create=True, shared=True)
+    store.propose(3, [proposal(number) for number in (1, 2, 3)], {})
+    reader = TrialStore(path)
+    reading = reader.iterate()
+    next(reading)
+    store.record_training(1, {"accuracy": 0.5})
+    assert [trial.id for trial in reading] == [2, 3]
+    reader.close()
+    store.close()
+
+
 def test_a_transaction_that_fails_leaves_nothing_behind(store: TrialStore) -> None:
     with pytest.raises(StoreError):
         store.propose(2, [proposal(1), proposal(1)], {"step": "half"})
