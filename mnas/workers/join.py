@@ -6,6 +6,7 @@ Ray itself tries an address for minutes, and cannot be interrupted meanwhile. So
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def try_to_join(address: str, environment: dict[str, str], timeout_s: float = JO
     joined, wants_token, said = False, False, f"no answer within {timeout_s:g} s"
     try:
         for line in process.stdout or ():
-            said = line.strip() or said
+            said = re.sub(r"^\[.*?\] (\S+:\d+: )?", "", line).strip() or said  # less the prefix of Ray's log
             joined = joined or said == "joined"
             wants_token = wants_token or any(word in line for word in _WRONG_TOKEN)
             if joined or wants_token:  # it would try for 20 s
