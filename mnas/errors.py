@@ -16,6 +16,8 @@ Error                          anything that mnas raises on purpose; exit code 1
 │   ├── TrainingDivergedError
 │   └── OutOfMemoryError
 ├── TrialError                 a trial of a search that failed, with its FailureKind
+├── ClusterError               Ray on this machine
+│   └── ClusterLostError       Ray, or a vital part of it, ended during a search
 ├── SearchStoppedError         a search that gave up                 mnas.search.driver
 ├── OwnPartError               a proposal of a user's controller mnas.search.driver
 ├── RunDirectoryError          a run directory                       mnas.files
@@ -41,6 +43,8 @@ from mnas.documents.errors import DocumentError, Error, InputError
 
 __all__ = [
     "FAILED_CANDIDATE_REWARD",
+    "ClusterError",
+    "ClusterLostError",
     "ConfigurationError",
     "DataError",
     "DocumentError",
@@ -87,6 +91,22 @@ class OutOfMemoryError(TrainingError):
     """The device or the host does not have enough memory for the network and batch."""
 
 
+class ClusterError(Error):
+    """Ray cannot be started or used on this machine."""
+
+
+class ClusterLostError(ClusterError):
+    """Ray, or a vital part of it, ended during a search.
+
+    Attributes:
+        restartable: Whether this process had started that Ray, and can start another one.
+    """
+
+    def __init__(self, message: str, *, restartable: bool) -> None:
+        super().__init__(message)
+        self.restartable = restartable
+
+
 FAILED_CANDIDATE_REWARD = 0.0
 """What the controller is told of a network that cannot be trained or run: such a network classifies nothing."""
 
@@ -100,7 +120,9 @@ class FailureKind(Enum):
 
     `cancelled` is what somebody asked for: the controller is told nothing, and the trial is not tried again.
     `out_of_memory` is the memory of the child's own process, `node_memory` that of the machine it trains on. A child
-    that ran out of memory or time is trained once more, alone, before it is blamed.
+    that ran out of memory or time is trained once more, alone, before it is blamed. `worker_hung` is a child that
+    ran out of time while its process was stopped, or got too little of a core. `data` is an image that cannot be read:
+    every child would fail, so the search stops at once.
     """
 
     EXPORT = "export"
@@ -109,7 +131,9 @@ class FailureKind(Enum):
     CHILD_TIMEOUT = "child_timeout"
     MODEL_REJECTED = "model_rejected"
     WORKER_DIED = "worker_died"
+    WORKER_HUNG = "worker_hung"
     NODE_MEMORY = "node_memory"
+    DATA = "data"
     PHONE = "phone"
     LATENCY_TOOL = "latency_tool"
     INTERNAL = "internal"

@@ -63,7 +63,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             the phones are slower than the workers, or gone, no more children are proposed. `auto` is four for each
             worker. A synchronous batch is pending whole.
         child_timeout_s: A child that trains longer than this is trained once more, on a fresh worker and alone on its
-            node. If that takes too long again, it counts as failed; seconds.
+            node. If that takes too long again, it counts as failed; seconds. The network is not at fault if its process
+            was stopped, or got less than half of its core.
         retries: How often a child is trained again after its worker died or its node was short of memory.
         worker_memory_mb: A worker whose resident memory exceeds this after a child is replaced by a fresh one, which is
             prepared from 90% on (on the CPU; on an NPU it is prepared afterwards); in 10^6 bytes.
@@ -72,7 +73,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
         budget: What the search may spend.
-        ray_address: An existing Ray cluster to work on. By default a cluster is started on this machine.
+        ray_address: An existing Ray cluster to work on: HOST:PORT of its head, or `auto`. By default a cluster is
+            started on this machine.
     """
 
     trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]

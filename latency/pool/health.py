@@ -5,6 +5,7 @@ A broken phone that is asked again and again without rest has taken whole racks 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,7 @@ class RetryPolicy:
     max_quarantine_s: float = 300.0
     """Longest rest in quarantine."""
     patience_s: float = 300.0
-    """How long a measurement waits while every phone is in quarantine."""
+    """How long measurements wait while every phone is in quarantine; then they fail together."""
 
     def __post_init__(self) -> None:
         times_s = (self.first_delay_s, self.max_delay_s, self.quarantine_s, self.max_quarantine_s, self.patience_s)
@@ -86,6 +87,8 @@ class PhoneHealth:
         self.quarantined_since: float | None = None
         """Monotonic time of the failure that brought it into quarantine; None outside."""
         self.last_error: LatencyError | None = None
+        self.last_failure_s = -math.inf
+        """Monotonic time of the last failure."""
 
     @property
     def quarantined(self) -> bool:
@@ -105,6 +108,7 @@ class PhoneHealth:
         self.failures += 1
         self.failures_in_row += 1
         self.last_error = error
+        self.last_failure_s = now_s
         self.rests_until = now_s + self._policy.rest_s(self.failures_in_row)
         if self.quarantined_since is None and self.failures_in_row >= self._policy.quarantine_after:
             self.quarantined_since = now_s

@@ -81,7 +81,8 @@ class LatencyService:
 
         Returns:
             The future record. It raises CandidateError at once, PhoneError and ToolError when the retries are used up,
-            and PhoneError (`no_phone`) when every phone has been in quarantine for longer than the policy's patience.
+            and PhoneError (`no_phone`), together with all that wait, when every phone has been in quarantine for longer
+            than the policy's patience. A model that is submitted later waits for one more look at the phones only.
             It is cancelled if the service closes before its turn.
 
         Raises:
@@ -178,22 +179,25 @@ class LatencyService:
             return job
 
     def _hopeless(self, now_s: float) -> tuple[list[tuple[Job, PhoneError]], float | None]:
-        """Remove the jobs that have waited too long.
+        """Remove the jobs that no phone will measure.
 
-        They have waited longer than `patience_s` while every phone was in quarantine.
+        Once every phone has been in quarantine for longer than `patience_s`, these are the jobs that have seen a phone
+        fail. The others wait until the next phone has rested and is asked again.
 
         Returns:
-            These jobs with their errors, and the seconds until the next one times out.
+            These jobs with their errors, and the seconds until the patience ends, if it has not.
         """
         since_s = [worker.health.quarantined_since for worker in self._workers]
         if not self._queue or None in since_s:
             return [], None
-        all_since_s = max(each for each in since_s if each is not None)
-        left_s = {job: max(all_since_s, job.submitted_at_s) + self._retry.patience_s - now_s for job in self._queue}
-        hopeless = [job for job, seconds in left_s.items() if seconds <= 0]
+        left_s = max(each for each in since_s if each is not None) + self._retry.patience_s - now_s
+        if left_s > 0:
+            return [], left_s
+        last_failure_s = max(worker.health.last_failure_s for worker in self._workers)
+        hopeless = [job for job in self._queue if job.submitted_at_s <= last_failure_s]
         for job in hopeless:
             self._queue.remove(job)
-        return [(job, self._no_phone()) for job in hopeless], min(left_s.values())
+        return [(job, self._no_phone()) for job in hopeless], None
 
     def _no_phone(self) -> PhoneError:
         said = "; ".join(f"{worker.label}: {worker.health.last_error}" for worker in self._workers)

@@ -55,7 +55,8 @@ A search on images of your own:
   mnas search photos.yaml
 
 `mnas COMMAND --help` has examples of each command.
-Exit codes: 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted
+(143 by SIGTERM, 129 by SIGHUP).
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from mnas.cli.standard_streams import discard_output, standard_streams
 from mnas.documents.errors import Error, InputError
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
+from mnas.signals import Stopped
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _FULL = "free some space there and run the same command again"
@@ -39,8 +41,10 @@ def explained(run: Callable[[], int]) -> int:
                 raise
             sys.stdout.flush()
             return code
-        except KeyboardInterrupt:
-            return INTERRUPTED
+        except KeyboardInterrupt as interrupt:
+            # The end of the interpreter is not to be interrupted once more, with a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return interrupted(interrupt)
         except BrokenPipeError:  # the reader of our output has gone
             discard_output()
             return FAILED
@@ -50,6 +54,11 @@ def explained(run: Callable[[], int]) -> int:
             print(f"mnas: {printable(_line(error))}", file=sys.stderr)
             _flush_or_discard()
             return failed
+
+
+def interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit code of a stopped command: 128 and the number of the signal."""
+    return interrupt.exit_code if isinstance(interrupt, Stopped) else INTERRUPTED
 
 
 def exit_code(error: Exception) -> int | None:

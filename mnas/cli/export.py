@@ -6,7 +6,7 @@ import argparse
 
 from mnas.bundled_files import find_recipe
 from mnas.cli.errors import DONE
-from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, path, positive, width
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
     with waiting_for("loading MindSpore"):
         prepare_mindspore()
-    terminate_as_interrupt()
+    stop_cleanly()
     with waiting_for("writing the network as ONNX, MindIR and checkpoints, and comparing them"):
         exported = export(subject, arguments.out, recipe=recipe, mindcv=arguments.mindcv, force=arguments.force)
     counted = cost(subject.network)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mnas.bundled_files import find_recipe
 from mnas.checkpoints.foreign import check_not_foreign
-from mnas.cli.errors import DONE, INTERRUPTED
-from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.errors import DONE, interrupted
+from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, positive
 from mnas.cli.options import path as path_option
 from mnas.cli.options import width as width_option
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     file, short_name = _find(name, arguments.trial)
     architecture = replace(file, architecture=file.architecture.scaled(width))
     directory = arguments.run_dir or Path("runs") / _run_name(short_name, width, recipe_path)
-    terminate_as_interrupt()
+    stop_cleanly()
     try:
         if not is_one_of_several():  # whatever has started several processes checks once
             require_machine(recipe.device)
@@ -97,9 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
         validated_on = "test" if recipe.validation is None else "validation"
         with retrain_progress(quiet=not process.is_first, validated_on=validated_on) as observer:
             result = retrain(architecture, recipe, directory, observer, process)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("mnas: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return INTERRUPTED
+        return interrupted(interrupt)
     if result is not None:
         _print_result(result, directory, as_json=arguments.json)
     return DONE

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mnas.bundled_files import find_experiment
 from mnas.cli.best import print_trial
-from mnas.cli.errors import DONE, INTERRUPTED
-from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.errors import DONE, interrupted
+from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, path
 from mnas.cli.output import LateFile, print_json, trial_to_dict
 from mnas.cli.progress import search_progress
 from mnas.documents.foreign_text import printable
 from mnas.documents.yaml_file import parse
-from mnas.errors import ConfigurationError, DataError, DocumentError
+from mnas.errors import ClusterLostError, ConfigurationError, DataError, DocumentError
 from mnas.experiment import Experiment
 from mnas.search.run import Run
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             experiment = experiment.changed(changes)
     directory = arguments.run_dir or Path("runs") / path.stem
 
-    terminate_as_interrupt()
+    stop_cleanly()
     try:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
         with (
@@ -82,9 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
             redirect_stdout(LateFile(directory / "ray.log")),
         ):
             found = experiment.run(directory, observer=observer)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(f"mnas: stopped; nothing is lost. To go on: {printable(_same_command(arguments))}", file=sys.stderr)
-        return INTERRUPTED
+        return interrupted(interrupt)
+    except ClusterLostError as error:
+        remedy = f"Nothing that was finished is lost. Start the cluster again; to go on: {_same_command(arguments)}"
+        raise ClusterLostError(f"{error}. {remedy}", restartable=False) from error
     _print_result(found, as_json=arguments.json)
     return DONE
 

@@ -219,7 +219,8 @@ class Search:
         """Search until the plan's trials have ended, the space is exhausted, or something asks it to end.
 
         Raises:
-            SearchStoppedError: `max_consecutive_failures` trials in a row failed, for whatever reason.
+            SearchStoppedError: `max_consecutive_failures` trials in a row failed, for whatever reason, or an image
+                cannot be read.
             OwnPartError: The controller returned something that cannot be used.
             StoreError: The store cannot be written, or another search has begun on it.
         """
@@ -392,7 +393,11 @@ class Search:
             self._failures.setdefault(trial_id, failure_of(error))
 
     def _collect(self) -> None:
-        """Wait for a half to end and record every one that has, in one commit."""
+        """Wait for a half to end and record every one that has, in one commit.
+
+        Raises:
+            SearchStoppedError: An image cannot be read.
+        """
         done = self._clock.wait(self._jobs, POLL_S)
         self._account(keep=False)
         # Futures are an unordered set; the store should not depend on their order.
@@ -401,6 +406,13 @@ class Search:
             for future, (trial_id, half) in ended:
                 if trial_id in self._pending:
                     self._record(trial_id, half, future)
+        for trial_id, _ in (place for _, place in ended):
+            failure = self._failures.get(trial_id)
+            if failure is not None and failure.kind is FailureKind.DATA:
+                # The trials that are pending stay so, and are tried again.
+                raise SearchStoppedError(
+                    f"{failure.message}. Every child would fail; run the same command again once this is corrected"
+                )
 
     def _record(self, trial_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
         try:

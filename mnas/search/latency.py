@@ -6,9 +6,11 @@ weights: the graph carries random ones and is timed while the child still trains
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -60,27 +62,61 @@ class OnnxLatencyMeter:
         self._services = services
         self._named = named
         self._form = form
-        phones = sum(len(service.status()) for service in services.values())
-        self._threads = ThreadPoolExecutor(phones, thread_name_prefix="latency-meter")
+        # One builds; the models wait in the queues of the services, whose jobs fail together if a phone is gone.
+        self._builder = ThreadPoolExecutor(1, thread_name_prefix="latency-meter")
 
     def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
         """Queue one measurement; the future raises TrialError if there is no latency."""
-        return self._threads.submit(self._measure, architecture)
+        result: Future[Mapping[str, Any]] = Future()
+        self._builder.submit(self._build, architecture, result)
+        return result
 
     def close(self) -> None:
         """Drop what is queued, and wait for what runs."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._builder.shutdown(wait=True, cancel_futures=True)
 
-    def _measure(self, architecture: Architecture) -> Mapping[str, Any]:
+    def _build(self, architecture: Architecture, result: Future[Mapping[str, Any]]) -> None:
+        """Build the model of an architecture and submit it to every service; `result` ends with the last of them."""
         try:
             model = build_onnx(self._form.lower(architecture)).SerializeToString()
+            futures = {name: service.submit(model) for name, service in self._services.items()}
         except (SpaceError, ValueError) as error:
-            raise TrialError(FailureKind.EXPORT, str(error)) from error
-        futures = {name: service.submit(model) for name, service in self._services.items()}
-        wait(futures.values())  # For all, whichever fails: what has been measured is in the cache.
-        measured = {name: _measured(future) for name, future in futures.items()}
-        named = measured.pop(self._named)
-        return {**named, "others": measured} if measured else named
+            result.set_exception(TrialError(FailureKind.EXPORT, str(error)))
+        except LatencyError as error:  # the services are closed
+            result.set_exception(TrialError(FailureKind.LATENCY_TOOL, str(error)))
+        except Exception as error:
+            result.set_exception(error)
+        else:
+            waiting = Countdown(len(futures), partial(self._finish, futures, result))
+            for future in futures.values():
+                future.add_done_callback(waiting.count)
+
+    def _finish(self, futures: Mapping[str, Future[LatencyRecord]], result: Future[Mapping[str, Any]]) -> None:
+        """Give the result once all phones have measured or failed: what has been measured is in the cache."""
+        try:
+            measured = {name: _measured(future) for name, future in futures.items()}
+        except Exception as error:
+            result.set_exception(error)
+        else:
+            named = measured.pop(self._named)
+            result.set_result({**named, "others": measured} if measured else named)
+
+
+class Countdown:
+    """Calls a function when it has been counted down by so many threads."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left = count
+        self._then = then
+        self._lock = threading.Lock()
+
+    def count(self, _: object) -> None:
+        """Count down by one."""
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()
 
 
 def _measured(future: Future[LatencyRecord]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
@@ -15,18 +16,21 @@ from latency.host.quiet import Quiet
 from mnas.data import SearchData
 from mnas.data.own_sources import check_own_sources
 from mnas.documents.yaml_file import dump
-from mnas.errors import ConfigurationError
+from mnas.errors import ClusterLostError, ConfigurationError
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
 from mnas.machine.check import require_machine
 from mnas.search.control import ControlFile
-from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SilentObserver
+from mnas.search.driver import ChildTrainer, LatencyMeter, Progress, Search, SearchObserver, SilentObserver
 from mnas.search.plan import search_plan
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
-from mnas.search.store import TrialStore
+from mnas.search.store import Trial, TrialStore
 from search_space import architecture_file_to_dict
 
+_LOG = logging.getLogger(__name__)
+# Times that a Ray of our own is started again without a trial that has ended in between.
+MAX_FRUITLESS_RESTARTS = 2
 CANN_FOLDER = "cann"  # logs and caches of CANN, in the run directory
 
 
@@ -47,11 +51,31 @@ class OwnParts:
 
 @dataclass(frozen=True)
 class _Workplace:
-    """What trains and times the architectures, and how many children train at a time."""
+    """What trains and times the architectures, and how many children train at a time.
+
+    Attributes:
+        check: Raises ClusterLostError if the Ray below is gone.
+    """
 
     trainer: ChildTrainer
     latency: LatencyMeter
     workers: int
+    check: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class _WatchingObserver:
+    """Hands on what happens, and looks after the workplace meanwhile; what `check` raises ends the search."""
+
+    observer: SearchObserver
+    check: Callable[[], None]
+
+    def trial_finished(self, trial: Trial) -> None:
+        self.observer.trial_finished(trial)
+
+    def progress(self, progress: Progress) -> None:
+        self.check()
+        self.observer.progress(progress)
 
 
 def run_search(experiment: Experiment, directory: Path, observer: SearchObserver | None, own: OwnParts) -> Run:
@@ -69,7 +93,8 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
     if own.trainer is None:
         _check_batch_size(experiment, data)
     with open_run(directory, experiment, data, own.class_names()) as store:
-        if _has_work(store, experiment):
+
+        def search() -> None:
             with _open_workplace(experiment, Run.open(directory), store, data, own) as place:
                 Search(
                     search_plan(experiment, place.workers),
@@ -78,13 +103,38 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                     store,
                     place.trainer,
                     place.latency,
-                    observer or SilentObserver(),
+                    _WatchingObserver(observer or SilentObserver(), place.check),
                     control=ControlFile(directory),
                 ).run()
+
+        if _has_work(store, experiment):
+            with_restarts(search, lambda: store.counts()["complete"] + store.counts()["failed"])
         run = Run.open(directory)
         if best := run.best_trials(1):
             write_atomically(run.best_file, dump(architecture_file_to_dict(run.architecture_file(best[0]))).encode())
     return run
+
+
+def with_restarts(search: Callable[[], None], ended: Callable[[], int]) -> None:
+    """Carry out a search; if a Ray of our own is lost, start it again and go on.
+
+    Args:
+        search: Carries it out, or goes on with it.
+        ended: Returns how many trials have ended.
+
+    Raises:
+        ClusterLostError: The Ray is not ours, or is lost again and again without a trial that ends in between.
+    """
+    fruitless, ended_before = 0, ended()
+    while True:
+        try:
+            return search()
+        except ClusterLostError as error:
+            fruitless = fruitless + 1 if ended() == ended_before else 1
+            ended_before = ended()
+            if not error.restartable or fruitless > MAX_FRUITLESS_RESTARTS:
+                raise
+            _LOG.warning("mnas: %s; starting Ray again and going on", error)
 
 
 def _check_batch_size(experiment: Experiment, data: SearchData) -> None:
@@ -116,7 +166,7 @@ def _open_workplace(
         # This host of a larger cluster may have no NPU; each worker checks its own host.
         require_machine(experiment.device)
     with ExitStack() as stack:
-        stack.enter_context(ray_cluster(experiment.search))
+        cluster = stack.enter_context(ray_cluster(experiment.search))
         trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
         if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
@@ -130,7 +180,7 @@ def _open_workplace(
                 micro_batch_size=experiment.micro_batch_size,
                 folder=run.directory.resolve() / CANN_FOLDER,
             )
-            stack.callback(pool.close)
+            stack.callback(lambda: pool.give_up() if cluster.is_lost() else pool.close())
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()
             stack.callback(pauser.close)
@@ -138,7 +188,7 @@ def _open_workplace(
         latency = own.latency or stack.enter_context(
             open_latency_meter(experiment.latency, run.image_form, quiet, partial(check_phones, run.directory, store))
         )
-        yield _Workplace(trainer, latency, workers)
+        yield _Workplace(trainer, latency, workers, cluster.check)
 
 
 _nothing_to_hold: Quiet = nullcontext

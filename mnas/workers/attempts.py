@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mnas.errors import Failure, FailureKind, TrialError
@@ -18,13 +19,52 @@ if TYPE_CHECKING:
 # The worker is lost, and that says nothing about the network.
 LOST_WORKER = frozenset({FailureKind.WORKER_DIED, FailureKind.NODE_MEMORY})
 # It may be the network's fault, or that of what ran next to it or before it: one more try, without those, decides.
-DOUBTFUL = frozenset({FailureKind.OUT_OF_MEMORY, FailureKind.CHILD_TIMEOUT})
+DOUBTFUL = frozenset({FailureKind.OUT_OF_MEMORY, FailureKind.CHILD_TIMEOUT, FailureKind.WORKER_HUNG})
 # After an error of an NPU its process may be of no further use: each child after it would fail at once. So every
 # failure but a divergence ends the process, and is doubted.
 DOUBTFUL_ON: Mapping[Device, frozenset[FailureKind]] = {
     "CPU": DOUBTFUL,
     "Ascend": DOUBTFUL | {FailureKind.INTERNAL},
 }
+# A child has a core of its own. One that had less than this share of it until its time-out was held up from outside: by
+# other work on the machine, by slow disks, or because it was stopped.
+FAIR_CORE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """What a process has had of its machine.
+
+    Attributes:
+        stopped: Whether it stands still (state T: SIGSTOP, a debugger).
+        cpu_s: CPU time of all its threads since it started.
+    """
+
+    stopped: bool
+    cpu_s: float
+
+
+def timeout_failure(timeout_s: float, use: ProcessUse | None, cpu_before_s: float, *, on_cpu: bool) -> Failure:
+    """Return the failure of a child that has not ended in time: its own, or that of what held its process up.
+
+    Args:
+        timeout_s: How long it has trained.
+        use: What its process has had at the end; None if that cannot be found out.
+        cpu_before_s: CPU time of the process before this child.
+        on_cpu: Whether the child is computed by the process itself; one that waits for an NPU needs little CPU time.
+    """
+    late = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
+    if use is None:
+        return Failure(FailureKind.CHILD_TIMEOUT, late)
+    if use.stopped:
+        return Failure(FailureKind.WORKER_HUNG, f"{late}: its process is stopped; let it go on (SIGCONT)")
+    used_s = use.cpu_s - cpu_before_s
+    if on_cpu and used_s < FAIR_CORE_SHARE * timeout_s:
+        return Failure(
+            FailureKind.WORKER_HUNG,
+            f"{late}: its process had {used_s:.1f} s of CPU time; give the machine less other work, or fewer workers",
+        )
+    return Failure(FailureKind.CHILD_TIMEOUT, late)
 
 
 class Slot(Protocol):
@@ -92,8 +132,9 @@ def train_child_on(
 ) -> ChildResult:
     """Train a child, and try it again if a failure may not be its own.
 
-    A child whose worker is lost is tried up to `retries` more times. A child that ran out of memory or time gets one
-    more try. Each try has a fresh worker; after a failure of memory or time it trains alone on its node.
+    A child whose worker is lost is tried up to `retries` more times. A child that ran out of memory or time, also on a
+    worker that hung, gets one more try. Each try has a fresh worker; after a failure of memory or time it trains alone
+    on its node.
 
     Args:
         slot: The worker.

@@ -98,6 +98,11 @@ class ChildPool:
             slot.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    def give_up(self) -> None:
+        """Leave a Ray that is gone, which takes no orders; `ray.shutdown` releases what waits for it."""
+        self._closing.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def _train(self, job: ChildJob) -> Mapping[str, Any]:
         slot = self._idle.get()
         try:

@@ -16,18 +16,21 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from mnas.errors import Failure, FailureKind, TrialError
+from mnas.workers.attempts import ProcessUse, timeout_failure
 from mnas.workers.child import ChildResult
 from mnas.workers.cluster import RESOURCE
-from mnas.workers.worker import ChildJob, ChildWorker, Reply, WorkerSettings
+from mnas.workers.worker import ChildJob, ChildWorker, Reply, WorkerSettings, process_use
 
 # Share of the memory bound at which the replacement starts to load MindSpore.
 PRELOAD_AT = 0.9
 # A worker that has not started and loaded MindSpore after this time is replaced, or after `child_timeout_s` if that is
 # longer: on a cluster that others use, too, it may have to wait for its device.
 START_PATIENCE_S = 300.0
+# Ray may have to start a process for the question.
+USE_TIMEOUT_S = 30.0
 # Ray counts resources in ten-thousandths.
 RAY_UNITS = 10_000
 # A worker that still uses this share of its device memory after a child is replaced. A child takes all but this.
@@ -82,7 +85,8 @@ class WorkerSlot:
         Raises:
             TrialError: The worker dies, hangs or fails unexpectedly.
         """
-        reply = self._worker.train(job, self._settings.child_timeout_s)
+        on_cpu = self._settings.compute.device == "CPU"
+        reply = self._worker.train(job, self._settings.child_timeout_s, on_cpu=on_cpu)
         self._children += 1
         if self._is_worn(reply):
             self.replace()
@@ -137,6 +141,7 @@ class _Actor:
         self._place: tuple[str, int] | None = None
         self._place_reference = handle.place.remote()
         self._prepared = handle.prepare.remote()
+        self._cpu_s = 0.0
 
     def place(self) -> tuple[str, int] | None:
         """Return node and process, which may have ended since; None before it has started."""
@@ -168,22 +173,38 @@ class _Actor:
         """Wait until it has loaded what a child needs, and return Ray's node; see `WorkerSlot.prepare`."""
         with _kinds_of_failure():
             try:
-                (node, _), _ = ray.get([self._place_reference, self._prepared], timeout=timeout_s)
+                (node, _), loaded_cpu_s = ray.get([self._place_reference, self._prepared], timeout=timeout_s)
             except GetTimeoutError as error:
                 raise TrialError(
                     FailureKind.WORKER_DIED, f"the training worker was not ready within {timeout_s:g} s"
                 ) from error
+        self._cpu_s = max(self._cpu_s, loaded_cpu_s)
         return str(node)
 
-    def train(self, job: ChildJob, timeout_s: float) -> Reply:
+    def train(self, job: ChildJob, timeout_s: float, *, on_cpu: bool) -> Reply:
         """Train one child; see `WorkerSlot.train`."""
         with _kinds_of_failure():
             try:
                 reply: Reply = ray.get(self._handle.train.remote(job), timeout=timeout_s)
             except GetTimeoutError as error:
-                message = f"training did not end within {timeout_s:g} s (search.child_timeout_s)"
-                raise TrialError(FailureKind.CHILD_TIMEOUT, message) from error
+                failure = timeout_failure(timeout_s, self._use(), self._cpu_s, on_cpu=on_cpu)
+                raise TrialError(failure.kind, failure.message) from error
+        self._cpu_s = reply.cpu_s
         return reply
+
+    def _use(self) -> ProcessUse | None:
+        """Return what the process has had of its machine, asked there; None if that machine does not say."""
+        place = self.place()
+        if place is None:
+            return None
+        node, pid = place
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(process_use)
+        try:
+            use: ProcessUse | None = ray.get(ask.remote(pid), timeout=USE_TIMEOUT_S)
+        except RayError:  # a time-out is one
+            return None
+        return use
 
 
 @contextmanager
@@ -199,6 +220,8 @@ def _kinds_of_failure() -> Iterator[None]:
         # The text of a RayTaskError is the traceback in the worker. What failed comes first: long texts are cut.
         cause = "".join(traceback.format_exception_only(error.cause)).strip()
         raise TrialError(FailureKind.INTERNAL, f"training failed unexpectedly: {cause}\n{error}") from error
+    except SystemExit as error:  # raised by Ray in a thread that waits while Ray shuts down
+        raise TrialError(FailureKind.WORKER_DIED, "Ray shut down during the training") from error
     except RayError as error:
         raise TrialError(FailureKind.WORKER_DIED, f"the training worker died: {_last_line(error)}") from error
 

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import psutil
 import ray
 
 from mnas.data import SearchData
-from mnas.errors import Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
+from mnas.errors import DataError, Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
 from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import TrainingSettings
+from mnas.workers.attempts import ProcessUse
 from mnas.workers.child import ChildResult, train_child
 from mnas.workers.cores import bind_process, take_core
 from mnas.workers.npu import prepare_npu, used_share
@@ -24,6 +26,8 @@ from search_space import Architecture
 
 # The end of the previous process may take a moment.
 HANDOVER_PATIENCE_S = 5.0
+# Quiet windows last tens to hundreds of milliseconds, with pauses in between.
+STOPPED_LOOKS, STOPPED_LOOK_S = 20, 0.1
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -68,11 +72,13 @@ class Reply:
         outcome: The result of the child, or a failure that has a kind.
         resident_mb: Resident memory of the process after it, in 10^6 bytes.
         device_share: Share of its device memory that the process still uses after it; 0 on the CPU.
+        cpu_s: CPU time of the process until then.
     """
 
     outcome: ChildResult | Failure
     resident_mb: float
     device_share: float = 0.0
+    cpu_s: float = 0.0
 
 
 class ChildWorker:
@@ -89,8 +95,8 @@ class ChildWorker:
         """Return Ray's node and the process; a quiet window of a latency measurement pauses the process."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
-    def prepare(self) -> None:
-        """Load what a child needs, before the first one asks for it."""
+    def prepare(self) -> float:
+        """Load what a child needs, before the first one asks for it; return the CPU time of the process."""
         if self._compute.device == "Ascend":
             self._compute = prepare_npu(self._compute, self._settings.workers_per_npu, self._settings.folder)
         prepare_mindspore(self._compute)
@@ -99,6 +105,7 @@ class ChildWorker:
         # Garbage is collected twice for every child; a collection need not visit the objects loaded by now.
         gc.collect()
         gc.freeze()
+        return time.process_time()
 
     def take_over(self) -> None:
         """Take the core of the previous worker of this slot, which has been ended, unless this one has a core."""
@@ -120,7 +127,7 @@ class ChildWorker:
             )
         except (Error, MemoryError) as error:
             outcome = failure_of(error)
-        return Reply(outcome, _resident_mb(), used_share(self._compute))
+        return Reply(outcome, _resident_mb(), used_share(self._compute), time.process_time())
 
 
 def failure_of(error: Error | MemoryError) -> Failure:
@@ -131,7 +138,25 @@ def failure_of(error: Error | MemoryError) -> Failure:
         return Failure(FailureKind.OUT_OF_MEMORY, str(error))
     if isinstance(error, TrainingDivergedError):
         return Failure(FailureKind.TRAINING_DIVERGED, str(error))
+    if isinstance(error, DataError):  # an image that is read while the child trains
+        return Failure(FailureKind.DATA, str(error))
     return Failure(FailureKind.INTERNAL, str(error))
+
+
+def process_use(pid: int) -> ProcessUse | None:
+    """Return what a process of this machine has had; None if it has ended.
+
+    It is `stopped` only if it stays so: a quiet window of a latency measurement stops it for a moment, too.
+    """
+    try:
+        process = psutil.Process(pid)
+        looks = STOPPED_LOOKS
+        while process.status() == psutil.STATUS_STOPPED and (looks := looks - 1):
+            time.sleep(STOPPED_LOOK_S)
+        times = process.cpu_times()
+        return ProcessUse(looks == 0, times.user + times.system)
+    except psutil.Error:
+        return None
 
 
 def _die_with_parent() -> None:

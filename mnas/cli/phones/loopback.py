@@ -11,7 +11,7 @@ from pathlib import Path
 from latency.loopback import Adbd, check_machine, unpack_adbd
 from latency.user_folders import cache_folder
 from mnas.cli.errors import DONE
-from mnas.cli.interrupt import terminate_as_interrupt
+from mnas.cli.interrupt import stop_cleanly
 from mnas.errors import ConfigurationError
 
 _DESCRIPTION = """\
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.port < 65536:
         raise ConfigurationError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     check_machine()
-    terminate_as_interrupt()
+    stop_cleanly()
     # Kept, so that the runtime is pushed once: the daemon sees this machine's own files.
     storage = cache_folder() / "loopback-phone"
     with tempfile.TemporaryDirectory(prefix="mnas-loopback-") as folder:

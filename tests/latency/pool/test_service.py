@@ -358,7 +358,23 @@ def test_when_every_phone_is_in_quarantine_models_fail_after_a_while_with_what_h
     assert "scripted (number 2): unplugged" in str(errors[0])
 
 
-def test_a_model_submitted_while_no_phone_works_waits_its_own_time(record: LatencyRecord) -> None:
+def test_models_that_wait_for_a_phone_that_is_gone_fail_together(record: LatencyRecord) -> None:
+    # The second look fails after the patience has ended, and a model that comes later waits for one look only.
+    policy = replace(NEVER_AGAIN, quarantine_s=0.4, max_quarantine_s=0.4, patience_s=0.3)
+    with LatencyService(
+        [ScriptedPhone(record, identify_errors=repeat(PhoneGoneError("unplugged")))], retry=policy
+    ) as service:
+        until(lambda: service.status()[0].state == "quarantined")
+        waiting = [service.submit(bytes([number])) for number in range(20)]
+        start_s = time.monotonic()
+        assert {str(future.exception(TIMEOUT_S)) for future in waiting} == {str(waiting[0].exception())}
+        together_s = time.monotonic() - start_s
+        later = [service.submit(bytes([number])) for number in range(20)]
+        assert all(isinstance(future.exception(TIMEOUT_S), PhoneError) for future in later)
+    assert together_s < 20 * policy.patience_s
+
+
+def test_a_model_submitted_while_no_phone_works_waits_for_the_next_look_at_it(record: LatencyRecord) -> None:
     errors = (PhoneError("runner_died", "it died"),)
     policy = replace(NEVER_AGAIN, quarantine_s=1.0, patience_s=0.6)
     with LatencyService([ScriptedPhone(record, errors)], retry=policy) as service:

@@ -179,17 +179,32 @@ def test_a_stopped_worker_ends_with_a_killed_driver(tmp_path: Path) -> None:
     kill_session(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_is_clean_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     path = experiment(tmp_path)
     process = start(path)
     wait_for(tmp_path, 1, process)
-    process.send_signal(number)
+    for _ in range(3):  # those that follow do not disturb the closing
+        process.send_signal(number)
+        time.sleep(0.1)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert f"To go on: mnas search {path} --run-dir {tmp_path / 'run'}" in said
     assert "Traceback" not in said
     assert ended(tmp_path)
+
+
+def test_a_search_goes_on_when_its_ray_is_lost(tmp_path: Path) -> None:
+    process = start(experiment(tmp_path))
+    wait_for(tmp_path, 1, process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if child.name() == "gcs_server":
+            child.kill()
+    _, said = process.communicate(timeout=180)
+    assert process.returncode == 0, said
+    assert "Ray's gcs_server ended unexpectedly; starting Ray again and going on" in said
+    assert sorted(ended(tmp_path)) == list(range(1, TRIALS + 1))
+    assert [pid for pid in psutil.pids() if _session(pid) == process.pid] == []
 
 
 def test_killed_twice_a_search_loses_and_repeats_nothing(tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_a_failure_of_the_phone_is_not_told(setup: Setup) -> None:
     assert told == {trial.id for trial in trials} - failed
 
 
-@pytest.mark.parametrize("kind", FailureKind)
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.DATA])
 def test_failures_in_a_row_of_any_kind_stop_the_search_with_the_reason(setup: Setup, kind: FailureKind) -> None:
     def broken(_: Architecture) -> float:
         raise TrialError(kind, "as arranged")
@@ -315,6 +315,18 @@ def test_failures_in_a_row_of_any_kind_stop_the_search_with_the_reason(setup: Se
     with pytest.raises(SearchStoppedError, match=rf"trials in a row failed \(\d x {kind.value}: as arranged\)"):
         setup.run()
     assert 3 <= setup.store().counts()["failed"] < 12
+
+
+def test_an_image_that_cannot_be_read_stops_the_search_at_once_and_fails_no_trial(setup: Setup) -> None:
+    def broken(_: Architecture) -> float:
+        raise TrialError(FailureKind.DATA, "cats/1.jpg: cannot be read")
+
+    setup.trainer = Bench("accuracy", broken)
+    with pytest.raises(SearchStoppedError, match=r"cats/1\.jpg: cannot be read\. Every child would fail"):
+        setup.run()
+    assert setup.store().counts()["failed"] == 0
+    setup.trainer = Bench("accuracy", accuracy_of)
+    assert {trial.state for trial in setup.run()} == {"complete"}
 
 
 def test_the_reason_of_a_stop_names_every_kind_and_the_last_first(asynchronous: Setup) -> None:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnas.errors import Failure, FailureKind, TrialError
-from mnas.workers.attempts import DOUBTFUL, DOUBTFUL_ON, LOST_WORKER, NodeTurns, train_child_on
+from mnas.workers.attempts import (
+    DOUBTFUL,
+    DOUBTFUL_ON,
+    LOST_WORKER,
+    NodeTurns,
+    ProcessUse,
+    timeout_failure,
+    train_child_on,
+)
 from mnas.workers.child import ChildResult
 from mnas.workers.worker import ChildJob
 from search_space import Architecture, parse_block
@@ -139,3 +147,29 @@ def test_a_child_alone_on_its_node_holds_no_other_node_back() -> None:
                 return "trained"
 
         assert threads.submit(train).result(60) == "trained"
+
+
+@pytest.mark.parametrize(
+    ("use", "on_cpu", "kind"),
+    [
+        (ProcessUse(stopped=False, cpu_s=108.0), True, FailureKind.CHILD_TIMEOUT),
+        (ProcessUse(stopped=True, cpu_s=108.0), True, FailureKind.WORKER_HUNG),
+        (ProcessUse(stopped=False, cpu_s=30.0), True, FailureKind.WORKER_HUNG),
+        (ProcessUse(stopped=False, cpu_s=30.0), False, FailureKind.CHILD_TIMEOUT),
+        (ProcessUse(stopped=True, cpu_s=30.0), False, FailureKind.WORKER_HUNG),
+        (None, True, FailureKind.CHILD_TIMEOUT),
+    ],
+    ids=["computes", "stopped", "starved", "waits for its NPU", "stopped with its NPU", "unknown"],
+)
+def test_a_time_out_is_the_networks_only_if_its_process_could_compute(
+    use: ProcessUse | None, on_cpu: bool, kind: FailureKind
+) -> None:
+    failure = timeout_failure(100.0, use, 10.0, on_cpu=on_cpu)
+    assert failure.kind is kind
+    assert "child_timeout_s" in failure.message
+
+
+def test_a_network_is_not_blamed_for_a_worker_that_hangs_twice() -> None:
+    kind = blamed(ArrangedSlot([FailureKind.WORKER_HUNG] * 2))
+    assert kind is FailureKind.WORKER_HUNG
+    assert not kind.blames_candidate

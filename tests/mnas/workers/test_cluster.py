@@ -1,14 +1,20 @@
 """A real Ray cluster on this machine."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import ray
 
-from mnas.errors import ConfigurationError
+from mnas.errors import ClusterLostError, ConfigurationError
 from mnas.experiment import SearchSettings
-from mnas.workers.cluster import ray_cluster, worker_count
+from mnas.workers.cluster import Cluster, _PortWatch, _processes_gone, ray_cluster, worker_count
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +48,30 @@ def test_a_handler_of_sigterm_survives_the_start_of_ray(monkeypatch: pytest.Monk
             assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_process_that_has_ended_is_missed_and_named() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        watched = psutil.Process(process.pid)
+        cluster = Cluster(_processes_gone([watched]), ours=True)
+        cluster.check()
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie, as under a parent that does not look
+        with pytest.raises(ClusterLostError, match="ended unexpectedly") as caught:
+            cluster.check()
+    assert caught.value.restartable
+
+
+def test_a_port_that_falls_silent_is_missed_after_a_while() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    watch = _PortWatch({"head (GCS)": server.getsockname()}, period_s=0.01, patience_s=0.1)
+    cluster = Cluster(watch.missing, ours=False)
+    cluster.check()
+    server.close()
+    deadline = time.monotonic() + 10
+    while not cluster.is_lost():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(ClusterLostError, match=r"head \(GCS\) at 127\.0\.0\.1:\d+ does not answer") as caught:
+        cluster.check()
+    assert not caught.value.restartable

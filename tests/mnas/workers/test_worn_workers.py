@@ -24,7 +24,7 @@ class Worker:
         self._replies = replies
         self.stopped = False
 
-    def train(self, job: ChildJob, timeout_s: float) -> Reply:
+    def train(self, job: ChildJob, timeout_s: float, *, on_cpu: bool) -> Reply:
         return self._replies.pop(0)
 
     def stop(self) -> None:
