@@ -52,10 +52,15 @@ def print_json_with_list(document: Mapping[str, object], key: str, items: Iterab
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print columns under a header; numbers should come formatted."""
+    for line in table_lines(header, rows):
+        print(line)
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return columns under a header, a line for each row."""
     table = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def trial_to_dict(trial: Trial) -> dict[str, Any]:
