@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mnas.cli.errors import DONE
+from mnas.cli.options import path
 from mnas.report.file import write_report
 from mnas.search.run import Run
 
@@ -30,9 +30,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run directory of a search")
+    parser.add_argument("runs", metavar="RUN", type=path, nargs="+", help="run directory of a search")
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, help="the file to write (default: report.html in the first RUN)"
+        "--out", metavar="FILE", type=path, help="the file to write (default: report.html in the first RUN)"
     )
     parser.set_defaults(run=run)
 

@@ -31,7 +31,7 @@ def run_data(run: Run) -> dict[str, Any]:
     """Return the data of one run."""
     trials = run.trials
     times = trial_times(trials)
-    decisions = _decisions(run)
+    decisions = run_decisions(run)
     alpha, beta = run.experiment.reward.exponents
     return {
         "name": run.directory.resolve().name,
@@ -128,7 +128,7 @@ def _phase_columns(times: Sequence[TrialTimes]) -> dict[str, list[float | None]]
     return {name: [None if name not in one.phases else round(one.phases[name], 3) for one in times] for name in names}
 
 
-def _decisions(run: Run) -> tuple[Decision, ...]:
+def run_decisions(run: Run) -> tuple[Decision, ...]:
     """Return the decisions of the run's space; none if a run of mnas 0.1 kept no space and the file is gone."""
     with read_store(run.directory) as store:
         stored = store.meta().get("space")
