@@ -95,7 +95,13 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
     with open_run(directory, experiment, data, own.class_names()) as store:
 
         def search() -> None:
-            with _open_workplace(experiment, Run.open(directory), store, data, own) as place:
+            # Here, because it loads tensorboardX.
+            from mnas.search.scalars import Observers, scalar_observer
+
+            with (
+                scalar_observer(directory, store.iterate()) as scalars,
+                _open_workplace(experiment, Run.open(directory), store, data, own) as place,
+            ):
                 Search(
                     search_plan(experiment, place.workers),
                     space,
@@ -103,7 +109,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                     store,
                     place.trainer,
                     place.latency,
-                    _WatchingObserver(observer or SilentObserver(), place.check),
+                    _WatchingObserver(Observers([scalars, observer or SilentObserver()]), place.check),
                     control=ControlFile(directory),
                 ).run()
 
