@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "show the trials of a run, finished or not",
     "best": "show the best architectures of a run",
     "report": "write charts and tables of runs as one HTML file",
+    "ui": "show runs in a browser, live",
     "convert": "write the trials of a run as a study of Optuna, CSV or JSON",
     "export": "write a network as ONNX, MindIR and checkpoints, with a model card",
     "retrain": "train an architecture fully, or resume its training",

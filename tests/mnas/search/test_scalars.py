@@ -21,7 +21,7 @@ def events(folder: Path) -> Iterator[Event]:
 
 def scalars(run_directory: Path, name: str) -> list[tuple[int, float]]:
     return [
-        (event.step, value.simple_value)
+        (event.step, round(value.simple_value, 6))  # TensorBoard keeps 32 bits
         for event in events(run_directory / TENSORBOARD_FOLDER)
         for value in event.summary.value
         if value.tag == name
@@ -35,7 +35,7 @@ def test_the_curves_are_those_of_the_store_after_any_session(searched_run: Path,
         with scalar_observer(tmp_path, trials[:2]) as observer:
             observer.trial_finished(trials[2])
     assert scalars(tmp_path, "search/trial") == [(1, 1), (2, 2), (3, 3)]
-    assert scalars(tmp_path, "search/reward") == [(1, pytest.approx(0.28)), (2, pytest.approx(0.57))]
-    assert scalars(tmp_path, "search/best_reward")[-1] == (3, pytest.approx(0.57))
+    assert scalars(tmp_path, "search/reward") == [(1, 0.28), (2, 0.57)]
+    assert scalars(tmp_path, "search/best_reward")[-1] == (3, 0.57)
     assert scalars(tmp_path, "search/failed") == [(1, 0), (2, 0), (3, 1)]
-    assert scalars(tmp_path, "search/latency_ms_pixel6") == [(2, pytest.approx(2.1))]
+    assert scalars(tmp_path, "search/latency_ms_pixel6") == [(2, 2.1)]
