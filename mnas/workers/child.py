@@ -34,6 +34,7 @@ class ChildResult:
         phases: Cost of "import", "build", "compile", "train" (those of `TrainingResult`) and "evaluate".
         resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
             it grows with each child.
+        epoch_losses: Mean training loss of each epoch.
     """
 
     accuracy: float
@@ -43,6 +44,7 @@ class ChildResult:
     images_per_s: float
     phases: dict[str, PhaseTime]
     resident_mb: float
+    epoch_losses: tuple[float, ...] = ()
 
 
 def train_child(
@@ -59,7 +61,16 @@ def train_child(
     Raises what `train_network` and `Evaluator` raise.
     """
     network = ImageForm.of(data.train).lower(architecture)
-    result = train_network(network, settings, data.train, seed=seed, compute=compute, micro_batch_size=micro_batch_size)
+    losses: list[float] = []
+    result = train_network(
+        network,
+        settings,
+        data.train,
+        seed=seed,
+        compute=compute,
+        micro_batch_size=micro_batch_size,
+        on_epoch=lambda progress: losses.append(progress.loss),
+    )
     phases = dict(result.phases)
     with timed(phases, "evaluate"):
         evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
@@ -71,6 +82,7 @@ def train_child(
         images_per_s=result.images_per_s,
         phases=phases,
         resident_mb=psutil.Process().memory_info().rss / 1e6,
+        epoch_losses=tuple(losses),
     )
 
 
