@@ -9,7 +9,7 @@ three ways:
 
     single     all on new networks; the highest single accuracy wins
     equal      some on the finalists, the same number each; the highest mean wins
-    finalists  some on the finalists where they matter most, as a search does, until the confidence is reached
+    finalists  some where they matter most, by `mnas.search.finalists`, until the confidence is reached
 
 The loss is the true accuracy of the best of all networks, those that only `single` tries included, less the winner's.
 Overstated is the winner's accuracy as said less its true one.
@@ -109,7 +109,7 @@ def by_equal_seeds(trainings: Trainings, pool: DecisionArray, plan: Plan, genera
 
 
 def by_finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> Named:
-    """Name the finalist that the search's own rule names."""
+    """Name the finalist that `mnas.search.finalists` names."""
     finalists = _finalists(trainings, pool, plan, generator)
     rewards: list[list[float]] = [[] for _ in finalists]
     for number, finalist in enumerate(finalists):

@@ -21,8 +21,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = verbs.add_parser(
         "measure",
         help="time an ONNX model",
-        description="Time an ONNX model: one thread on one core, batch 1 unless the model fixes another, after a "
-        "warm-up. A disturbed measurement is detected and repeated, so a printed number can be trusted.",
+        description="Time an ONNX model: one thread on one core, batch 1 unless the model fixes\n"
+        "another, after a warm-up. A disturbed measurement is detected and repeated, so a\n"
+        "printed number can be trusted.",
         epilog="examples:\n  mnas phones measure model.onnx --phone pixel6 --json\n"
         "  mnas phones measure model.onnx --shape input=1,3,224,224",
         formatter_class=argparse.RawDescriptionHelpFormatter,
