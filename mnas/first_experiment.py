@@ -20,6 +20,7 @@ from mnas.documents import yaml_file
 from mnas.documents.foreign_text import one_line
 from mnas.documents.user_paths import path_text, user_path
 from mnas.errors import ConfigurationError, DataError
+from mnas.training.moving_averages import norm_momentum_for
 
 MIN_CLASS_IMAGES = 10
 FEW_REWARD_IMAGES = 200
@@ -180,20 +181,6 @@ def batch_size_for(train_images: int, image_size: int) -> int:
     """
     sizes = (64, 32, 16, 8) if image_size <= 32 else (32, 16, 8)
     return next((size for size in sizes if train_images >= 8 * size), 8)
-
-
-def norm_momentum_for(steps: int) -> float:
-    """Return the momentum of batch norms' moving statistics for a training of this many steps.
-
-    With momentum m the statistics average over about 1 / (1 - m) steps, and their initial values keep a share of
-    m^steps. The rule is the largest of 0.8, 0.9, 0.95, 0.97 and 0.99 with 1 / (1 - m) <= steps / 8, so that this share
-    is at most e^-8 (0.03%). 0.99, the default of `training.norm_momentum`, is right from 800 steps on.
-
-    >>> [norm_momentum_for(steps) for steps in (20, 85, 200, 7810)]
-    [0.8, 0.9, 0.95, 0.99]
-    """
-    averaged = {100: 0.99, 33: 0.97, 20: 0.95, 10: 0.9}  # steps that are averaged over, by momentum
-    return next((momentum for count, momentum in averaged.items() if 8 * count <= steps), 0.8)
 
 
 def norm_momentum_note(momentum: float, steps: int) -> str | None:

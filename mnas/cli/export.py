@@ -67,7 +67,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         metavar="RECIPE",
         type=name_or_path,
         help="also write this recipe (a bundled name, or a YAML file of mnas or MindCV) with the image size and "
-        "classes of the network and, for a run, the images of its search; epochs and learning rate stay",
+        "classes of the network; for a run also with the images of its search, and with epochs, batch size and moving "
+        "averages fitted to their number",
     )
     parser.add_argument("--mindcv", action="store_true", help="also write a .ckpt under the names of MindCV's mnasnet")
     parser.add_argument("--force", action="store_true", help="replace the folder, if an export has written it")
@@ -88,8 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     subject = subject_of(source, adaptation, arguments.checkpoint)
     notes = source.run.notes() if source.run is not None and arguments.trial is None else []
     form = subject.checkpoint.input
-    experiment = None if source.run is None else source.run.experiment
-    recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), form, experiment)
+    recipe = None if arguments.recipe is None else recipe_for(find_recipe(arguments.recipe), source, form)
     # A stop removes the half-written folder. Only from here on: an interrupt in MindSpore's import crashes it.
     with waiting_for("loading MindSpore"):
         prepare_mindspore()
@@ -113,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "params": counted.params,
                 "multiply_adds": counted.multiply_adds,
                 "difference": exported.difference,
+                "recipe": None if recipe is None else list(recipe.notes),
                 "notes": notes,
             }
         )
@@ -123,6 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"multiply-adds  {counted.multiply_adds:,}")
     print(f"checked        ONNX and MindIR agree to {exported.difference:.1e} of the largest logit")
     print(f"written to     {exported.folder}: {', '.join(exported.files)}")
+    for line, fitted in enumerate(() if recipe is None else recipe.notes):
+        print(f"{'' if line else 'recipe':<15}{fitted}")
     for note in notes:
         print(note)
     return DONE

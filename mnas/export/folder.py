@@ -16,10 +16,9 @@ from mnas.export.diagram import network_svg
 from mnas.export.mindir import run_mindir, write_mindir
 from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
-from mnas.export.recipe_file import write_recipe
+from mnas.export.recipe_file import FittedRecipe, write_recipe
 from mnas.export.scratch import NEW, put_in_place, scratch_folder
 from mnas.export.subject import Subject
-from mnas.retrain.recipe import Recipe
 from search_space import write_architecture
 
 ARCHITECTURE, CARD, DIAGRAM = "architecture.yaml", "README.md", "network.svg"
@@ -77,7 +76,7 @@ def check_target(folder: Path, *, force: bool) -> None:
 
 
 def export(
-    subject: Subject, folder: Path, *, recipe: Recipe | None = None, mindcv: bool = False, force: bool = False
+    subject: Subject, folder: Path, *, recipe: FittedRecipe | None = None, mindcv: bool = False, force: bool = False
 ) -> Exported:
     """Write the folder of a subject. A reader sees no folder (or the old one) or the whole new one.
 

@@ -18,10 +18,10 @@ from mnas.first_experiment import (
     copy_experiment,
     experiment_yaml,
     look_at,
-    norm_momentum_for,
     plan,
     write_experiment,
 )
+from mnas.training.moving_averages import norm_momentum_for
 
 
 def photos(folder: Path, counts: Mapping[str, int], side: int = 100, part: str = "train") -> Path:

@@ -200,9 +200,9 @@ def test_mindcv_names_are_refused_for_a_network_that_mindcv_does_not_have(subjec
 def test_a_recipe_is_written_on_request(subject: Subject, tmp_path: Path) -> None:
     template = tmp_path / "mine.yaml"
     template.write_text("data: {format: digits}\ntraining: {epochs: 3, learning_rate: 0.1}\n")
-    recipe = recipe_for(template, subject.checkpoint.input)
+    recipe = recipe_for(template, subject.source, subject.checkpoint.input)
     written = export(subject, tmp_path / "found", recipe=recipe)
-    assert load_recipe(written.folder / "recipe.yaml") == recipe
+    assert load_recipe(written.folder / "recipe.yaml") == recipe.recipe
     assert "`mnas retrain architecture.yaml --recipe recipe.yaml" in (written.folder / "README.md").read_text()
 
 

@@ -7,7 +7,7 @@ from mnas.bundled_files import find_recipe, recipe_names
 from mnas.data import DigitsSettings, FullData, ImageArrays, ImageFolderSettings
 from mnas.documents.errors import DocumentError
 from mnas.errors import ConfigurationError, DataError
-from mnas.export.recipe_file import write_recipe
+from mnas.export.recipe_file import FittedRecipe, write_recipe
 from mnas.mindspore_setup import AscendSettings
 from mnas.retrain.recipe import Recipe, ValidationSettings, load_recipe
 from mnas.training.settings import TrainingSettings
@@ -71,7 +71,7 @@ def test_a_width_without_an_architecture_is_refused(tmp_path: Path) -> None:
 
 def test_a_recipe_with_every_default_spelled_out_is_read(tmp_path: Path) -> None:
     recipe = Recipe(data=DigitsSettings(), training=TrainingSettings(epochs=1, learning_rate=0.1))
-    write_recipe(tmp_path / "recipe.yaml", recipe)
+    write_recipe(tmp_path / "recipe.yaml", FittedRecipe(recipe, ()))
     assert "reward_images: 300" in (tmp_path / "recipe.yaml").read_text()
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
 
