@@ -45,21 +45,43 @@ def write_atomically(path: Path, content: bytes) -> None:
     _remove_drafts(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with open(draft, "xb", opener=_no_links) as file:
+        with errors_named(path), open(draft, "xb", opener=_no_links) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException as error:
+    except BaseException:
         draft.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # so that people learn which disk is full
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # the new name must survive a crash, too
     finally:
         os.close(directory)
+
+
+@contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Give errors of writing a file its name, so that people learn which disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of a run if it is new.
+
+    Raises:
+        RunDirectoryError: Something else is in its place, such as a link to a folder elsewhere.
+        OSError: It cannot be made.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(parents=True)
+    if path.is_symlink() or not path.is_dir():
+        raise RunDirectoryError(f"{path}: is no folder of this run but a link or a file; remove it")
 
 
 def _remove_drafts(path: Path) -> None:

@@ -22,6 +22,7 @@ from msgspec import Meta
 from mnas.data import ImageForm, InputForm
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
+from mnas.documents.json_text import parse_json
 from mnas.errors import InputError, WeightsError
 from mnas.files import fingerprint_of, write_atomically
 from mnas.network.weights import FloatArray, Weights, check_weights
@@ -232,7 +233,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]
 
 def _read_info(path: Path, text: str) -> _Info:
     try:
-        document = msgspec.json.decode(text)
+        document: Any = parse_json(text, source=f"{path}: metadata")
         version = document.get("format_version") if isinstance(document, dict) else None
         if version == _FIRST_VERSION:
             document["input"] = _with_num_classes(document.get("input"))
@@ -242,10 +243,8 @@ def _read_info(path: Path, text: str) -> _Info:
                 f"{FORMAT_VERSION}; use the release that wrote it"
             )
         return convert(document, _Info, source=str(path))
-    except msgspec.DecodeError as error:
-        raise CheckpointError(f"{path}: its metadata is no JSON ({error}); restore it from a copy") from error
     except DocumentError as error:
-        raise CheckpointError(str(error)) from error
+        raise CheckpointError(f"{error}; restore it from a copy") from error
 
 
 def _with_num_classes(form: Any) -> Any:

@@ -20,7 +20,7 @@ from mnas.checkpoints.checkpoint import (
 )
 from mnas.documents.changes import changed_keys
 from mnas.documents.check import convert
-from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, write_atomically
+from mnas.files import LOCK_FILE, RunDirectoryError, locked_directory, make_folder, write_atomically
 from mnas.retrain.recipe import RESUMABLE_RECIPE_KEYS, Recipe
 from search_space import ArchitectureFile, ArchitectureFileFields, architecture_file_to_dict
 
@@ -84,6 +84,12 @@ class RetrainDirectory:
                 f"{path}: `counters` has no {', '.join(missing)}, so no training can be resumed from it; restore it "
                 "from a copy"
             )
+        for name in ("good_steps", "loss_steps"):
+            if not 0 <= (value := checkpoint.counters[name]) == round(value):
+                raise CheckpointError(
+                    f"{path}: 'counters.{name}' is {value}, and no training writes that; it must be a whole number: "
+                    "restore the file from a copy"
+                )
         return checkpoint
 
     def write_last(self, checkpoint: Checkpoint) -> None:
@@ -119,7 +125,7 @@ class RetrainDirectory:
         if keep == 0:
             return
         folder = self.path / BEST_FOLDER
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         path = folder / f"epoch-{checkpoint.position.epoch:04}{CHECKPOINT_SUFFIX}"
         write_checkpoint(path, replace(checkpoint, training={}, counters={}))
         for _, worse in self._ranked()[keep:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from mnas.errors import Error
-from mnas.files import open_for_append, write_atomically
+from mnas.files import errors_named, make_folder, open_for_append, write_atomically
 
 EPOCHS_FILE = "epochs.csv"
 STEPS_FILE = "steps.csv"
@@ -134,23 +135,27 @@ class _Board:
         from tensorboardX.summary import scalar
 
         self._event, self._scalar = Event, scalar
-        folder.mkdir(exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"))
+        make_folder(folder)
+        self._folder = folder
+        # A suffix that nobody can foresee: EventsWriter would follow a link of the file's name.
+        self._writer = EventsWriter(str(folder / "events"), f".{secrets.token_hex(8)}")
         # TensorBoard drops what an earlier file has of these steps.
         self._writer.write_event(
             Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
         )
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
-        self._writer.write_event(
-            self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value, display_name=tag))
-        )
+        event = self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value, display_name=tag))
+        with errors_named(self._folder):
+            self._writer.write_event(event)
 
     def flush(self) -> None:
-        self._writer.flush()
+        with errors_named(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with errors_named(self._folder):
+            self._writer.close()
 
 
 class _CsvLog:
@@ -164,7 +169,7 @@ class _CsvLog:
         write_atomically(path, text.getvalue().encode())
 
     def append(self, row: Mapping[str, object]) -> None:
-        with open_for_append(self._path) as file:
+        with errors_named(self._path), open_for_append(self._path) as file:
             csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
 
 

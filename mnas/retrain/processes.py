@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnas.files import make_folder, open_for_append
 from mnas.machine.ascend import folder_variables
 from mnas.machine.check import RANK_VARIABLES
 from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mindspore
@@ -88,8 +89,11 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path, devi
 
     Returns:
         The exit code of the first process that fails, 0 if none does.
+
+    Raises:
+        RunDirectoryError: The folder, or a file of output in it, is a link.
     """
-    log_directory.mkdir(parents=True, exist_ok=True)
+    make_folder(log_directory)
     inherited = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     cores = sorted(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "mnas", *arguments]
@@ -97,7 +101,7 @@ def run_on_cards(cards: int, arguments: Sequence[str], log_directory: Path, devi
     with ExitStack() as stack:
 
         def start(variables: Mapping[str, str], log: str | None) -> subprocess.Popen[bytes]:
-            output = None if log is None else stack.enter_context((log_directory / log).open("wb"))
+            output = None if log is None else stack.enter_context(open_for_append(log_directory / log))
             # A session of its own, so that Ctrl-C reaches it through this process only.
             process = subprocess.Popen(
                 command,

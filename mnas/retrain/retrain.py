@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position, ValidatedOn, read_checkpoint
+from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, CheckpointError, Position, ValidatedOn, read_checkpoint
 from mnas.data import FullData, ImageForm, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
@@ -110,23 +110,26 @@ def retrain(
 
 
 def _result(run: RetrainDirectory, network: LoweredNetwork, data: FullData, recipe: Recipe) -> RetrainResult:
-    finished = run.last()
-    assert finished is not None, "the loop has written it"
-    assert finished.accuracy is not None, "the last epoch is always validated"
     last, best = run.path / LAST_FILE, tuple(run.best_files())
     if data.validation is None:
-        return RetrainResult(finished.accuracy, last, best, tested=last)
+        return RetrainResult(_validated(read_checkpoint(last), last), last, best, tested=last)
     tested = run.tested()
     if tested is None:
         chosen = best[0] if best else last
         checkpoint = read_checkpoint(chosen)
-        assert checkpoint.accuracy is not None, "a best checkpoint has one, and so has the last"
+        validation = _validated(checkpoint, chosen)
         evaluation = Evaluator(network, data.test, compute=recipe.compute).evaluate(checkpoint.best_weights())
         accuracy = accuracy_of(evaluation, of_ema=checkpoint.ema is not None, on="test")
         name = chosen.relative_to(run.path).as_posix()
-        tested = FinalAccuracy(checkpoint=name, accuracy=accuracy, validation=checkpoint.accuracy)
+        tested = FinalAccuracy(checkpoint=name, accuracy=accuracy, validation=validation)
         run.write_tested(tested)
     return RetrainResult(tested.accuracy, last, best, run.path / tested.checkpoint, tested.validation)
+
+
+def _validated(checkpoint: Checkpoint, path: Path) -> Accuracy:
+    if checkpoint.accuracy is None:  # every training validates its last epoch
+        raise CheckpointError(f"{path}: has no validation, so no finished training has written it; restore it")
+    return checkpoint.accuracy
 
 
 def _input_form(recipe: Recipe, data: FullData) -> InputForm:

@@ -16,6 +16,7 @@ from mnas.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointError,
     Position,
+    _digest,
     read_checkpoint,
     write_checkpoint,
 )
@@ -185,3 +186,20 @@ def test_a_number_that_could_not_be_read_back_is_not_written(changes: dict[str, 
     with pytest.raises(WeightsError, match=f"last.safetensors: not written, because `{key}`"):
         write_checkpoint(path, replace(make_checkpoint(), **changes))
     assert read_checkpoint(path).position.epoch == 2
+
+
+@pytest.mark.parametrize("number", ["NaN", "null", "1e999", '"nan"'])
+@pytest.mark.parametrize(
+    ("key", "old"), [("accuracy.loss", '"loss":1.25'), ("counters.loss_scale", '"loss_scale":1024.0')]
+)
+def test_a_header_whose_number_is_not_finite_is_refused(number: str, key: str, old: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    write_checkpoint(path, make_checkpoint())
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert old in metadata["mnas"]
+    changed = metadata["mnas"].replace(old, f"{old.partition(':')[0]}:{number}", 1)
+    metadata = {"mnas": changed, "sha256": _digest(changed, tensors)}
+    path.write_bytes(safetensors.numpy.save(tensors, metadata))
+    with pytest.raises(CheckpointError, match=rf"last\.safetensors: .*{key}"):
+        read_checkpoint(path)

@@ -159,3 +159,34 @@ def test_a_broken_test_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text("{")
     with pytest.raises(RunDirectoryError, match=r"test\.json: cannot be read .*remove it"):
         RetrainDirectory(tmp_path).tested()
+
+
+def test_best_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "best").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunDirectoryError, match="best: is no folder of this run"):
+        RetrainDirectory(tmp_path).write_if_best(checkpoint(1, 0.5), keep=1)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+WRITTEN = {"loss_scale": 1.0, "good_steps": 0.0, "loss_sum": 1.0, "loss_steps": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss_sum": None}, "`counters` has no loss_sum"),
+        ({"loss_steps": -1.0}, "'counters.loss_steps' is -1.0"),
+        ({"good_steps": 0.5}, "'counters.good_steps' is 0.5"),
+    ],
+)
+def test_counters_that_no_training_writes_are_refused(
+    changes: dict[str, float | None], said: str, tmp_path: Path
+) -> None:
+    run = RetrainDirectory(tmp_path)
+    run.write_last(replace(checkpoint(1, 0.5), counters=WRITTEN))
+    assert run.last() is not None
+    counters = {name: value for name, value in (WRITTEN | changes).items() if value is not None}
+    run.write_last(replace(checkpoint(1, 0.5), counters=counters))
+    with pytest.raises(CheckpointError, match=said):
+        run.last()

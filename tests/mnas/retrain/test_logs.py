@@ -1,5 +1,8 @@
 import csv
 import errno
+import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,33 @@ def test_tensorboard_names_held_out_images(tmp_path: Path) -> None:
         logs.epoch(epoch_row(1))
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"validation/top1" in events.read_bytes()
+
+
+def test_a_folder_of_tensorboard_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(RunDirectoryError, match="is no folder of this run"),
+        open_logs(tmp_path / "run", step=0),
+    ):
+        pass
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def log_steps(folder: Path, count: int) -> None:
+    with open_logs(folder, step=0) as logs:
+        for step in range(1, count):
+            logs.steps(step_row(step))
+
+
+def test_a_full_disk_is_an_error_of_the_training_itself(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, limit[1]))
+        with pytest.raises(OSError, match=r"File too large: '.*(steps\.csv|tensorboard)'"):
+            log_steps(tmp_path, 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)

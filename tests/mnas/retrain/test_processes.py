@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mnas.files import RunDirectoryError
 from mnas.mindspore_setup import Device
 from mnas.retrain.processes import cores_of, run_on_cards
 
@@ -68,3 +69,19 @@ def test_a_cpu_has_no_folders_of_cann(monkeypatch: pytest.MonkeyPatch, tmp_path:
 )
 def test_processes_have_equal_shares_of_the_cores(ranks: int, cores: list[int], shares: list[list[int]]) -> None:
     assert [cores_of(rank, ranks, cores) for rank in range(ranks)] == shares
+
+
+@pytest.mark.parametrize("name", [".", "scheduler.log"], ids=["folder", "file"])
+def test_output_of_the_processes_follows_no_link(name: str, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "processes"
+    if name == ".":
+        elsewhere.mkdir()
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        elsewhere.write_text("mine")
+        (folder / name).symlink_to(elsewhere)
+    with pytest.raises(RunDirectoryError, match="link"):
+        run_on_cards(2, ["--version"], folder, "CPU")
+    assert list(elsewhere.iterdir()) == [] if name == "." else elsewhere.read_text() == "mine"
