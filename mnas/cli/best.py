@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import path, positive, positive_number
 from mnas.cli.output import number, print_json, trial_to_dict
 from mnas.data import ImageForm
+from mnas.documents.foreign_text import one_line
 from mnas.documents.yaml_file import dump
 from mnas.errors import ConfigurationError
 from mnas.search.ranking import Noise, digits, reward_error
@@ -63,16 +65,20 @@ def run(arguments: argparse.Namespace) -> int:
         trials = found.best_trials(arguments.count, **question) or [found.best(**question)]
         notes = found.notes(**question)
     noise = found.noise
+    target_ms = found.experiment.latency.target_ms if arguments.target_ms is None else arguments.target_ms
     if arguments.json:
         errors = [None if trial.accuracy is None else noise.error(trial.accuracy) for trial in trials]
         print_json(
             [
-                trial_to_dict(trial) | {"accuracy_error": error, "notes": notes}
+                trial_to_dict(trial) | {"accuracy_error": error, "target_ms": target_ms, "notes": notes}
                 for trial, error in zip(trials, errors, strict=True)
             ]
         )
     elif arguments.yaml:
-        print(dump(architecture_file_to_dict(found.architecture_file(trials[0]))), end="")
+        # As it is stored: a reward by another target would not be that of the run it names.
+        print(dump(architecture_file_to_dict(found.architecture_file(found.trial(trials[0].id)))), end="")
+        for note in notes:
+            print(f"mnas: {one_line(note)}", file=sys.stderr)
     else:
         for trial in trials:
             print_trial(trial, found.image_form, noise)

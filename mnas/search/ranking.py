@@ -37,14 +37,14 @@ class Noise:
     def error(self, accuracy: float) -> float | None:
         """Return the standard error of an accuracy, None if nothing is known.
 
-        Without repeated trainings it is that of `reward_images` independent images, which is a lower bound.
+        Without repeated trainings it is that of `reward_images` independent images, which is a lower bound. Repeated
+        trainings tell more, but no less: two that happen to agree make no accuracy exact.
         """
-        if self.repeated is not None:
-            return self.repeated
         if self.reward_images is None:
-            return None
+            return self.repeated
         # One image is the least that a set can tell: no accuracy of 0 or 1 is exact.
-        return max(math.sqrt(accuracy * (1 - accuracy) / self.reward_images), 1 / self.reward_images)
+        sampling = max(math.sqrt(accuracy * (1 - accuracy) / self.reward_images), 1 / self.reward_images)
+        return sampling if self.repeated is None else max(self.repeated, sampling)
 
     @property
     def is_lower_bound(self) -> bool:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from mnas.checkpoints.provenance import Provenance, ProvenanceInput
 from mnas.data import ImageForm, InputForm
+from mnas.documents.foreign_text import one_line
 from mnas.documents.html_table import html_table
 from mnas.documents.user_paths import path_text
 from mnas.experiment import Experiment
 from mnas.files import RunDirectoryError
 from mnas.search import ranking
+from mnas.search.results import kinds_of
 from mnas.search.run_directory import (
     BEST_FILE,
     read_store,
@@ -150,7 +152,8 @@ class Run:
         if counts["proposed"] or not counts["failed"]:
             raise RunDirectoryError(f"{self.directory}: no trial is complete yet; `mnas show` says how they stand")
         raise RunDirectoryError(
-            f"{self.directory}: none of {counts['failed']} trials succeeded; `mnas show {self.directory}` says why"
+            f"{self.directory}: none of {counts['failed']} trials succeeded ({one_line(kinds_of(self.trials))}); "
+            f"`mnas show {self.directory}` lists them"
         )
 
     @property
@@ -159,8 +162,13 @@ class Run:
         return ranking.noise_of(self.trials, self.reward_images)
 
     def notes(self, *, target_ms: float | None = None, below_ms: float | None = None) -> list[str]:
-        """Return what must be said with `best`: ties, accuracies at chance, a target that no network meets."""
+        """Return what must be said with `best`: ties, accuracies at chance, a target that no network meets.
+
+        If every trial has failed, that and the reasons are said.
+        """
         trials = self.trials
+        if trials and all(trial.state == "failed" for trial in trials):
+            return [f"None of {len(trials)} trials succeeded: {one_line(kinds_of(trials))}"]
         leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
         noise = ranking.noise_of(trials, self.reward_images)
         said = ranking.warnings(leaders, noise, self.images.num_classes)

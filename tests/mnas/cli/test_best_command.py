@@ -29,6 +29,21 @@ def test_yaml_is_an_architecture_file(searched_run: Path, tmp_path: Path, capsys
     assert read_architecture(path).lineage["trial"] == 1
 
 
+def test_another_target_is_told_and_leaves_the_lineage(
+    searched_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["best", str(searched_run), "--target-ms", "0.5", "--json"]) == 0
+    (best,) = json.loads(capsys.readouterr().out)
+    assert (best["id"], best["target_ms"]) == (2, 0.5)
+    assert best["reward"] != 0.57
+    assert main(["best", str(searched_run), "--target-ms", "0.5", "--yaml"]) == 0
+    printed = capsys.readouterr()
+    path = tmp_path / "found.yaml"
+    path.write_text(printed.out)
+    assert read_architecture(path).lineage["reward"] == 0.57
+    assert "mnas: No network meets latency.target_ms = 0.5" in printed.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -37,6 +52,11 @@ def test_yaml_is_an_architecture_file(searched_run: Path, tmp_path: Path, capsys
         (["--count", "0"], 2, "must be at least 1"),
         (["--count", "2", "--trial", "1"], 2, "not allowed with"),
         (["--json", "--yaml"], 2, "not allowed with"),
+        (["--target-ms", "nan"], 2, "finite number above 0"),
+        (["--target-ms", "-1"], 2, "finite number above 0"),
+        (["--below-ms", "inf"], 2, "finite number above 0"),
+        (["--below-ms", "0"], 2, "finite number above 0"),
+        (["--below-ms", "1e-9"], 1, "no network takes at most 1e-09 ms; the fastest, trial 1"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, Failure, FailureKind
 from mnas.files import RunDirectoryError
 from mnas.search.ranking import Noise, below, digits, noise_of, ranked, warnings, with_target
 from mnas.search.run import Run
@@ -19,6 +19,11 @@ RESULTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 100)), min_size=1,
 
 @pytest.fixture
 def run(searched_run: Path) -> Run:
+    return Run.open(searched_run)
+
+
+@pytest.fixture(scope="module")
+def run_of_two(searched_run: Path) -> Run:
     return Run.open(searched_run)
 
 
@@ -55,6 +60,22 @@ def test_repeated_trainings_give_the_error(run: Run) -> None:
     noise = noise_of([one, two], 400)
     assert noise.error(0.5) == pytest.approx(math.sqrt(0.005))
     assert not noise.is_lower_bound
+
+
+@given(st.floats(0, 1), st.integers(1, 10**6), st.none() | st.floats(1e-9, 1))
+def test_repeated_trainings_never_make_an_accuracy_surer(accuracy: float, images: int, repeated: float | None) -> None:
+    error, sampling = Noise(images, repeated).error(accuracy), Noise(images).error(accuracy)
+    assert error is not None
+    assert sampling is not None
+    assert error == max(sampling, repeated or 0.0)
+
+
+@given(st.integers(2, 12), st.integers(1, 2000), st.integers(2, 1000))
+def test_chance_is_always_said(run_of_two: Run, count: int, images: int, classes: int) -> None:
+    at_chance = trials_of(run_of_two, *[(1 / classes, 1.0)] * count)
+    said = "\n".join(warnings(at_chance, Noise(images), classes))
+    assert "Every accuracy is at chance" in said
+    assert ("1 other trial has" if count == 2 else f"{count - 1} other trials have") in said
 
 
 def test_a_repeat_that_was_not_trained_tells_nothing_of_the_noise(run: Run) -> None:
@@ -121,3 +142,14 @@ def test_a_clear_best_needs_no_warning(run: Run) -> None:
 def test_a_target_that_no_network_meets_is_among_the_notes(run: Run) -> None:
     assert any("No network meets latency.target_ms = 1" in note for note in run.notes())
     assert not any("No network meets" in note for note in run.notes(target_ms=3.0))
+
+
+def test_a_run_whose_trials_all_failed_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = replace(run.trial(3), failure=Failure(FailureKind.OUT_OF_MEMORY, "too\n\x1b[31mlarge"))
+    trials = (failed, replace(failed, id=4))
+    monkeypatch.setattr(Run, "trials", trials)
+    monkeypatch.setattr(Run, "best_trials", lambda *_, **__: [])
+    monkeypatch.setattr(Run, "counts", lambda _: {"proposed": 0, "complete": 0, "failed": 2})
+    assert run.notes() == [r"None of 2 trials succeeded: 2 x out_of_memory: too\x0a\x1b[31mlarge"]
+    with pytest.raises(RunDirectoryError, match=r"none of 2 trials succeeded \(2 x out_of_memory: too.*large\)"):
+        run.best()
