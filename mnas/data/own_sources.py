@@ -15,13 +15,13 @@ _CHECKED_IMAGES = 64
 
 
 def check_own_sources(name: str, parts: Mapping[str, ImageSource]) -> None:
-    """Check the two parts of `SearchData` or `FullData`.
+    """Check the parts of `SearchData` or `FullData`.
 
     Only the first evaluation batch of a part is looked at; `ImageArrays` check all of their labels themselves.
 
     Args:
         name: Names the data in messages.
-        parts: Both parts by name.
+        parts: The parts by name, the training images first.
 
     Raises:
         DataError: A part is no `ImageSource`; it has no images, fewer than 2 classes, or a batch whose form or labels
@@ -29,14 +29,17 @@ def check_own_sources(name: str, parts: Mapping[str, ImageSource]) -> None:
     """
     for part_name, part in parts.items():
         _check_part(f"{name}: {part_name}", part)
-    (first, train), (second, held_out) = parts.items()
-    for what, one, other in (
-        ("image size", train.image_size, held_out.image_size),
-        ("number of channels", train.channels, held_out.channels),
-        ("class names", train.class_names, held_out.class_names),
-    ):
-        if one != other:
-            raise DataError(f"{name}: {what} of {first}: {_shown(one)}, of {second}: {_shown(other)}; make them equal")
+    (first, train), *others = parts.items()
+    for second, part in others:
+        for what, one, other in (
+            ("image size", train.image_size, part.image_size),
+            ("number of channels", train.channels, part.channels),
+            ("class names", train.class_names, part.class_names),
+        ):
+            if one != other:
+                raise DataError(
+                    f"{name}: {what} of {first}: {_shown(one)}, of {second}: {_shown(other)}; make them equal"
+                )
 
 
 @contextmanager

@@ -6,11 +6,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
-from mnas.data import Cifar10BinarySettings, DataSettings, DigitsSettings, ImageFolderSettings, InputForm, Normalization
-from mnas.data.folder import list_training
+from mnas.data import (
+    Cifar10BinarySettings,
+    DataSettings,
+    DigitsSettings,
+    ImageFolderSettings,
+    InputForm,
+    Normalization,
+    OwnDataSettings,
+)
 from mnas.data.settings import ImageSettings
 from mnas.documents import yaml_file
 from mnas.documents.foreign_text import one_line
@@ -21,6 +29,7 @@ from mnas.retrain.recipe import SEARCH_KEYS, Recipe, load_recipe
 from mnas.training.moving_averages import ema_decay_for, norm_momentum_for
 from mnas.training.settings import Ema, Staircase, TrainingSettings
 
+BuiltInSettings: TypeAlias = DigitsSettings | Cifar10BinarySettings | ImageFolderSettings
 CHILD_STEPS = 10
 """Steps of a full training, as a multiple of those of a child of the search."""
 STEPS_PER_EPOCH = 8
@@ -79,7 +88,7 @@ def recipe_for(path: Path, source: Source, form: InputForm) -> FittedRecipe:
         return FittedRecipe(recipe, tuple(notes))
     notes.append("images, their folder and their preparation of the search")
     try:
-        images = _training_images(searched)
+        images = searched.count_training_images()
         fitted = _fitted_to(recipe, experiment, images)
     except DataError as error:
         notes.append(
@@ -108,22 +117,12 @@ def _search_on(source: Source, form: InputForm) -> Experiment | None:
     return source.run.experiment if form.channels == source.run.images.channels else None
 
 
-def _for_full_training(data: DataSettings) -> ImageSettings | None:
+def _for_full_training(data: DataSettings) -> BuiltInSettings | None:
     """Return the images of a search without the keys of a search; None if a function of the user's loads them."""
-    if not isinstance(data, ImageSettings):
+    if isinstance(data, OwnDataSettings):
         return None
     defaults = {field.name: field.default for field in msgspec.structs.fields(data)}
     return msgspec.structs.replace(data, **{key: defaults[key] for key in SEARCH_KEYS})
-
-
-def _training_images(data: ImageSettings) -> int:
-    match data:
-        case ImageFolderSettings():
-            return len(list_training(data.path))
-        case DigitsSettings() | Cifar10BinarySettings():
-            return len(data.load_training())
-        case _:
-            raise AssertionError(f"no rule counts the images of {type(data).__name__}")
 
 
 def _fitted_to(recipe: Recipe, experiment: Experiment, images: int) -> Recipe:

@@ -75,6 +75,10 @@ def full(count=192, **changes):
     return FullData(Shades(count), Shades(64, **changes))
 
 
+def with_validation(**changes):
+    return FullData(Shades(192), Shades(64), Shades(32, **changes))
+
+
 def arrays(label=0):
     images = np.zeros((8, 16, 16, 1), np.uint8)
     labels = np.full(8, label, np.int32)
@@ -134,6 +138,24 @@ def test_a_search_takes_what_the_function_holds_out() -> None:
 def test_full_training_takes_full_data() -> None:
     data = settings("full").load_full()
     assert (len(data.train), len(data.test)) == (192, 64)
+
+
+def test_full_training_takes_the_validation_part_of_the_function() -> None:
+    held_out = settings("with_validation").load_full().validation
+    assert held_out is not None
+    assert len(held_out) == 32
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"first_label": 1}, "own_shades:with_validation: validation: has labels from 1 to 2"),
+        ({"class_names": ("bright", "dark")}, "class names of train: dark, bright, of validation: bright, dark"),
+    ],
+)
+def test_the_validation_part_of_the_function_is_checked(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        settings("with_validation", changes).load_full()
 
 
 def test_validation_takes_the_test_set_of_full_data() -> None:
