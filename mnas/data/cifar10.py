@@ -58,6 +58,10 @@ class Cifar10BinarySettings(ImageSettings, frozen=True, kw_only=True, tag="cifar
         """Load the five training batches and the test batch; see `DataFormat`."""
         return FullData(self.load_training().resized(self.image_size), self.load_test())
 
+    def load_validated(self, images: int, split_seed: int) -> FullData:
+        """Load them with so many training images held out, balanced over classes, to validate on."""
+        return self.validated_arrays(self.load_training(), self.load_test(), images, split_seed)
+
     def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageArrays:
         """Load the test batch; see `DataFormat`."""
         return self._load(TEST_FILES).resized(self.image_size)

@@ -43,6 +43,10 @@ class DigitsSettings(ImageSettings, frozen=True, kw_only=True, tag="digits"):
         """Load the training digits and the test digits; see `DataFormat`."""
         return FullData(self.load_training().resized(self.image_size), self.load_test())
 
+    def load_validated(self, images: int, split_seed: int) -> FullData:
+        """Load them with so many training images held out, balanced over classes, to validate on."""
+        return self.validated_arrays(self.load_training(), self.load_test(), images, split_seed)
+
     def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageArrays:
         """Load the last 360 digits; see `DataFormat`."""
         return self._load(slice(-TEST_IMAGES, None)).resized(self.image_size)

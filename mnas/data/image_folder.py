@@ -92,9 +92,17 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
         test = list_test(self.path, self.test_folder, train.class_names)
         return FullData(*self._placed(train, test))
 
+    def load_validated(self, images: int, split_seed: int) -> FullData:
+        """Load them with so many images of `train` held out, balanced over classes, to validate on."""
+        listing = list_training(self.path)
+        test = list_test(self.path, self.test_folder, listing.class_names)
+        train, held_out = self.hold_out(listing.labels, listing.class_names, images, split_seed)
+        return FullData(*self._placed(listing.select(train), test, listing.select(held_out)))
+
     def load_test(self, class_names: tuple[str, ...] | None = None) -> ImageSource:
         """Load the images of the test folder; see `DataFormat`."""
-        return self._evaluated(list_test(self.path, self.test_folder, class_names))
+        listing = list_test(self.path, self.test_folder, class_names)
+        return self._evaluated(listing, self.memory_limit_gb * 1e9)
 
     def prepared(self, form: ImageForm, class_names: tuple[str, ...] | None, normalize: Normalization) -> InputForm:
         """Return the preparation of images of a form under these settings."""
@@ -131,29 +139,29 @@ class ImageFolderSettings(ImageSettings, frozen=True, kw_only=True, tag="image_f
             storage="stream" if form.evaluation_crop < 1 else "auto",
         )
 
-    def _placed(self, training: FileListing, evaluation: FileListing) -> tuple[ImageSource, ImageSource]:
-        """Decode into memory or stream, as `storage` says."""
-        limit = self.memory_limit_gb * 1e9
-        training_bytes, evaluation_bytes = self._decoded_bytes(training), self._decoded_bytes(evaluation)
-        if self.storage == "memory" and training_bytes + evaluation_bytes > limit:
+    def _placed(self, training: FileListing, *evaluations: FileListing) -> tuple[ImageSource, ...]:
+        """Decode into memory or stream, as `storage` says; all parts share `memory_limit_gb`."""
+        budget = self.memory_limit_gb * 1e9
+        total_bytes = sum(map(self._decoded_bytes, (training, *evaluations)))
+        if self.storage == "memory" and total_bytes > budget:
             raise DataError(
-                f"{self.path}: {len(training) + len(evaluation):,} images at {self.image_size} pixels "
-                f"take {(training_bytes + evaluation_bytes) / 1e9:.2g} GB decoded, memory_limit_gb is "
+                f"{self.path}: {sum(map(len, (training, *evaluations))):,} images at {self.image_size} pixels "
+                f"take {total_bytes / 1e9:.2g} GB decoded, memory_limit_gb is "
                 f"{self.memory_limit_gb:g}: raise it, or use `storage: auto`"
             )
-        may_hold = self.storage != "stream"
+        placed: list[ImageSource] = []
         # Evaluation comes first: it needs only the prepared square, and every child reads all of it.
-        hold_evaluation = may_hold and evaluation_bytes <= limit
-        budget = limit - evaluation_bytes if hold_evaluation else limit
-        hold_training = may_hold and self.augment != "inception" and training_bytes <= budget
-        return (
-            self._decoded(training, 1.0) if hold_training else self._streamed(training),
-            self._evaluated(evaluation),
-        )
+        for listing in evaluations:
+            placed.append(self._evaluated(listing, budget))
+            if isinstance(placed[-1], ImageArrays):
+                budget -= self._decoded_bytes(listing)
+        fits = self.augment != "inception" and self._decoded_bytes(training) <= budget
+        hold_training = self.storage != "stream" and fits
+        return (self._decoded(training, 1.0) if hold_training else self._streamed(training), *placed)
 
-    def _evaluated(self, listing: FileListing) -> ImageSource:
-        fits = self._decoded_bytes(listing) <= self.memory_limit_gb * 1e9
-        if self.storage == "stream" or not fits:
+    def _evaluated(self, listing: FileListing, budget: float) -> ImageSource:
+        """Decode into memory if `storage` and the budget (bytes) allow it."""
+        if self.storage == "stream" or self._decoded_bytes(listing) > budget:
             return self._streamed(listing)
         return self._decoded(listing, self.evaluation_crop_fraction)
 

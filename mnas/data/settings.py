@@ -189,15 +189,36 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         train, reward = split_training(
             labels, reward_images=self.reward_images, train_images=self.train_images, split_seed=self.split_seed
         )
-        for what, part, key in (("train on", train, "train_images"), ("reward", reward, "reward_images")):
-            absent = sorted(set(range(len(class_names))) - set(np.unique(labels[part]).tolist()))
-            if absent:
-                names = ", ".join(class_names[label] for label in absent[:3]) + (", ..." if len(absent) > 3 else "")
-                _LOG.warning(
-                    "data.%s: %d of %d classes have no image among the %d to %s (%s); give more",
-                    *(key, len(absent), len(class_names), len(part), what, names),
-                )
+        _warn_of_absent(labels[train], class_names, "data.train_images", "train on", "give more")
+        _warn_of_absent(labels[reward], class_names, "data.reward_images", "reward", "give more")
         return train, reward
+
+    def hold_out(
+        self, labels: npt.NDArray[np.int32], class_names: tuple[str, ...], images: int, split_seed: int
+    ) -> tuple[Indices, Indices]:
+        """Return the positions of the images to train on fully, and of the `images` that validate.
+
+        A class of which a part gets no image is logged.
+
+        Raises:
+            DataError: No image would remain to train on.
+        """
+        train, held_out = split_training(labels, reward_images=images, train_images=None, split_seed=split_seed)
+        _warn_of_absent(labels[train], class_names, "validation", "train on", "hold out fewer")
+        _warn_of_absent(labels[held_out], class_names, "validation", "validate on", "hold out more")
+        return train, held_out
+
+    def validated_arrays(self, training: ImageArrays, test: ImageArrays, images: int, split_seed: int) -> FullData:
+        """Hold out images that are held in memory for full training, and resize them.
+
+        Raises:
+            DataError: As `hold_out`.
+        """
+        train, held_out = (
+            training.select(part).resized(self.image_size)
+            for part in self.hold_out(training.labels, training.class_names, images, split_seed)
+        )
+        return FullData(train, test, held_out)
 
     def split_arrays(self, training: ImageArrays) -> SearchData:
         """Split images held in memory for a search, and resize them.
@@ -230,6 +251,19 @@ class ImageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             std=normalize.std,
             evaluation_crop=1.0,
             class_names=class_names,
+        )
+
+
+def _warn_of_absent(
+    labels: npt.NDArray[np.int32], class_names: tuple[str, ...], key: str, what: str, remedy: str
+) -> None:
+    """Log the classes that have no image in a part of the training images."""
+    absent = sorted(set(range(len(class_names))) - set(np.unique(labels).tolist()))
+    if absent:
+        names = ", ".join(class_names[label] for label in absent[:3]) + (", ..." if len(absent) > 3 else "")
+        _LOG.warning(
+            "%s: %d of %d classes have no image among the %d to %s (%s); %s",
+            *(key, len(absent), len(class_names), len(labels), what, names, remedy),
         )
 
 

@@ -136,11 +136,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 "FullData(train, test, validation)"
             )
         count = self.validation.count(self.data.count_training_images())
-        held_out = msgspec.structs.replace(
-            self.data, reward_images=count, train_images=None, split_seed=self.validation.split_seed
-        ).load_search()
-        test = self.data.load_test(held_out.train.class_names)
-        return FullData(held_out.train, test, held_out.reward)
+        return self.data.load_validated(count, self.validation.split_seed)
 
     def check_keys(self, source: str) -> None:
         """Raise ConfigurationError if a key is given that full training would not obey.
