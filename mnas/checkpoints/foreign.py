@@ -24,6 +24,8 @@ _NAMES = {
 # Files of PyTorch: a zip archive that holds a pickle (from 1.6 on), or pickles one after another.
 _ZIP, _PICKLED = b"PK\x03\x04", b"data.pkl"
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.serialization.MAGIC_NUMBER, pickled
+_WEIGHTS = (".safetensors", ".ckpt")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD_BYTES = 4096
 
 
@@ -47,6 +49,16 @@ def check_not_foreign(path: Path) -> None:
     )
 
 
+def check_holds_no_weights(path: Path) -> None:
+    """Raise CheckpointError if a file that should tell an architecture has weights, of any tool."""
+    check_not_foreign(path)
+    if path.suffix in _WEIGHTS and path.is_file():
+        raise CheckpointError(
+            f"{path}: holds weights, where an architecture is needed; give the architecture.yaml (or run directory, or "
+            "reference network) that they belong to, and the weights to `mnas validate` or `mnas export --checkpoint`"
+        )
+
+
 def kind_of(path: Path) -> str | None:
     """Return what another tool's file is, in words; None for one that mnas may read, or none at all."""
     if not path.is_file():
@@ -58,5 +70,7 @@ def kind_of(path: Path) -> str | None:
         return None  # whatever reads it says why it cannot
     if (head.startswith(_ZIP) and _PICKLED in head) or head.startswith(_BEFORE_1_6):
         return _PYTORCH
+    if head.startswith(_HDF5):
+        return _NAMES[".h5"]
     name = path.name.lower()
     return next((kind for suffix, kind in _NAMES.items() if name.endswith(suffix)), None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnas.bundled_files import find_recipe
-from mnas.checkpoints.foreign import check_not_foreign
+from mnas.checkpoints.foreign import check_holds_no_weights
 from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, positive
@@ -118,7 +118,7 @@ def _what_to_train(arguments: argparse.Namespace, recipe: Recipe) -> tuple[str, 
 
 def _find(what: str, trial: int | None) -> tuple[ArchitectureFile, str]:
     """Return the architecture that a user names, and a short name for its run directory."""
-    check_not_foreign(Path(what))
+    check_holds_no_weights(Path(what))
     if trial is None and not Path(what).is_dir():
         return find_architecture_file(what), Path(what).stem
     source = find_source(what, trial)

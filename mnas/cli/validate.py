@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+from mnas.checkpoints.foreign import check_holds_no_weights
 from mnas.checkpoints.mindspore import MINDSPORE_SUFFIX
 from mnas.cli.counted_progress import counted_progress
 from mnas.cli.errors import DONE, FAILED
@@ -140,6 +142,7 @@ def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
         if arguments.width is not None:
             raise ConfigurationError("--width: is that of --arch; give --arch, too")
         return None
+    check_holds_no_weights(Path(arguments.arch))
     file = find_architecture_file(arguments.arch)
     scale = arguments.width or 1.0
     scaled = "" if scale == 1 else f" x{scale:g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnas.checkpoints.foreign import check_not_foreign
+from mnas.checkpoints.foreign import check_holds_no_weights
 from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.provenance import Provenance
 from mnas.data import InputForm
@@ -69,7 +69,7 @@ def find_source(what: str, trial_id: int | None = None) -> Source:
         return source_of_trial(run, run.best() if trial_id is None else run.trial(trial_id))
     if trial_id is not None:
         raise ConfigurationError(f"--trial: {what} is no run directory, and only a run has trials; leave it out")
-    check_not_foreign(path)
+    check_holds_no_weights(path)
     if what in reference_names():
         return _from_reference(what)
     if is_path(what) and not path.exists() and path.suffix not in (".yaml", ".yml"):

@@ -8,6 +8,7 @@ import pytest
 from mnas.checkpoints.checkpoint import CheckpointError
 from mnas.checkpoints.foreign import check_not_foreign, kind_of
 from mnas.checkpoints.load import load_checkpoint
+from mnas.cli import main
 from mnas.export.source import find_source
 
 
@@ -55,3 +56,25 @@ def test_weights_of_pytorch_are_refused_as_a_checkpoint_and_as_a_network(tmp_pat
         load_checkpoint(path, None, image_size=None)
     with pytest.raises(CheckpointError, match="weights_only=True"):
         find_source(str(path))
+
+
+def test_weights_of_keras_are_known_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "weights.dat").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    assert kind_of(tmp_path / "weights.dat") == "weights of Keras"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["retrain", "FILE", "--recipe", "cifar10"],
+        ["export", "FILE", "--out", "out"],
+        ["validate", "FILE", "--data", "digits", "--arch", "FILE"],
+    ],
+    ids=["retrain", "export", "validate"],
+)
+def test_weights_where_an_architecture_is_needed_are_told(
+    command: list[str], digits_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"FILE": str(digits_checkpoint), "out": str(tmp_path / "out")}
+    assert main([given.get(word, word) for word in command]) == 2
+    assert "digits.safetensors: holds weights, where an architecture is needed" in capsys.readouterr().err
