@@ -34,6 +34,8 @@ OUT_OF_MEMORY_MESSAGE = re.compile(
 # A line of an error of Ascend that says why: a code such as EL0004, E40021 or EI0006, and the reason.
 ASCEND_REASON = re.compile(r"^\s*(E[A-Z]?\d{4,5}\b.*\S)\s*$", re.MULTILINE)
 REASONS_KEPT = 3
+# The step of a deep network nests more calls than MindSpore's default of 1,000 when it is compiled for Ascend.
+ASCEND_CALL_DEPTH = 3000
 LOG_VARIABLES = {"GLOG_v": "3"}  # errors only
 
 
@@ -166,6 +168,7 @@ def _set_ascend(settings: AscendSettings) -> None:
     # MindSpore takes these before its first graph only.
     import mindspore
 
+    mindspore.set_recursion_limit(ASCEND_CALL_DEPTH)
     try:
         mindspore.set_context(jit_config={"jit_level": settings.jit_level})
     except ValueError as error:
