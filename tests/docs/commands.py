@@ -12,7 +12,7 @@ from tests.docs.pages import ROOT
 
 _REDIRECTIONS = frozenset((">", ">>", "|", "&&"))
 # Programs that are not ours: nothing of them is checked.
-_OF_OTHERS = frozenset((".", "adb", "git", "msrun", "pip", "ray", "svc", "cmd"))
+_OF_OTHERS = frozenset((".", "adb", "export", "git", "msrun", "pip", "ray", "svc", "cmd"))
 
 
 def check_runnable(command: str) -> None:

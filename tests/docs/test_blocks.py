@@ -11,6 +11,7 @@ import pytest
 
 from mnas.documents import yaml_file
 from mnas.experiment import Experiment
+from mnas.retrain.recipe import load_recipe
 from tests.docs.commands import check_known, check_runnable
 from tests.docs.conftest import REPLACEMENTS, Workspace
 from tests.docs.pages import PAGES, ROOT, Block, blocks, name, prose
@@ -18,6 +19,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, name, prose
 SHELL = ("bash", "console")
 # Blocks that show something: `py` is Python that is not meant to run (the pairs of docs/style.md).
 SHOWN = ("text", "py")
+RECIPE_PART = "a part of a recipe"
 _INLINE = re.compile(r"`((?:mnas |make |python -m experiments\.)[^`]+)`")
 _INDENTED = re.compile(r"^ {4,}((?:mnas |make |python -m experiments\.).+)$", re.MULTILINE)
 
@@ -84,6 +86,16 @@ def test_parts_of_experiments_are_accepted(page: Path, tmp_path: Path, monkeypat
             (tmp_path / block.title).write_text(block.text)
         if block.language == "yaml" and block.title is None and block.reason is None:
             Experiment.from_dict(_merged(whole, yaml_file.parse(block.text, dict[str, Any], source=name(page))))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if RECIPE_PART in page.read_text()], ids=name)
+def test_parts_of_recipes_are_accepted(page: Path, tmp_path: Path) -> None:
+    recipe = (ROOT / "experiments" / "recipes" / "cifar10.yaml").read_text()
+    for number, block in enumerate(blocks(page)):
+        if block.reason == RECIPE_PART:
+            path = tmp_path / f"{number}.yaml"
+            path.write_text(f"{recipe}\n{block.text}")
+            load_recipe(path)
 
 
 def _merged(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
