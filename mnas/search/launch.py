@@ -166,6 +166,7 @@ def _open_workplace(
     # Here, because they load Ray.
     from mnas.search.latency import open_latency_meter
     from mnas.workers.cluster import ray_cluster, worker_count
+    from mnas.workers.nodes import check_nodes
     from mnas.workers.pool import ChildPool
 
     if own.trainer is None and experiment.search.ray_address is None:
@@ -176,6 +177,8 @@ def _open_workplace(
         trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
         if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
+            if experiment.search.ray_address is not None:
+                check_nodes(data, experiment.device)
             trainer = pool = ChildPool(
                 data,
                 experiment.training,

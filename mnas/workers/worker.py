@@ -15,6 +15,7 @@ import psutil
 import ray
 
 from mnas.data import SearchData
+from mnas.data.node_paths import on_this_host
 from mnas.errors import DataError, Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
 from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.training.settings import TrainingSettings
@@ -86,7 +87,7 @@ class ChildWorker:
 
     def __init__(self, data: SearchData, settings: WorkerSettings) -> None:
         """Take a core (CPU); MindSpore is loaded by `prepare`."""
-        self._data, self._settings, self._compute = data, settings, settings.compute
+        self._data, self._settings, self._compute = on_this_host(data), settings, settings.compute
         # Before MindSpore is loaded, so that its threads stay on that core, too.
         self._core = take_core() if self._compute.device == "CPU" else None
         _die_with_parent()

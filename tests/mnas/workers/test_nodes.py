@@ -1,0 +1,96 @@
+"""Which nodes are fit for a search, by what they answer; Ray is not started."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnas.data import DigitsSettings, SearchData
+from mnas.data.node_paths import VARIABLE
+from mnas.errors import ConfigurationError
+from mnas.workers import nodes
+from mnas.workers.nodes import Answer, check_nodes, code_digest, differences, look, training_nodes, versions_here
+
+OURS = {"mnas": "0.2.0 (code 12345678)", "mindspore": "2.10.0"}
+
+
+def ray_node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
+    return {
+        "NodeID": f"id of {name}",
+        "NodeManagerHostname": name,
+        "NodeManagerAddress": "10.0.0.1",
+        "Alive": alive,
+        "Resources": {"memory": 1e9, **resources},
+    }
+
+
+def test_nodes_that_train_are_those_alive_with_the_device() -> None:
+    found = [ray_node("a", NPU=8), ray_node("b", CPU=4), ray_node("c", alive=False, NPU=8), ray_node("d", NPU=0)]
+    assert training_nodes(found, "Ascend") == {"id of a": "a (10.0.0.1)"}
+
+
+def test_an_equal_node_with_the_data_is_fit() -> None:
+    assert differences("a", Answer(dict(OURS)), OURS) == []
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [OURS | {"mnas": "0.1.0 (code 12345678)"}, OURS | {"mnas": "0.2.0 (code 0)"}, OURS | {"mindspore": "2.9.0"}],
+)
+def test_another_version_is_said_with_the_node_and_both(theirs: dict[str, str]) -> None:
+    (line,) = differences("a (10.0.0.1)", Answer(theirs), OURS)
+    assert line.startswith(f"node a (10.0.0.1) has mnas {theirs['mnas']}, mindspore {theirs['mindspore']}, and this")
+    assert f"mnas {OURS['mnas']}, mindspore {OURS['mindspore']}; install" in line
+
+
+def test_data_that_is_not_there_is_said_with_the_node_and_the_remedy() -> None:
+    missing = [(Path("/data/train"), Path("/mnt/train")), (Path("/data/train/a"), Path("/mnt/train/a"))]
+    (line,) = differences("a", Answer(OURS, missing), OURS)
+    assert line.startswith("node a has no /mnt/train, which")
+    assert f"{VARIABLE}=/data/train=PATH" in line
+
+
+def test_a_node_without_an_answer_is_said_with_its_reason() -> None:
+    (line,) = differences("a", "ModuleNotFoundError: No module named 'mnas'", OURS)
+    assert line.startswith("node a cannot take part: ModuleNotFoundError: No module named 'mnas'; see that the mnas")
+
+
+def test_a_node_looks_at_its_own_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train").mkdir()
+    monkeypatch.setenv(VARIABLE, f"/data={tmp_path}")
+    answer = look([Path("/data/train"), Path("/data/test")])
+    assert answer.missing == [(Path("/data/test"), tmp_path / "test")]
+    assert answer.versions == versions_here()
+
+
+def test_the_code_of_a_wheel_equals_that_of_its_checkout_until_a_file_differs(tmp_path: Path) -> None:
+    for root, more in (("checkout", ()), ("wheel", ("mnas/bundled/__init__.py",)), ("other", ("mnas/new.py",))):
+        for name in ("mnas/__init__.py", *more):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("VERSION = 1\n")
+    checkout, wheel, other = (code_digest(tmp_path / name) for name in ("checkout", "wheel", "other"))
+    assert checkout == wheel != other
+
+
+@pytest.fixture
+def digits() -> SearchData:
+    return DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
+
+
+def test_every_unfit_node_has_a_line_up_to_a_limit(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {f"n{number}": Answer({"mnas": "0.1.0"}) for number in range(nodes.MOST_SAID + 2)}
+    monkeypatch.setattr("ray.nodes", list)
+    monkeypatch.setattr(nodes, "_ask", lambda asked, paths: answers | {"fit": Answer(versions_here())})
+    with pytest.raises(ConfigurationError) as caught:
+        check_nodes(digits, "CPU")
+    first, *lines, last = str(caught.value).splitlines()
+    assert first.startswith("search.ray_address: node n0 has mnas 0.1.0, and this process mnas")
+    assert len(lines) == nodes.MOST_SAID - 1
+    assert last == "and 2 more"
+
+
+def test_a_cluster_of_equal_nodes_is_accepted(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.nodes", list)
+    monkeypatch.setattr(nodes, "_ask", lambda asked, paths: {"fit": Answer(versions_here())})
+    check_nodes(digits, "CPU")
