@@ -1,9 +1,12 @@
 """Which nodes are fit for a search, by what they answer; Ray is not started."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import GetTimeoutError, RayError
 
 from mnas.data import DigitsSettings, SearchData
 from mnas.data.node_paths import VARIABLE
@@ -14,9 +17,14 @@ from mnas.workers.nodes import Answer, check_nodes, code_digest, differences, lo
 OURS = {"mnas": "0.2.0 (code 12345678)", "mindspore": "2.10.0"}
 
 
+def node_id(name: str) -> str:
+    """Return what Ray takes for an id."""
+    return name.encode().hex().ljust(56, "0")
+
+
 def ray_node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
     return {
-        "NodeID": f"id of {name}",
+        "NodeID": node_id(name),
         "NodeManagerHostname": name,
         "NodeManagerAddress": "10.0.0.1",
         "Alive": alive,
@@ -26,7 +34,7 @@ def ray_node(name: str, alive: bool = True, **resources: float) -> dict[str, Any
 
 def test_nodes_that_train_are_those_alive_with_the_device() -> None:
     found = [ray_node("a", NPU=8), ray_node("b", CPU=4), ray_node("c", alive=False, NPU=8), ray_node("d", NPU=0)]
-    assert training_nodes(found, "Ascend") == {"id of a": "a (10.0.0.1)"}
+    assert training_nodes(found, "Ascend") == {node_id("a"): "a (10.0.0.1)"}
 
 
 def test_an_equal_node_with_the_data_is_fit() -> None:
@@ -73,6 +81,46 @@ def test_the_code_of_a_wheel_equals_that_of_its_checkout_until_a_file_differs(tm
     assert checkout == wheel != other
 
 
+class ArrangedRay:
+    """Has two nodes that train, and one that does not; runs what is asked of a node here."""
+
+    def __init__(self, answers: Mapping[str, Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = answers
+        monkeypatch.setattr("ray.nodes", lambda: [ray_node("a", CPU=2), ray_node("b", CPU=2), ray_node("phones")])
+        monkeypatch.setattr("ray.remote", self.remote)
+        monkeypatch.setattr("ray.wait", lambda references, num_returns, timeout: (references, []))
+        monkeypatch.setattr("ray.get", self.get)
+
+    def remote(self, *, scheduling_strategy: Any, **options: float) -> Callable[[Any], Any]:
+        def asked(function: Callable[[Any], Any]) -> Any:
+            return SimpleNamespace(remote=lambda paths: (scheduling_strategy.node_id, function(paths)))
+
+        return asked
+
+    def get(self, reference: tuple[str, Answer], timeout: float) -> Answer:
+        node, answer = reference
+        if node in self._answers:
+            raise self._answers[node]
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RayError("Traceback\nModuleNotFoundError: No module named 'mnas'"), "ModuleNotFoundError: No module named"),
+        (GetTimeoutError("Get timed out"), "no answer within 120 s"),
+    ],
+)
+def test_every_node_that_trains_is_asked(
+    digits: SearchData, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    ArrangedRay({node_id("b"): error}, monkeypatch)
+    with pytest.raises(ConfigurationError) as caught:
+        check_nodes(digits, "CPU")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"search.ray_address: node b (10.0.0.1) cannot take part: {said}")
+
+
 @pytest.fixture
 def digits() -> SearchData:
     return DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
@@ -91,6 +139,5 @@ def test_every_unfit_node_has_a_line_up_to_a_limit(digits: SearchData, monkeypat
 
 
 def test_a_cluster_of_equal_nodes_is_accepted(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray.nodes", list)
-    monkeypatch.setattr(nodes, "_ask", lambda asked, paths: {"fit": Answer(versions_here())})
+    ArrangedRay({}, monkeypatch)
     check_nodes(digits, "CPU")
