@@ -48,7 +48,8 @@ def check_nodes(data: SearchData, device: Device) -> None:
         ConfigurationError: Some cannot; a line for each names the node, and what it has.
     """
     answers = _ask(training_nodes(ray.nodes(), device), read_files(data))
-    found = [line for node, answer in answers.items() for line in differences(node, answer, versions_here())]
+    here = versions_here()
+    found = [line for node, answer in answers.items() for line in differences(node, answer, here)]
     if found:
         more = [f"and {len(found) - MOST_SAID} more"] if len(found) > MOST_SAID else []
         raise ConfigurationError("search.ray_address: " + "\n".join(found[:MOST_SAID] + more))
