@@ -67,6 +67,13 @@ def test_cardinality(name: str, cardinality: int) -> None:
     assert len(space.decision_sizes) == len(space.decisions)
 
 
+@pytest.mark.parametrize(("name", "networks"), [("mnasnet_cell", 432), ("small32_cell", 160)])
+def test_the_networks_of_a_cell_space_are_counted(name: str, networks: int) -> None:
+    space = SearchSpace.load(name)
+    everything = product(*map(range, space.decision_sizes))
+    assert len({fingerprint(space.decode(indices)) for indices in everything}) == networks
+
+
 def test_mnasnet_is_built_around_mobilenet_v2() -> None:
     space = SearchSpace.load("mnasnet")
     widths, depths, strides = (16, 24, 32, 64, 96, 160, 320), (1, 2, 3, 4, 3, 3, 1), (1, 2, 2, 2, 1, 2, 1)
