@@ -13,15 +13,17 @@ from mnas.documents.user_paths import user_path
 from mnas.errors import ConfigurationError
 
 _PACKAGE = Path(__file__).resolve().parent
+_EXPERIMENTS = ("*.yaml", "paper/*.yaml")
+_RECIPES = ("*.yaml",)
 
 
 def experiment_names() -> list[str]:
-    """Return the names of the bundled experiments, sorted.
+    """Return the names of the bundled experiments, sorted; those of the paper are called `paper/...`.
 
-    >>> experiment_names()
+    >>> [name for name in experiment_names() if not name.startswith("paper/")]
     ['cifar10', 'imagenet_ascend', 'phone_quickstart', 'quickstart']
     """
-    return _names(_experiments_folder())
+    return _names(_experiments_folder(), *_EXPERIMENTS)
 
 
 def recipe_names() -> list[str]:
@@ -30,7 +32,7 @@ def recipe_names() -> list[str]:
     >>> recipe_names()
     ['cifar10', 'mnasnet_0.75_ascend', 'mnasnet_paper']
     """
-    return _names(_recipes_folder())
+    return _names(_recipes_folder(), *_RECIPES)
 
 
 def find_experiment(name_or_path: str | Path) -> Path:
@@ -42,7 +44,7 @@ def find_experiment(name_or_path: str | Path) -> Path:
     Raises:
         ConfigurationError: No bundled experiment has this name.
     """
-    return _find(name_or_path, "experiment", _experiments_folder())
+    return _find(name_or_path, "experiment", _experiments_folder(), experiment_names())
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -54,7 +56,7 @@ def find_recipe(name_or_path: str | Path) -> Path:
     Raises:
         ConfigurationError: No bundled recipe has this name.
     """
-    return _find(name_or_path, "recipe", _recipes_folder())
+    return _find(name_or_path, "recipe", _recipes_folder(), recipe_names())
 
 
 def _experiments_folder() -> Path:
@@ -66,14 +68,20 @@ def _recipes_folder() -> Path:
     return _experiments_folder() / "recipes"
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+def _names(folder: Path, *patterns: str) -> list[str]:
+    paths = (path for pattern in patterns for path in folder.glob(pattern))
+    return sorted(path.relative_to(folder).as_posix().removesuffix(".yaml") for path in paths)
 
 
-def _find(name_or_path: str | Path, kind: str, folder: Path) -> Path:
-    if is_path(name_or_path):
+def _find(name_or_path: str | Path, kind: str, folder: Path, names: list[str]) -> Path:
+    if is_path(name_or_path) and not _is_below_folder(str(name_or_path), names):
         return user_path(name_or_path)
-    names = _names(folder)
     if name_or_path not in names:
         raise ConfigurationError(unknown_name(kind, str(name_or_path), names))
     return folder / f"{name_or_path}.yaml"
+
+
+def _is_below_folder(text: str, names: list[str]) -> bool:
+    """Return whether a text is meant as a name with a folder, as `paper/cifar10_soft` is."""
+    folders = tuple({name[: name.index("/") + 1] for name in names if "/" in name})
+    return text.startswith(folders) and not text.endswith((".yaml", ".yml"))

@@ -7,6 +7,7 @@ gives the reason next to the value.
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -287,7 +288,8 @@ def copy_experiment(name: str, to: Path | None) -> Path:
         text = source.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{source}: cannot be read ({error.strerror})") from error
-    return _write_new(path, text.replace(f"mnas search {source.stem}\n", f"mnas search {one_line(path)}\n"))
+    command = re.compile(rf"mnas search (\w+/)?{re.escape(source.stem)}\n")
+    return _write_new(path, command.sub(lambda _: f"mnas search {one_line(path)}\n", text))
 
 
 def write_experiment(directory: str, to: Path | None) -> Path:

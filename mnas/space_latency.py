@@ -10,7 +10,7 @@ from latency import LatencyRecord
 from mnas.data import ImageForm
 from mnas.network.onnx_graph import build_onnx
 from mnas.phone import Phone
-from search_space import Architecture, SearchSpace, fingerprint
+from search_space import Architecture, LoweredNetwork, SearchSpace, fingerprint
 
 _DRAWS_PER_NETWORK = 100
 
@@ -43,7 +43,23 @@ def time_architectures(
         LatencyError: The phone is unknown, or a network cannot be timed.
         SpaceError: The networks do not fit the image size.
     """
-    networks = [form.lower(architecture) for architecture in architectures]
+    yield from time_networks([form.lower(architecture) for architecture in architectures], phone, settings)
+
+
+def time_networks(
+    networks: list[LoweredNetwork], phone: str, settings: Mapping[str, int | float] | None = None
+) -> Iterator[LatencyRecord]:
+    """Time networks on a phone, one after another, as a search does.
+
+    Args:
+        networks: The networks.
+        phone: A name given to `mnas phones add`, or `host`.
+        settings: Fields of the measurement protocol to change.
+
+    Raises:
+        ConfigurationError: A setting is unknown or not allowed.
+        LatencyError: The phone is unknown, or a network cannot be timed.
+    """
     with Phone(phone) as opened:
         for network in networks:
             yield opened.measure(build_onnx(network), settings)

@@ -7,6 +7,7 @@ A network is a fixed stem, a sequence of blocks and a fixed head (MnasNet, arXiv
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
 
 from mnas.documents.html_table import html_table
@@ -134,12 +135,15 @@ def scale_filters(filters: int, width: float) -> int:
     code. A width of 1 changes nothing.
 
     Raises:
-        SpaceError: The width is not positive.
+        SpaceError: The width is not positive, or too large for a number.
     """
     _require(width > 0, f"width is {width}; it must be above 0")
     if width == 1:
         return filters
     exact = filters * width
+    _require(
+        isfinite(exact), f"width is {width}; {filters} filters times it are too many for a number; make it smaller"
+    )
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * exact else rounded
 

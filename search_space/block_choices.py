@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +13,8 @@ from search_space.architecture import Block, Op, Skip
 OpChoice = Literal["conv", "dconv", "mbconv3", "mbconv6", "mbconv"]
 Choice = str | int | float
 PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000)]
-DECISION_NAMES = ("op", "expand", "kernel", "se_ratio", "skip", "filters", "layers")
+DecisionName = Literal["op", "expand", "kernel", "se_ratio", "skip", "filters", "layers"]
+DECISION_NAMES: tuple[DecisionName, ...] = get_args(DecisionName)
 _OPS: Mapping[str, tuple[Op, int]] = {
     "conv": ("conv", 1),
     "dconv": ("mbconv", 1),
@@ -72,14 +73,13 @@ class BlockChoices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         chosen: tuple[Choice, ...] = getattr(self, decision)
         return chosen
 
-    def decisions(self) -> tuple[str, ...]:
+    def decisions(self) -> tuple[DecisionName, ...]:
         """Return the names of the decisions with more than one choice, as ordered in `DECISION_NAMES`."""
         return tuple(name for name in DECISION_NAMES if len(self.choices(name)) > 1)
 
-    def block(self, indices: Sequence[int], in_filters: int) -> Block:
-        """Return the block for one index per decision of `decisions()`."""
-        index = dict(zip(self.decisions(), indices, strict=True))
-        position = {name: index.get(name, 0) for name in DECISION_NAMES}
+    def block(self, index: Mapping[DecisionName, int], in_filters: int) -> Block:
+        """Return the block for an index of each decision of `decisions()`."""
+        position = {name: index[name] if len(self.choices(name)) > 1 else 0 for name in DECISION_NAMES}
         op, expand = op_and_expand(self.op[position["op"]], (self.expand or (1,))[position["expand"]])
         return Block(
             op=op,

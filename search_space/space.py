@@ -25,7 +25,7 @@ from mnas.documents.html_table import html_table
 from mnas.documents.names import is_path, unknown_name
 from mnas.documents.user_paths import user_path
 from search_space.architecture import ActivationKind, Architecture, Block
-from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, PositiveInt
+from search_space.block_choices import DECISION_NAMES, BlockChoices, Choice, DecisionName, PositiveInt
 from search_space.encoding import encode_blocks
 from search_space.errors import SpaceError
 
@@ -35,8 +35,9 @@ class Decision:
     """One integer that the search chooses.
 
     Attributes:
-        name: Its place in the space, such as "blocks[2].kernel".
-        choices: What the integer, an index from 0, selects from.
+        name: Its place in the space, such as "blocks[2].kernel"; "blocks.kernel" if the blocks share it.
+        choices: What the integer, an index from 0, selects from. Of a shared decision, those of the first block that
+            has more than one.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Decision:
 class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A search space: the schema of its YAML file, and the mapping from indices to architectures.
 
-    An index tuple has one entry for each of `decisions`, block after block.
+    An index tuple has one entry for each of `decisions`: the shared ones first, then block after block.
 
     >>> space = SearchSpace.load("mnasnet")
     >>> len(space.decisions), space.decisions[0]
@@ -66,6 +67,8 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         blocks: The choices of each block.
         activation: The activation of all architectures, "relu" or "relu6".
         description: What the space is for.
+        shared: Decisions that all blocks make together, such as [op, kernel]: one index selects the choice at the same
+            place of every block's list. A block that has one choice only keeps it.
     """
 
     name: str
@@ -76,10 +79,22 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     blocks: Annotated[tuple[BlockChoices, ...], Meta(min_length=1)]
     activation: ActivationKind = "relu"
     description: str = ""
+    shared: tuple[DecisionName, ...] = ()
 
     def __post_init__(self) -> None:
         if not any(choices.decisions() for choices in self.blocks):
             raise ValueError("blocks have no decision; give at least one of them two choices")
+        for position, name in enumerate(self.shared):
+            if name in self.shared[:position]:
+                raise ValueError(f"shared lists {name} twice; give every decision once")
+            counts = sorted({len(choices.choices(name)) for choices in self.blocks} - {1})
+            if not counts:
+                raise ValueError(f"shared lists {name}, of which no block has two choices; leave it out")
+            if len(counts) > 1:
+                raise ValueError(
+                    f"shared lists {name}, of which blocks have {counts[0]} and {counts[1]} choices; give each block "
+                    "the same number, or one"
+                )
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
@@ -106,11 +121,19 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """All decisions, in the order of the indices; each has more than one choice."""
-        return tuple(
+        shared = (
+            Decision(
+                f"blocks.{name}", next(choices.choices(name) for choices in self.blocks if name in choices.decisions())
+            )
+            for name in self.shared
+        )
+        own = (
             Decision(f"blocks[{number}].{name}", choices.choices(name))
             for number, choices in enumerate(self.blocks)
             for name in choices.decisions()
+            if name not in self.shared
         )
+        return (*shared, *own)
 
     @property
     def decision_sizes(self) -> tuple[int, ...]:
@@ -132,13 +155,13 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Raises:
             SpaceError: Their number or a value does not fit the decisions.
         """
-        remaining = list(self._checked(indices))
+        remaining = iter(self._checked(indices))
+        shared = {name: next(remaining) for name in self.shared}
         in_filters = self.stem_filters
         blocks: list[Block] = []
         for choices in self.blocks:
-            count = len(choices.decisions())
-            blocks.append(choices.block(remaining[:count], in_filters))
-            del remaining[:count]
+            own = {name: next(remaining) for name in choices.decisions() if name not in shared}
+            blocks.append(choices.block(shared | own, in_filters))
             in_filters = blocks[-1].out_filters
         return Architecture(
             tuple(blocks),
@@ -158,7 +181,7 @@ class SearchSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             found, fixed = getattr(architecture, field), getattr(self, field)
             if found != fixed:
                 raise SpaceError(f"{field} {found} is outside the space {self.name!r}; it is {fixed} there")
-        return encode_blocks(self.blocks, architecture)
+        return encode_blocks(self.blocks, self.shared, architecture)
 
     def _repr_html_(self) -> str:
         """Return a table of every block's choices, which notebooks show."""

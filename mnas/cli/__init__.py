@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": "measure the accuracy of a network, against a target",
     "space": "look at search spaces",
     "arch": "look at architectures",
+    "scale": "compare a network at several widths and image sizes",
     "check": "check what this machine has for a search",
     "doctor": "check a run directory, and repair it",
     "copy": "copy a run directory, also while it is searched",

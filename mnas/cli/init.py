@@ -20,7 +20,10 @@ examples:
   mnas init cifar10 --to my_search.yaml
   mnas init --data photos                  # photos/train/CLASS/*.jpg
 
-bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
+bundled experiments: cifar10, imagenet_ascend, paper/cifar10_cell,
+  paper/cifar10_cell_single, paper/cifar10_hard, paper/cifar10_soft,
+  paper/imagenet_cell, paper/imagenet_cell_single, paper/imagenet_hard,
+  paper/imagenet_soft, phone_quickstart, quickstart
 """
 
 

@@ -35,7 +35,10 @@ examples:
   mnas search my_search.yaml --run-dir runs/second-try
   mnas search quickstart --set search.trials=60 --set latency.target_ms=0.05
 
-bundled experiments: cifar10, imagenet_ascend, phone_quickstart, quickstart
+bundled experiments: cifar10, imagenet_ascend, paper/cifar10_cell,
+  paper/cifar10_cell_single, paper/cifar10_hard, paper/cifar10_soft,
+  paper/imagenet_cell, paper/imagenet_cell_single, paper/imagenet_hard,
+  paper/imagenet_soft, phone_quickstart, quickstart
 """
 
 

@@ -117,6 +117,43 @@ def test_the_papers_protocol_is_the_papers() -> None:
     assert (paper.latency.target_ms, paper.reward.exponents) == (75, (-0.07, -0.07))
 
 
+@pytest.mark.parametrize("data", ["cifar10", "imagenet"])
+def test_the_papers_comparisons_differ_in_space_and_reward_only(data: str) -> None:
+    soft = Experiment.load(f"paper/{data}_soft")
+    changed = {
+        name: {change.split(":")[0] for change in changed_keys(soft, Experiment.load(f"paper/{data}_{name}"))}
+        for name in ("hard", "cell", "cell_single")
+    }
+    assert changed == {
+        "hard": {"reward.form"},
+        "cell": {"space"},
+        "cell_single": {"space", "reward.alpha", "reward.beta"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "exponents"),
+    [("soft", (-0.07, -0.07)), ("hard", (0, -1)), ("cell", (-0.07, -0.07)), ("cell_single", (0, 0))],
+)
+@pytest.mark.parametrize(("data", "space"), [("cifar10", "small32"), ("imagenet", "mnasnet")])
+def test_the_papers_comparisons_have_the_papers_rewards(
+    data: str, space: str, name: str, exponents: tuple[float, float]
+) -> None:
+    experiment = Experiment.load(f"paper/{data}_{name}")
+    assert experiment.reward.exponents == exponents
+    assert experiment.space == (f"{space}_cell" if name.startswith("cell") else space)
+
+
+def test_the_soft_reward_on_imagenet_is_the_papers_protocol() -> None:
+    assert Experiment.load("paper/imagenet_soft") == Experiment.load("imagenet_ascend")
+
+
+def test_cifar10_at_small_scale_is_cifar10_with_more_children() -> None:
+    assert changed_keys(Experiment.load("cifar10"), Experiment.load("paper/cifar10_soft")) == [
+        "search.trials: 44 -> 100"
+    ]
+
+
 def small() -> Experiment:
     """Return an experiment that was built in Python, from its parts."""
     return Experiment(

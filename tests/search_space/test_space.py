@@ -19,7 +19,18 @@ REGROUPED = (
     "[{stride: 1, op: [conv], filters: [16], layers: [1, 2]}, "
     "{stride: 1, op: [conv, dconv], filters: [16, 8], layers: [1, 2]}]}"
 )
-SPACES = st.sampled_from([SearchSpace.load(name) for name in SearchSpace.names()])
+# The blocks share op, expand and kernel. The first block has one op, the second one expansion; filters and layers are
+# each block's own. The expansion acts on mbconv only.
+SHARED = (
+    "[{stride: 1, op: [dconv], kernel: [3, 5], filters: [8, 16], layers: [1]}, "
+    "{stride: 2, op: [mbconv, conv], expand: [6], kernel: [3, 5], filters: [16], layers: [1, 2]}, "
+    "{stride: 1, op: [mbconv, conv], expand: [1, 3], kernel: [5, 3], filters: [16], layers: [1, 2]}]"
+    ", shared: [op, expand, kernel]}"
+)
+SPACES = st.sampled_from(
+    [SearchSpace.load(name) for name in SearchSpace.names()]
+    + [parse(HEADER + SHARED, SearchSpace, source="space.yaml")]
+)
 
 
 def space_of(blocks: str) -> SearchSpace:
@@ -31,7 +42,7 @@ def some_indices(space: SearchSpace, seed: int) -> tuple[int, ...]:
 
 
 def test_bundled_spaces() -> None:
-    assert SearchSpace.names() == ("mnasnet", "mnasnet_google", "small32", "tiny16")
+    assert SearchSpace.names() == ("mnasnet", "mnasnet_cell", "mnasnet_google", "small32", "small32_cell", "tiny16")
 
 
 @pytest.mark.parametrize("name", SearchSpace.names())
@@ -43,8 +54,10 @@ def test_a_bundled_space_is_called_as_its_file(name: str) -> None:
     ("name", "cardinality"),
     [
         ("mnasnet", 432**5 * 288**2),
+        ("mnasnet_cell", 432),
         ("mnasnet_google", 216**5 * 144**2),
         ("small32", 8 * 192**4),
+        ("small32_cell", 192),
         ("tiny16", 288 * 192**2),
     ],
 )
@@ -52,6 +65,13 @@ def test_cardinality(name: str, cardinality: int) -> None:
     space = SearchSpace.load(name)
     assert space.cardinality == cardinality
     assert len(space.decision_sizes) == len(space.decisions)
+
+
+@pytest.mark.parametrize(("name", "networks"), [("mnasnet_cell", 432), ("small32_cell", 160)])
+def test_the_networks_of_a_cell_space_are_counted(name: str, networks: int) -> None:
+    space = SearchSpace.load(name)
+    everything = product(*map(range, space.decision_sizes))
+    assert len({fingerprint(space.decode(indices)) for indices in everything}) == networks
 
 
 def test_mnasnet_is_built_around_mobilenet_v2() -> None:
@@ -97,7 +117,7 @@ def test_encoding_a_decoded_architecture_gives_the_lowest_indices_of_the_same_ne
     assert space.encode(space.decode(encoded)) == encoded
 
 
-@pytest.mark.parametrize("blocks", [EFFECTLESS, REGROUPED])
+@pytest.mark.parametrize("blocks", [EFFECTLESS, REGROUPED, SHARED])
 def test_encoding_is_the_lowest_of_all_indices_with_the_same_fingerprint(blocks: str) -> None:
     space = space_of(blocks)
     lowest: dict[str, tuple[int, ...]] = {}
@@ -125,6 +145,49 @@ def test_decisions_are_named_by_block() -> None:
         ("blocks[0].skip", ("identity", "none")),
         ("blocks[0].layers", (1, 2)),
     ]
+
+
+def test_shared_decisions_come_first_and_have_no_block() -> None:
+    decisions = space_of(SHARED).decisions
+    assert [(decision.name, decision.choices) for decision in decisions] == [
+        ("blocks.op", ("mbconv", "conv")),
+        ("blocks.expand", (1, 3)),
+        ("blocks.kernel", (3, 5)),
+        ("blocks[0].filters", (8, 16)),
+        ("blocks[1].layers", (1, 2)),
+        ("blocks[2].layers", (1, 2)),
+    ]
+
+
+def test_a_shared_index_selects_the_same_place_in_every_block() -> None:
+    blocks = space_of(SHARED).decode((0, 1, 1, 0, 0, 1)).blocks
+    assert [block.kernel for block in blocks] == [5, 5, 3]
+    assert [block.expand for block in blocks] == [1, 6, 3]  # The first two have one each.
+
+
+@pytest.mark.parametrize("name", ["mnasnet", "small32"])
+def test_the_networks_of_one_cell_are_networks_of_the_factorized_space(name: str) -> None:
+    cell, factorized = SearchSpace.load(f"{name}_cell"), SearchSpace.load(name)
+    for seed in range(20):
+        architecture = cell.decode(some_indices(cell, seed))
+        assert fingerprint(factorized.decode(factorized.encode(architecture))) == fingerprint(architecture)
+
+
+@pytest.mark.parametrize("name", ["mnasnet_cell", "small32_cell"])
+def test_every_decision_of_a_cell_space_is_shared(name: str) -> None:
+    space = SearchSpace.load(name)
+    assert [decision.name for decision in space.decisions] == [f"blocks.{name}" for name in space.shared]
+    assert all(set(block.decisions()) <= set(space.shared) for block in space.blocks)
+
+
+@pytest.mark.parametrize("name", ["mnasnet_cell", "small32_cell"])
+def test_a_network_with_two_cells_is_outside_a_cell_space(name: str) -> None:
+    space = SearchSpace.load(name)
+    architecture = space.decode([0] * len(space.decisions))
+    blocks = list(architecture.blocks)
+    blocks[2] = replace(blocks[2], kernel=5)
+    with pytest.raises(SpaceError, match="all blocks share the choice of op, kernel"):
+        space.encode(replace(architecture, blocks=tuple(blocks)))
 
 
 def test_a_decision_that_is_left_out_has_its_default() -> None:
@@ -257,6 +320,13 @@ BLOCK = "stride: 1, op: [conv], filters: [8], layers: [1, 2]"
         ),
         ("[{stride: 1, op: [conv], filters: [8], layers: [1]}]}", "blocks have no decision"),
         ("[{stride: 1, op: [conv], filters: [8]}]}", "key 'blocks[0].layers' is missing; it takes a list"),
+        (f"[{{{BLOCK}}}], shared: [layers, layers]}}", "shared lists layers twice; give every decision once"),
+        (f"[{{{BLOCK}}}], shared: [op]}}", "shared lists op, of which no block has two choices; leave it out"),
+        (f"[{{{BLOCK}}}], shared: [layer]}}", "'shared[0]' is 'layer' (did you mean 'layers'?)"),
+        (
+            f"[{{{BLOCK}}}, {{stride: 1, op: [conv], filters: [8], layers: [1, 2, 3]}}], shared: [layers]}}",
+            "shared lists layers, of which blocks have 2 and 3 choices; give each block the same number, or one",
+        ),
     ],
 )
 def test_a_space_that_breaks_a_rule_is_refused(blocks: str, message: str) -> None:

@@ -10,7 +10,8 @@ from tests.mnas.ascend.graphs import CHILDREN, EVERY_LAYER, covering_decisions, 
 
 
 def test_every_bundled_space_is_compiled() -> None:
-    assert set(CHILDREN) == set(SearchSpace.names())
+    # The networks of a space with shared decisions are networks of the space without; tests/search_space holds it.
+    assert set(CHILDREN) == {name for name in SearchSpace.names() if not SearchSpace.load(name).shared}
 
 
 @pytest.mark.parametrize("name", SearchSpace.names())
