@@ -1,12 +1,14 @@
 """The data of a report is what the store says."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from mnas.report.data import report_data, run_data
+from mnas.report.data import report_data, run_data, verdict
 from mnas.report.learning import importances
-from mnas.report.times import busy, trial_times
+from mnas.report.times import busy, time_sums, trial_times
 from mnas.search.pareto import pareto_front
 from mnas.search.run import Run
 from search_space import SearchSpace
@@ -30,7 +32,21 @@ def test_the_verdict_is_the_best_trial(two_phones: Run) -> None:
     assert best.accuracy is not None
     shown = [told["best"][key] for key in ("trial", "accuracy", "latency_ms", "reward", "other_latencies_ms")]
     assert shown == [best.id, best.accuracy, best.latency_ms, best.reward, best.other_latencies_ms]
-    assert told["best"]["standard_error"] == pytest.approx((best.accuracy * (1 - best.accuracy) / 300) ** 0.5)
+    assert told["best"]["standard_error"] == two_phones.noise.error(best.accuracy)
+
+
+def test_the_verdict_says_what_the_run_says(two_phones: Run, searched_run: Path) -> None:
+    assert run_data(two_phones)["verdict"]["notes"] == two_phones.notes() == []
+    run = Run.open(searched_run)
+    assert run_data(run)["verdict"]["notes"] == run.notes() != []
+
+
+def test_near_networks_are_those_of_the_note(two_phones: Run) -> None:
+    alike = [trial if trial.reward is None else replace(trial, reward=0.5, accuracy=0.5) for trial in two_phones.trials]
+    told = verdict(two_phones, alike, trial_times(alike))
+    near = told["best"]["near_best"]
+    assert near == sum(trial.state == "complete" and trial.repeat_of is None for trial in alike) - 1
+    assert any(f"{near} others differ" in note for note in told["notes"])
 
 
 def test_failures_have_their_texts(two_phones: Run) -> None:
@@ -72,6 +88,26 @@ def test_times_are_those_of_the_store(two_phones: Run) -> None:
     assert data["trials"]["duration_s"] == [
         None if seconds is None else round(seconds, 3) for seconds in two_phones.columns()["duration_s"]
     ]
+
+
+def test_the_queue_ends_when_the_child_starts(two_phones: Run) -> None:
+    trial = next(trial for trial in two_phones.trials if trial.training is not None and trial.latency is not None)
+    proposed = datetime.fromisoformat(trial.proposed_at)
+    started = replace(
+        trial, training={**(trial.training or {}), "started_at": (proposed + timedelta(seconds=0.5)).isoformat()}
+    )
+    (before,), (now,) = trial_times([trial]), trial_times([started])
+    assert (before.queue_s, before.training_began_s) == (None, 0.0)
+    assert (now.queue_s, now.training_began_s) == (0.5, 0.5)
+    assert time_sums([before])["queue_s"] is None
+    assert time_sums([now])["queue_s"] == 0.5
+    assert time_sums([now])["waiting_s"] == pytest.approx(time_sums([before])["waiting_s"] - 0.5, abs=2e-3)
+
+
+@pytest.mark.parametrize("text", ["soon", "", 5])
+def test_a_start_that_is_no_time_counts_as_not_recorded(two_phones: Run, text: object) -> None:
+    trial = replace(two_phones.trials[0], training={"started_at": text})
+    assert trial_times([trial])[0].queue_s is None
 
 
 def test_workers_are_busy_as_long_as_children_train(two_phones: Run) -> None:
