@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,12 +25,16 @@ from search_space import Decision, SearchSpace, cost
 
 def report_data(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the data of a report of runs."""
-    return {"mnas_version": mnas.__version__, "runs": [run_data(run) for run in runs], "differences": differences(runs)}
+    return report_of([run_data(run, run.trials) for run in runs], runs)
 
 
-def run_data(run: Run) -> dict[str, Any]:
-    """Return the data of one run."""
-    trials = run.trials
+def report_of(data: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the data of a report from those of its runs."""
+    return {"mnas_version": mnas.__version__, "runs": data, "differences": differences(runs)}
+
+
+def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the data of one run, of which these are the trials."""
     times = trial_times(trials)
     decisions = run_decisions(run)
     alpha, beta = run.experiment.reward.exponents
