@@ -21,6 +21,7 @@ from mnas.documents.foreign_text import printable
 from mnas.documents.yaml_file import parse
 from mnas.errors import ClusterLostError, ConfigurationError, DataError, DocumentError
 from mnas.experiment import Experiment
+from mnas.search.driver import SearchObserver
 from mnas.search.run import Run
 
 _DESCRIPTION = """\
@@ -62,6 +63,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         default=[],
         help="change a value of the experiment, as in --set search.trials=60; again for more",
     )
+    parser.add_argument(
+        "--track",
+        metavar="NAME",
+        choices=("mlflow", "wandb"),
+        action="append",
+        default=[],
+        help="send the numbers of each trial to mlflow or wandb (Weights & Biases), as they are set up here",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -81,8 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
         with (
             _options_named(key for key, _ in map(_change, arguments.set)),
-            search_progress(experiment.training.norm_momentum) as observer,
+            search_progress(experiment.training.norm_momentum) as progress,
             redirect_stdout(LateFile(directory / "ray.log")),
+            _with_trackers(progress, arguments.track, experiment, directory) as observer,
         ):
             found = experiment.run(directory, observer=observer)
     except KeyboardInterrupt as interrupt:
@@ -95,10 +105,26 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+@contextmanager
+def _with_trackers(
+    progress: SearchObserver, names: list[str], experiment: Experiment, directory: Path
+) -> Iterator[SearchObserver]:
+    if not names:
+        yield progress
+        return
+    # Here, because it loads tensorboardX and the trackers.
+    from mnas.search.scalars import Observers
+    from mnas.search.trackers import tracking_observers
+
+    with tracking_observers(names, experiment, directory) as trackers:
+        yield Observers([progress, *trackers])
+
+
 def _same_command(arguments: argparse.Namespace) -> str:
     run_dir = ["--run-dir", str(arguments.run_dir)] if arguments.run_dir else []
     changes = [word for text in arguments.set for word in ("--set", text)]
-    return shlex.join(["mnas", "search", arguments.experiment, *run_dir, *changes])
+    tracked = [word for name in arguments.track for word in ("--track", name)]
+    return shlex.join(["mnas", "search", arguments.experiment, *run_dir, *changes, *tracked])
 
 
 def _change(text: str) -> tuple[str, object]:

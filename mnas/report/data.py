@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,20 +15,26 @@ from mnas.report.phones import phone_health
 from mnas.report.times import TrialTimes, busy, time_sums, trial_times
 from mnas.report.trials import details, failures, other_latencies, trial_columns
 from mnas.search.pareto import pareto_front
+from mnas.search.ranking import close_to_best, noise_of, ranked, warnings
 from mnas.search.run import Run
 from mnas.search.run_directory import read_store
 from mnas.search.store import Trial
+from mnas.search.target import target_note
 from search_space import Decision, SearchSpace, cost
 
 
 def report_data(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the data of a report of runs."""
-    return {"mnas_version": mnas.__version__, "runs": [run_data(run) for run in runs], "differences": differences(runs)}
+    return report_of([run_data(run, run.trials) for run in runs], runs)
 
 
-def run_data(run: Run) -> dict[str, Any]:
-    """Return the data of one run."""
-    trials = run.trials
+def report_of(data: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the data of a report from those of its runs."""
+    return {"mnas_version": mnas.__version__, "runs": data, "differences": differences(runs)}
+
+
+def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the data of one run, of which these are the trials."""
     times = trial_times(trials)
     decisions = run_decisions(run)
     alpha, beta = run.experiment.reward.exponents
@@ -61,11 +66,16 @@ def run_data(run: Run) -> dict[str, Any]:
 def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
     """Return what the page says first: the counts, the cost, the best network and how sure that is.
 
-    `standard_error` is that of the best accuracy, as a share of `reward_images` independent images.
-    `near_best` counts the other networks whose reward is within one standard error of a difference of two networks.
+    `notes` are those of `Run.notes`. `standard_error` is that of the best accuracy: with `is_lower_bound` that of
+    `reward_images` independent images, otherwise that between trainings of one network. `near_best` counts the other
+    networks whose reward differs from the best by no more than the standard error of the difference; None if that is
+    not known.
     """
     counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "proposed")}
     ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
+    leaders = ranked(trials)
+    noise = noise_of(trials, run.reward_images)
+    note = target_note(trials, run.experiment)
     found: dict[str, Any] = {
         "counts": counts,
         "of": run.experiment.search.trials,
@@ -73,31 +83,27 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
         "children_s": round(sum(one.training_s or 0.0 for one in times), 3),
         "phone_s": round(sum(one.phone_s or 0.0 for one in times), 3),
         "reward_images": run.reward_images,
+        "notes": [*warnings(leaders, noise, run.images.num_classes), *([] if note is None else [note])],
         "best": None,
     }
-    complete = [trial for trial in trials if trial.reward is not None and trial.repeat_of is None]
-    if not complete:
+    if not leaders:
         return found
-    best = max(complete, key=lambda trial: (trial.reward or 0.0, -trial.id))
-    accuracy, reward = best.accuracy or 0.0, best.reward or 0.0
-    error = math.sqrt(accuracy * (1 - accuracy) / run.reward_images) if run.reward_images else None
-    near = None
-    if error is not None and accuracy > 0:
-        margin = math.sqrt(2) * error * reward / accuracy
-        near = sum((trial.reward or 0.0) >= reward - margin for trial in complete) - 1
+    best = leaders[0]
+    error = None if best.accuracy is None else noise.error(best.accuracy)
     counted = cost(run.image_form.lower(run.architecture(best)))
     summary = dict((best.latency or {}).get("summary") or {})
     found["best"] = {
         "trial": best.id,
-        "accuracy": accuracy,
+        "accuracy": best.accuracy,
         "standard_error": error,
-        "near_best": near,
+        "is_lower_bound": noise.is_lower_bound,
+        "near_best": None if error is None else close_to_best(leaders, noise),
         "latency_ms": best.latency_ms,
         "mad_ms": summary.get("mad_ms"),
         "p90_ms": summary.get("p90_ms"),
         "min_ms": summary.get("min_ms"),
         "other_latencies_ms": best.other_latencies_ms,
-        "reward": reward,
+        "reward": best.reward,
         "parameters": counted.trainable_params,
         "multiply_adds": counted.multiply_adds,
     }

@@ -25,6 +25,7 @@ class TrialTimes:
         duration_s: From proposal to outcome; None if it has not ended.
         phases: Wall time of each phase of the child; empty if it was not trained.
         training_s: Their sum; None if the child was not trained.
+        queue_s: From proposal to the start of the child; None if the run does not record the start, or no child.
         phone_s: What its accepted and rejected windows, warm-up and loading took on the phones; 0 if every latency was
             known from an earlier run; None if it was not timed.
         training_began_s: When the child was started, counted as `proposed_s`. Known of runs that record it; otherwise
@@ -36,6 +37,7 @@ class TrialTimes:
     duration_s: float | None
     phases: Mapping[str, float]
     training_s: float | None
+    queue_s: float | None
     phone_s: float | None
     training_began_s: float
     measured: tuple[tuple[str, float, float], ...]
@@ -50,18 +52,26 @@ def trial_times(trials: Sequence[Trial]) -> list[TrialTimes]:
 
 
 def time_sums(times: Iterable[TrialTimes]) -> dict[str, Any]:
-    """Return the seconds of all trials in sum: each phase of the children, the phones, and what trials waited."""
+    """Return the seconds of all trials in sum: each phase of the children, the phones, and what trials waited.
+
+    `queue_s` is waiting for a worker, None for a run that does not record when children start; `waiting_s` is all other
+    waiting.
+    """
     phases: Counter[str] = Counter()
     phone_s = waiting_s = 0.0
+    queue_s: float | None = None
     for one in times:
         phases.update(one.phases)
         phone_s += one.phone_s or 0.0
         if one.duration_s is not None and one.training_s is not None:
-            waiting_s += max(0.0, one.duration_s - one.training_s)
+            waiting_s += max(0.0, one.duration_s - one.training_s - (one.queue_s or 0.0))
+        if one.queue_s is not None:
+            queue_s = (queue_s or 0.0) + one.queue_s
     names = [*PHASES, *sorted(phases.keys() - set(PHASES))]
     return {
         "phases": [{"name": name, "seconds": round(phases[name], 3)} for name in names if name in phases],
         "phone_s": round(phone_s, 3),
+        "queue_s": None if queue_s is None else round(queue_s, 3),
         "waiting_s": round(waiting_s, 3),
     }
 
@@ -107,25 +117,24 @@ def _times(trial: Trial, start: float) -> TrialTimes:
     }
     measured = tuple(_measured(trial, start))
     known = None if trial.latency is None else sum(end - begin for _, begin, end in measured)
-    began = training.get("started_at")
+    began = _known_time(training.get("started_at"))
     return TrialTimes(
         proposed_s=round(proposed - start, 3),
         duration_s=None if trial.finished_at is None else round(_time(trial.finished_at) - proposed, 3),
         phases=phases,
         training_s=round(sum(phases.values()), 3) if phases else None,
+        queue_s=None if began is None else round(max(0.0, began - proposed), 3),
         phone_s=None if known is None else round(known, 3),
-        training_began_s=round((_time(began) if isinstance(began, str) else proposed) - start, 3),
+        training_began_s=round((proposed if began is None else began) - start, 3),
         measured=measured,
     )
 
 
 def _measured(trial: Trial, start: float) -> Iterable[tuple[str, float, float]]:
     for name, record in latency_records(trial):
-        measured_at = record.get("measured_at")
-        if not isinstance(measured_at, str):
-            continue
-        end = _time(measured_at)
-        if end < _time(trial.proposed_at):  # an earlier run, or an earlier trial of the same network, has measured it
+        end = _known_time(record.get("measured_at"))
+        # Before the proposal: an earlier run, or an earlier trial of the same network, has measured it.
+        if end is None or end < _time(trial.proposed_at):
             continue
         took = record_ms(record) / 1000
         yield name, round(end - took - start, 3), round(end - start, 3)
@@ -133,3 +142,11 @@ def _measured(trial: Trial, start: float) -> Iterable[tuple[str, float, float]]:
 
 def _time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def _known_time(value: object) -> float | None:
+    """Return a time of a record, whose values nobody has checked; None if it is none."""
+    try:
+        return _time(value) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None

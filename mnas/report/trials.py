@@ -38,6 +38,7 @@ def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[
         "block": indices,
         "proposed_s": [one.proposed_s for one in times],
         "duration_s": [one.duration_s for one in times],
+        "queue_s": [one.queue_s for one in times],
         "training_s": [one.training_s for one in times],
         "phone_s": [one.phone_s for one in times],
     }

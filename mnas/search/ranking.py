@@ -162,8 +162,7 @@ def warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
     if ties:
         others = "1 other trial has" if ties == 1 else f"{ties} other trials have"
         said.append(f"{others} the same reward as trial {best.id}, which is only the earliest of them.")
-    close = sum(_within_error(best, trial, noise) for trial in leaders[1:])
-    if close:
+    if close := close_to_best(leaders, noise):
         others = "1 other differs" if close == 1 else f"{close} others differ"
         said.append(
             f"Optimistic: trial {best.id} has the highest of {len(leaders)} single noisy rewards, and {others} from it "
@@ -178,6 +177,11 @@ def _at_chance(trial: Trial, noise: Noise, classes: int) -> bool:
     chance = 1 / classes
     error = max(noise.error(trial.accuracy) or 0.0, noise.error(chance) or 0.0)
     return trial.accuracy <= chance + CHANCE_ERRORS * error
+
+
+def close_to_best(leaders: Sequence[Trial], noise: Noise) -> int:
+    """Return how many other trials differ from the best by no more than the error of two rewards; see `warnings`."""
+    return sum(_within_error(leaders[0], trial, noise) for trial in leaders[1:])
 
 
 def _within_error(best: Trial, other: Trial, noise: Noise) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -19,27 +20,35 @@ from mnas.search.store import Trial
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-class ScalarObserver:
-    """Writes the numbers of each trial that ends; the step is how many trials have ended by then."""
+@dataclass(frozen=True)
+class Point:
+    """The numbers of one trial that has ended.
 
-    def __init__(self, writer: SummaryWriter, ended: Iterable[Trial]) -> None:
-        """Write the trials that have ended before, in order of their ends."""
-        self._writer = writer
+    Attributes:
+        step: How many trials have ended by then.
+        at_s: When it ended, in seconds since 1970.
+        values: The numbers that are known, by the names of the curves.
+    """
+
+    step: int
+    at_s: float
+    values: dict[str, float]
+
+
+class Curves:
+    """Makes points of the trials that end, in the order in which they are given."""
+
+    def __init__(self) -> None:
         self._ended = self._failed = 0
         self._best: float | None = None
-        for trial in sorted(ended, key=lambda one: (one.finished_at or "", one.id)):
-            self._write(trial)
-        writer.flush()
 
-    def trial_finished(self, trial: Trial) -> None:
-        """Write the numbers of a trial."""
-        self._write(trial)
-        self._writer.flush()
+    def earlier(self, trials: Iterable[Trial]) -> list[Point]:
+        """Return the points of those trials that have ended, in order of their ends."""
+        ended = (trial for trial in trials if trial.state != "proposed")
+        return [self.point(trial) for trial in sorted(ended, key=lambda one: (one.finished_at or "", one.id))]
 
-    def progress(self, progress: Progress) -> None:
-        """See `SearchObserver`."""
-
-    def _write(self, trial: Trial) -> None:
+    def point(self, trial: Trial) -> Point:
+        """Return the point of a trial."""
         self._ended += 1
         self._failed += trial.state == "failed"
         if trial.reward is not None:
@@ -54,9 +63,32 @@ class ScalarObserver:
             **{f"search/latency_ms_{name}": latency_ms for name, latency_ms in trial.other_latencies_ms.items()},
             **_times(trial),
         }
-        for name, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, self._ended, walltime=_end(trial))
+        known = {name: value for name, value in values.items() if value is not None}
+        return Point(self._ended, _end(trial), known)
+
+
+class ScalarObserver:
+    """Writes the numbers of each trial that ends."""
+
+    def __init__(self, writer: SummaryWriter, trials: Iterable[Trial]) -> None:
+        """Write the trials that have ended before."""
+        self._writer = writer
+        self._curves = Curves()
+        for point in self._curves.earlier(trials):
+            self._write(point)
+        writer.flush()
+
+    def trial_finished(self, trial: Trial) -> None:
+        """Write the numbers of a trial."""
+        self._write(self._curves.point(trial))
+        self._writer.flush()
+
+    def progress(self, progress: Progress) -> None:
+        """See `SearchObserver`."""
+
+    def _write(self, point: Point) -> None:
+        for name, value in point.values.items():
+            self._writer.add_scalar(name, value, point.step, walltime=point.at_s)
 
 
 class Observers:
@@ -84,7 +116,7 @@ def scalar_observer(directory: Path, trials: Iterable[Trial]) -> Iterator[Scalar
         for path in folder.glob("events.out.tfevents.*"):
             path.unlink()
     with SummaryWriter(str(folder)) as writer:
-        yield ScalarObserver(writer, [trial for trial in trials if trial.state != "proposed"])
+        yield ScalarObserver(writer, trials)
 
 
 def _times(trial: Trial) -> dict[str, float]:

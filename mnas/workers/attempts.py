@@ -6,7 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from mnas.errors import Failure, FailureKind, TrialError
@@ -172,13 +173,16 @@ def _attempt(
     *,
     alone: bool,
 ) -> ChildResult | Failure:
-    """Try a child once; a worker that is lost, hangs or has run out of memory is replaced."""
+    """Try a child once, and note when it started; a worker that is lost, hangs or has run out of memory is replaced."""
     try:
         with turns.turn(slot.prepare(), alone=alone):
             if closing.is_set():
                 return Failure(FailureKind.WORKER_DIED, "the search ended before the child was trained")
+            started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
             outcome = slot.train(job)
-        broken = isinstance(outcome, Failure) and outcome.kind in doubtful
+            if not isinstance(outcome, Failure):
+                return replace(outcome, started_at=started_at)
+        broken = outcome.kind in doubtful
     except TrialError as error:
         outcome, broken = error.failure, True
     if broken and not closing.is_set():

@@ -35,6 +35,7 @@ class ChildResult:
         resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
             it grows with each child.
         epoch_losses: Mean training loss of each epoch.
+        started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_child_on`.
     """
 
     accuracy: float
@@ -45,6 +46,7 @@ class ChildResult:
     phases: dict[str, PhaseTime]
     resident_mb: float
     epoch_losses: tuple[float, ...] = ()
+    started_at: str | None = None
 
 
 def train_child(

@@ -40,6 +40,15 @@ function chartInto(parent, make, { size = "", label, onPoint } = {}) {
   drawn.push({ chart, observer });
   return chart;
 }
+// The limits of a value axis, at ticks: a limit between two ticks gets a label of its own, which overlaps the next one.
+// The step is 1, 2 or 5 times a power of 10, for about five intervals; an accuracy of 1 is at a tick of each.
+function roundLimits(low, high) {
+  const rough = (high - low || Math.abs(high) || 1) / 5, power = 10 ** Math.floor(Math.log10(rough)), share = rough / power;
+  const interval = (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10) * power;
+  const digits = Math.max(0, -Math.floor(Math.log10(interval) + 1e-9));
+  const tick = (value) => +value.toFixed(digits);
+  return { min: tick(Math.max(0, Math.floor(low / interval + 1e-9) * interval)), max: tick(Math.ceil(high / interval - 1e-9) * interval), interval, digits };
+}
 const zoomed = { dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl" }] };
 
 function rewardChart(run) {
@@ -57,12 +66,12 @@ function rewardChart(run) {
     if (recent.length >= 5) middles.push([id, median(recent)]);
   });
   const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
-  const pad = (high - low || 1) * 0.06, floor = Math.max(0, low - pad);
-  const failures = failed.map(([id]) => [id, floor]);
+  const pad = (high - low || 1) * 0.06, { digits, ...limits } = roundLimits(Math.max(0, low - pad), high + pad);
+  const failures = failed.map(([id]) => [id, limits.min]);
   return {
     ...zoomed,
     xAxis: { type: "value", name: "trial", min: 0, max: Math.max(1, t.id.length), minInterval: 1 },
-    yAxis: { type: "value", name: "reward", nameGap: 44, min: floor, max: high + pad, axisLabel: { formatter: (value) => value.toFixed(2), color: css("--pale") } },
+    yAxis: { type: "value", name: "reward", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits), color: css("--pale") } },
     tooltip: { formatter: (item) => `${item.seriesName}\ntrial ${item.value[0]}${item.seriesName === "failed" ? "" : `: ${number(item.value[1])}`}` },
     series: [
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3 : 6, itemStyle: { opacity: points.length > 1500 ? 0.35 : 0.65, color: colour(5) } },
@@ -92,17 +101,18 @@ function tradeOff(run) {
   const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
   const [fast, slow] = points.length ? spread(points.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
   const reach = [Math.min(fast, run.target_ms) * 0.93, Math.max(slow, run.target_ms) * 1.07], pad = (high - low || 0.1) * 0.08;
+  const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
   const levels = best ? [1, 0.97, 0.94, 0.91].map((share) => share * best.reward) : [];
   return {
     xAxis: { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: reach[0], max: reach[1], minorTick: { show: true }, axisLabel: { formatter: (value) => String(+value.toPrecision(2)), color: css("--pale"), hideOverlap: true } },
-    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, min: Math.max(0, low - pad), max: Math.min(1, high + pad), axisLabel: { formatter: (value) => value.toFixed(2), color: css("--pale") } },
+    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits), color: css("--pale") } },
     tooltip: { formatter: (item) => (item.value.length < 4 ? item.seriesName : `trial ${item.value[2]}\naccuracy ${number(item.value[1])}\nlatency ${milliseconds(item.value[0])}\nreward ${number(item.value[3])}`) },
     series: [
       ...levels.map((level, index) => ({ name: "equal reward", type: "line", silent: true, showSymbol: false, data: contour(level, run.exponents, run.target_ms, reach), lineStyle: { width: 1, type: "dotted", color: css("--pale"), opacity: 0.75 }, itemStyle: { color: css("--pale") }, endLabel: { show: false }, z: 1 })),
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3.5 : 7, itemStyle: { opacity: points.length > 1500 ? 0.4 : 0.7, color: colour(5) } },
       { name: "Pareto front", type: "line", data: front, symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
       ...(best ? [{ name: "best", type: "scatter", symbol: "diamond", symbolSize: 16, data: [[best.latency_ms, best.accuracy, best.trial, best.reward]], itemStyle: { color: colour(2), borderColor: css("--card"), borderWidth: 1.5 }, z: 5 }] : []),
-      { name: "target", type: "line", data: [[run.target_ms, Math.max(0, low - pad)], [run.target_ms, Math.min(1, high + pad)]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
+      { name: "target", type: "line", data: [[run.target_ms, limits.min], [run.target_ms, limits.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
     ],
   };
 }
@@ -155,7 +165,8 @@ function importanceChart(importances) {
 }
 
 function timeChart(run) {
-  const parts = [...run.times.phases.map((part) => [part.name, part.seconds]), ["phone", run.times.phone_s], ["waiting", run.times.waiting_s]].reverse();
+  const queue = known(run.times.queue_s) ? [["queue", run.times.queue_s]] : [];
+  const parts = [...queue, ...run.times.phases.map((part) => [part.name, part.seconds]), ["phone", run.times.phone_s], ["waiting", run.times.waiting_s]].reverse();
   return {
     legend: false, grid: { left: 84, right: 70, top: 10, bottom: 44 },
     xAxis: { type: "value", name: "seconds, all trials in sum" }, yAxis: { type: "category", data: parts.map((part) => part[0]), splitLine: { show: false } },
@@ -170,8 +181,9 @@ function trialTimeChart(run) {
     xAxis: { type: "category", name: rows.length < t.id.length ? "trial (the last 200)" : "trial", data: rows.map(String), splitLine: { show: false } },
     yAxis: { type: "value", name: "seconds", nameGap: 42 }, tooltip: { trigger: "axis", valueFormatter: (value) => duration(value) },
     series: [
+      ...(known(run.times.queue_s) ? [{ name: "queue", type: "bar", stack: "time", itemStyle: { color: css("--pale"), opacity: 0.5 }, data: rows.map((id, row) => t.queue_s[first + row] ?? 0) }] : []),
       ...names.map((name) => ({ name, type: "bar", stack: "time", data: run.phase_s[name].slice(first, last).map((value) => value ?? 0) })),
-      { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--line") }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index]).toFixed(3)) : 0; }) },
+      { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--line") }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index] - (t.queue_s[index] ?? 0)).toFixed(3)) : 0; }) },
     ],
   };
 }

@@ -26,23 +26,22 @@ function tile(label, value, small) {
   return el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: "value" }, value), el("div", { class: "small" }, small || ""));
 }
 function showVerdict(run) {
-  const { best, counts, of, wall_s, children_s, phone_s, reward_images } = run.verdict;
+  const { best, counts, of, wall_s, children_s, phone_s, reward_images, notes } = run.verdict;
   byId("name").textContent = run.name;
   const state = ended(run) >= of ? "finished" : counts.proposed ? `${ended(run)} of ${of} trials` : `stopped at ${ended(run)} of ${of}`;
   byId("state").textContent = state;
+  byId("notes").replaceChildren(...notes.map((note) => el("li", {}, note)));
   if (!best) {
     byId("sentence").textContent = `No trial is complete yet: ${counts.failed} failed, ${counts.proposed} pending.`;
     byId("tiles").replaceChildren();
     return;
   }
   const meets = best.latency_ms <= run.target_ms;
-  let sure = "";
-  if (known(best.near_best)) {
-    sure = best.near_best === 0 ? " No other network is within one standard error of its reward." : ` ${best.near_best} other ${best.near_best === 1 ? "network is" : "networks are"} within one standard error of its reward: with ${count(reward_images)} images the order among them is not certain.`;
-  }
+  const sure = best.near_best === 0 && counts.complete > 1 ? " No other network is within one standard error of its reward." : "";
+  const source = best.is_lower_bound ? `at least: ${count(reward_images)} images` : "networks trained more than once";
   byId("sentence").textContent = `Trial ${best.trial} is the best of ${count(counts.complete)} complete trials. It ${meets ? "meets" : "misses"} the target of ${milliseconds(run.target_ms)} on ${run.phone}.${sure}`;
   byId("tiles").replaceChildren(
-    tile("accuracy", number(best.accuracy), known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${count(reward_images)} images)` : "on the reward set"),
+    tile("accuracy", number(best.accuracy), known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${source})` : "on the reward set"),
     tile(`latency on ${run.phone}`, milliseconds(best.latency_ms), known(best.mad_ms) ? `MAD ${milliseconds(best.mad_ms)}, 90% within ${milliseconds(best.p90_ms)}` : "measured"),
     ...Object.entries(best.other_latencies_ms).map(([name, latency]) => tile(`latency on ${name}`, milliseconds(latency), known(run.others[name]) ? `target ${milliseconds(run.others[name])}` : "")),
     tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
@@ -81,7 +80,7 @@ function showLearning(run) {
 }
 function showTime(run) {
   const grid = section("Where the time went");
-  chartCard(grid, "In sum", "Waiting: from proposal to outcome, without the training: for a worker, a phone, a repeat.", () => timeChart(run));
+  chartCard(grid, "In sum", known(run.times.queue_s) ? "Queue: from proposal to the start of the child. Waiting: the rest until the outcome: for a phone, for other trials." : "Waiting: from proposal to outcome, without the training: for a worker, a phone, a repeat.", () => timeChart(run));
   chartCard(grid, "Workers and phones", "How many children trained at a time, and the share of time in which a phone measured.", () => busyChart(run));
   if (Object.keys(run.phase_s).length) chartCard(grid, "Each trial", null, () => trialTimeChart(run), { wide: true });
 }

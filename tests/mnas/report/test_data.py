@@ -1,12 +1,14 @@
 """The data of a report is what the store says."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from mnas.report.data import report_data, run_data
+from mnas.report.data import report_data, run_data, verdict
 from mnas.report.learning import importances
-from mnas.report.times import busy, trial_times
+from mnas.report.times import busy, time_sums, trial_times
 from mnas.search.pareto import pareto_front
 from mnas.search.run import Run
 from search_space import SearchSpace
@@ -15,22 +17,38 @@ from tests.mnas.report.stand_in import stand_in_run
 
 @pytest.mark.parametrize("key", ["id", "state", "repeat_of", "accuracy", "latency_ms", "reward"])
 def test_columns_are_the_numbers_of_the_store(two_phones: Run, key: str) -> None:
-    assert run_data(two_phones)["trials"][key] == [getattr(trial, key) for trial in two_phones.trials]
+    assert run_data(two_phones, two_phones.trials)["trials"][key] == [
+        getattr(trial, key) for trial in two_phones.trials
+    ]
 
 
 def test_block_strings_are_those_of_the_store(two_phones: Run) -> None:
-    columns = run_data(two_phones)["trials"]
+    columns = run_data(two_phones, two_phones.trials)["trials"]
     shown = [[columns["blocks"][place][one] for place, one in enumerate(row)] for row in columns["block"]]
     assert shown == [trial.architecture["blocks"] for trial in two_phones.trials]
 
 
 def test_the_verdict_is_the_best_trial(two_phones: Run) -> None:
-    best, told = two_phones.best(), run_data(two_phones)["verdict"]
+    best, told = two_phones.best(), run_data(two_phones, two_phones.trials)["verdict"]
     assert told["counts"] == two_phones.counts()
     assert best.accuracy is not None
     shown = [told["best"][key] for key in ("trial", "accuracy", "latency_ms", "reward", "other_latencies_ms")]
     assert shown == [best.id, best.accuracy, best.latency_ms, best.reward, best.other_latencies_ms]
-    assert told["best"]["standard_error"] == pytest.approx((best.accuracy * (1 - best.accuracy) / 300) ** 0.5)
+    assert told["best"]["standard_error"] == two_phones.noise.error(best.accuracy)
+
+
+def test_the_verdict_says_what_the_run_says(two_phones: Run, searched_run: Path) -> None:
+    assert run_data(two_phones, two_phones.trials)["verdict"]["notes"] == two_phones.notes() == []
+    run = Run.open(searched_run)
+    assert run_data(run, run.trials)["verdict"]["notes"] == run.notes() != []
+
+
+def test_near_networks_are_those_of_the_note(two_phones: Run) -> None:
+    alike = [trial if trial.reward is None else replace(trial, reward=0.5, accuracy=0.5) for trial in two_phones.trials]
+    told = verdict(two_phones, alike, trial_times(alike))
+    near = told["best"]["near_best"]
+    assert near == sum(trial.state == "complete" and trial.repeat_of is None for trial in alike) - 1
+    assert any(f"{near} others differ" in note for note in told["notes"])
 
 
 def test_failures_have_their_texts(two_phones: Run) -> None:
@@ -39,20 +57,20 @@ def test_failures_have_their_texts(two_phones: Run) -> None:
         for trial in two_phones.trials
         if trial.failure is not None and trial.repeat_of is None
     ]
-    shown = [(one["trial"], one["kind"], one["message"]) for one in run_data(two_phones)["failures"]]
+    shown = [(one["trial"], one["kind"], one["message"]) for one in run_data(two_phones, two_phones.trials)["failures"]]
     assert shown == stored != []
 
 
 def test_details_have_the_raw_runs(two_phones: Run) -> None:
     best = two_phones.best()
-    phones = run_data(two_phones)["details"][str(best.id)]["phones"]
+    phones = run_data(two_phones, two_phones.trials)["details"][str(best.id)]["phones"]
     assert best.latency is not None
     assert [phone["name"] for phone in phones] == ["host", "pixel6"]
     assert phones[0]["accepted"] == [session["window"]["wall_ms"] for session in best.latency["sessions"]]
 
 
 def test_phones_count_rejected_windows_by_reason(two_phones: Run) -> None:
-    (_, pixel6) = run_data(two_phones)["phones"]
+    (_, pixel6) = run_data(two_phones, two_phones.trials)["phones"]
     stored = [
         window["reason"].split()[0]
         for trial in two_phones.trials
@@ -65,13 +83,33 @@ def test_phones_count_rejected_windows_by_reason(two_phones: Run) -> None:
 
 
 def test_times_are_those_of_the_store(two_phones: Run) -> None:
-    data = run_data(two_phones)
+    data = run_data(two_phones, two_phones.trials)
     stored = [trial.training["phases"]["train"]["wall_s"] for trial in two_phones.trials if trial.training is not None]
     sums = {part["name"]: part["seconds"] for part in data["times"]["phases"]}
     assert sums["train"] == pytest.approx(sum(stored), abs=1e-3)
     assert data["trials"]["duration_s"] == [
         None if seconds is None else round(seconds, 3) for seconds in two_phones.columns()["duration_s"]
     ]
+
+
+def test_the_queue_ends_when_the_child_starts(two_phones: Run) -> None:
+    trial = next(trial for trial in two_phones.trials if trial.training is not None and trial.latency is not None)
+    proposed = datetime.fromisoformat(trial.proposed_at)
+    started = replace(
+        trial, training={**(trial.training or {}), "started_at": (proposed + timedelta(seconds=0.5)).isoformat()}
+    )
+    (before,), (now,) = trial_times([trial]), trial_times([started])
+    assert (before.queue_s, before.training_began_s) == (None, 0.0)
+    assert (now.queue_s, now.training_began_s) == (0.5, 0.5)
+    assert time_sums([before])["queue_s"] is None
+    assert time_sums([now])["queue_s"] == 0.5
+    assert time_sums([now])["waiting_s"] == pytest.approx(time_sums([before])["waiting_s"] - 0.5, abs=2e-3)
+
+
+@pytest.mark.parametrize("text", ["soon", "", 5])
+def test_a_start_that_is_no_time_counts_as_not_recorded(two_phones: Run, text: object) -> None:
+    trial = replace(two_phones.trials[0], training={"started_at": text})
+    assert trial_times([trial])[0].queue_s is None
 
 
 def test_workers_are_busy_as_long_as_children_train(two_phones: Run) -> None:
@@ -82,7 +120,7 @@ def test_workers_are_busy_as_long_as_children_train(two_phones: Run) -> None:
 
 
 def test_shares_sum_to_one(two_phones: Run) -> None:
-    for decision in run_data(two_phones)["shares"]["decisions"]:
+    for decision in run_data(two_phones, two_phones.trials)["shares"]["decisions"]:
         assert [sum(column) for column in zip(*decision["shares"], strict=True)] == pytest.approx([1] * 12, abs=1e-3)
 
 
@@ -97,7 +135,8 @@ def test_the_latency_of_the_stand_in_depends_on_what_makes_a_network_large(tmp_p
 
 
 def test_too_few_trials_have_no_importances(searched_run: Path) -> None:
-    assert run_data(Run.open(searched_run))["importances"] is None
+    run = Run.open(searched_run)
+    assert run_data(run, run.trials)["importances"] is None
 
 
 def test_a_front_has_nothing_that_another_trial_beats(two_phones: Run) -> None:

@@ -1,8 +1,10 @@
 """How often a child is tried and who is blamed, on workers that fail as arranged."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given
@@ -106,6 +108,21 @@ def test_tries_are_bounded_and_the_network_is_blamed_for_time_or_memory_after_tw
     assert kind == (outcomes[len(slot.workers) - 1] if len(slot.workers) <= len(outcomes) else None)
     if kind in DOUBTFUL:
         assert sum(outcome in DOUBTFUL for outcome in outcomes[: len(slot.workers)]) == 2
+
+
+def test_a_result_says_when_its_last_try_started() -> None:
+    started: list[datetime] = []
+
+    class SlowSlot(ArrangedSlot):
+        def train(self, job: ChildJob) -> ChildResult | Failure:
+            started.append(datetime.now(timezone.utc))
+            time.sleep(0.005)
+            return super().train(job)
+
+    result = train_child_on(SlowSlot([FailureKind.WORKER_DIED]), JOB, 1, NodeTurns(), threading.Event())
+    assert result.started_at is not None
+    before, last = started
+    assert before < datetime.fromisoformat(result.started_at) <= last
 
 
 def test_no_try_follows_when_the_pool_closes() -> None:

@@ -1,0 +1,51 @@
+"""What the live page reads, without a web framework."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mnas.report import live_runs
+from mnas.report.data import report_data
+from mnas.report.live_runs import LiveFolder, LiveRun
+from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
+from mnas.search.store import Outcome, TrialStore
+from tests.mnas.report.stand_in import stand_in_run
+
+
+def test_trials_that_have_ended_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = stand_in_run(tmp_path / "run", 8, pending=2)
+    shown = LiveRun(directory)
+    shown.data()
+    read: list[int] = []
+    trial = TrialStore.trial
+    monkeypatch.setattr(TrialStore, "trial", lambda store, number: (read.append(number), trial(store, number))[1])
+    with closing(TrialStore(directory / DATABASE, create=True)) as store:
+        store.finish([Outcome(7, 0.5, 1.0, 0.5)])
+    monkeypatch.setattr(shown, "_next_s", 0.0)
+    _, data = shown.data()
+    assert data["runs"] == report_data([Run.open(directory)])["runs"]
+    assert read == [7, 8]
+
+
+def test_trials_are_kept_of_the_last_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_runs, "RUNS_KEPT", 2)
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / DATABASE).touch()
+    runs = LiveFolder(tmp_path)
+    first, second = runs.run("a"), runs.run("b")
+    assert runs.run("a") is first
+    runs.run("c")
+    assert runs.run("a") is first
+    assert runs.run("b") is not second
+
+
+def test_a_folder_gives_its_own_runs_only(tmp_path: Path) -> None:
+    stand_in_run(tmp_path / "below" / "run", 3)
+    stand_in_run(tmp_path / "other", 3)
+    runs = LiveFolder(tmp_path / "below")
+    assert runs.names() == ["run"]
+    assert isinstance(runs.run("run"), LiveRun)
+    assert runs.run("../other") is None
