@@ -87,9 +87,9 @@ def importances(trials: Sequence[Trial], decisions: Sequence[Decision]) -> dict[
 def _importance(columns: _Floats, values: _Floats, decisions: Sequence[Decision]) -> dict[str, Any]:
     if float(values.std()) == 0:
         return {"held_out_r2": None, "shares": [0.0] * len(decisions)}
-    errors = {penalty: _held_out_error(columns, values, penalty) for penalty in _PENALTIES}
+    errors = _held_out_errors(columns, values)
     penalty = min(errors, key=lambda one: errors[one])
-    weights = _fit(columns, values, penalty)[0]
+    ((weights, _),) = _fits(columns, values, [penalty])
     ends = np.cumsum([len(decision.choices) for decision in decisions])
     parts = np.split(columns * weights, ends[:-1], axis=1)
     variances = np.array([part.sum(axis=1).var() for part in parts])
@@ -100,22 +100,24 @@ def _importance(columns: _Floats, values: _Floats, decisions: Sequence[Decision]
     }
 
 
-def _held_out_error(columns: _Floats, values: _Floats, penalty: float) -> float:
-    squares = 0.0
+def _held_out_errors(columns: _Floats, values: _Floats) -> dict[float, float]:
+    """Return the mean squared error on trials that a fit has not seen, by penalty."""
+    squares = dict.fromkeys(_PENALTIES, 0.0)
     for fold in range(FOLDS):
         held_out = np.arange(len(values)) % FOLDS == fold
-        weights, mean = _fit(columns[~held_out], values[~held_out], penalty)
-        squares += float(((columns[held_out] @ weights + mean - values[held_out]) ** 2).sum())
-    return squares / len(values)
+        fits = _fits(columns[~held_out], values[~held_out], _PENALTIES)
+        for penalty, (weights, mean) in zip(_PENALTIES, fits, strict=True):
+            squares[penalty] += float(((columns[held_out] @ weights + mean - values[held_out]) ** 2).sum())
+    return {penalty: total / len(values) for penalty, total in squares.items()}
 
 
-def _fit(columns: _Floats, values: _Floats, penalty: float) -> tuple[_Floats, float]:
-    """Return the weights of the columns and the constant of a ridge regression."""
+def _fits(columns: _Floats, values: _Floats, penalties: Sequence[float]) -> list[tuple[_Floats, float]]:
+    """Return the weights of the columns and the constant of a ridge regression, for each penalty."""
     means, mean = columns.mean(axis=0), float(values.mean())
     centred = columns - means
-    gram = centred.T @ centred + penalty * np.eye(columns.shape[1])
-    weights: _Floats = np.linalg.solve(gram, centred.T @ (values - mean))
-    return weights, mean - float(means @ weights)
+    gram, moments = centred.T @ centred, centred.T @ (values - mean)
+    weights = [np.linalg.solve(gram + penalty * np.eye(columns.shape[1]), moments) for penalty in penalties]
+    return [(one, mean - float(means @ one)) for one in weights]
 
 
 def _one_hot(chosen: npt.NDArray[np.int_], decisions: Sequence[Decision]) -> _Floats:

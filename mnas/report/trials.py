@@ -9,6 +9,7 @@ from typing import Any
 from mnas.report.records import latency_records
 from mnas.report.times import TrialTimes
 from mnas.search.pareto import pareto_front
+from mnas.search.run import outcome_columns
 from mnas.search.store import Trial
 
 # The details of one trial are some kilobytes: with those of all, a report of 10,000 trials would have 60 MB.
@@ -26,13 +27,7 @@ def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[
     """
     names, indices = _interned([trial.architecture.get("blocks", ()) for trial in trials])
     return {
-        "id": [trial.id for trial in trials],
-        "state": [trial.state for trial in trials],
-        "repeat_of": [trial.repeat_of for trial in trials],
-        "accuracy": [trial.accuracy for trial in trials],
-        "latency_ms": [trial.latency_ms for trial in trials],
-        "reward": [trial.reward for trial in trials],
-        "failure": [trial.failure and trial.failure.kind.value for trial in trials],
+        **outcome_columns(trials, {}),
         "decisions": [list(trial.decisions) for trial in trials],
         "blocks": names,
         "block": indices,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -186,14 +186,7 @@ class Run:
         trials = self.trials
         others = {f"latency_ms {name}": name for name in self.experiment.latency.others}
         return {
-            "id": [trial.id for trial in trials],
-            "state": [trial.state for trial in trials],
-            "repeat_of": [trial.repeat_of for trial in trials],
-            "accuracy": [trial.accuracy for trial in trials],
-            "latency_ms": [trial.latency_ms for trial in trials],
-            **{key: [trial.other_latencies_ms.get(name) for trial in trials] for key, name in others.items()},
-            "reward": [trial.reward for trial in trials],
-            "failure": [trial.failure and trial.failure.kind.value for trial in trials],
+            **outcome_columns(trials, others),
             "duration_s": [_duration_s(trial) for trial in trials],
             "decisions": [list(trial.decisions) for trial in trials],
             "blocks": [_blocks(self.architecture(trial)) for trial in trials],
@@ -290,6 +283,25 @@ class Run:
             for trial in self.best_trials(_TRIALS_SHOWN)
         ]
         return html_table(("trial", "accuracy", "latency (ms)", "reward", "blocks"), rows, caption=caption)
+
+
+def outcome_columns(trials: Sequence[Trial], others: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return how trials ended, as columns of equal length.
+
+    Args:
+        trials: The trials.
+        others: Further phones: the name of the column of each, and the name of the phone.
+    """
+    return {
+        "id": [trial.id for trial in trials],
+        "state": [trial.state for trial in trials],
+        "repeat_of": [trial.repeat_of for trial in trials],
+        "accuracy": [trial.accuracy for trial in trials],
+        "latency_ms": [trial.latency_ms for trial in trials],
+        **{key: [trial.other_latencies_ms.get(name) for trial in trials] for key, name in others.items()},
+        "reward": [trial.reward for trial in trials],
+        "failure": [trial.failure and trial.failure.kind.value for trial in trials],
+    }
 
 
 def _number(value: float | None) -> str:
