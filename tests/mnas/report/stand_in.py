@@ -135,6 +135,7 @@ def _rows(
                 "phases": {name: {"wall_s": wall_s, "cpu_s": wall_s} for name, wall_s in phases.items()},
                 "resident_mb": 600.0,
                 "epoch_losses": [1.8, 1.2, 1.0 - accuracy],
+                "started_at": (began + timedelta(seconds=0.4)).isoformat(timespec="milliseconds"),
             }
             value = reward(accuracy, host.latency_ms, experiment.latency.target_ms, experiment.reward)
             outcome = Outcome(proposal.id, accuracy, host.latency_ms, value)

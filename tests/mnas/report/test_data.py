@@ -95,10 +95,9 @@ def test_times_are_those_of_the_store(two_phones: Run) -> None:
 def test_the_queue_ends_when_the_child_starts(two_phones: Run) -> None:
     trial = next(trial for trial in two_phones.trials if trial.training is not None and trial.latency is not None)
     proposed = datetime.fromisoformat(trial.proposed_at)
-    started = replace(
-        trial, training={**(trial.training or {}), "started_at": (proposed + timedelta(seconds=0.5)).isoformat()}
-    )
-    (before,), (now,) = trial_times([trial]), trial_times([started])
+    training = {key: value for key, value in (trial.training or {}).items() if key != "started_at"}
+    started = replace(trial, training={**training, "started_at": (proposed + timedelta(seconds=0.5)).isoformat()})
+    (before,), (now,) = trial_times([replace(trial, training=training)]), trial_times([started])
     assert (before.queue_s, before.training_began_s) == (None, 0.0)
     assert (now.queue_s, now.training_began_s) == (0.5, 0.5)
     assert time_sums([before])["queue_s"] is None

@@ -10,7 +10,7 @@ from mnas.report.data import report_data
 from mnas.report.live_runs import LiveFolder, LiveRun
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
-from mnas.search.store import Outcome, TrialStore
+from mnas.search.store import Outcome, Trial, TrialStore
 from tests.mnas.report.stand_in import stand_in_run
 
 
@@ -20,7 +20,12 @@ def test_trials_that_have_ended_are_not_read_again(tmp_path: Path, monkeypatch: 
     shown.data()
     read: list[int] = []
     trial = TrialStore.trial
-    monkeypatch.setattr(TrialStore, "trial", lambda store, number: (read.append(number), trial(store, number))[1])
+
+    def noted(store: TrialStore, number: int) -> Trial:
+        read.append(number)
+        return trial(store, number)
+
+    monkeypatch.setattr(TrialStore, "trial", noted)
     with closing(TrialStore(directory / DATABASE, create=True)) as store:
         store.finish([Outcome(7, 0.5, 1.0, 0.5)])
     monkeypatch.setattr(shown, "_next_s", 0.0)
