@@ -48,6 +48,23 @@ class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     trials: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
 
 
+class FinalistSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the best networks are trained again when the trials have ended, to find out which is the best.
+
+    Each is trained once with a fresh seed and timed in a fresh measurement, then those that may be the best, until the
+    leader is the best with the stated probability or the trainings are used up.
+
+    Attributes:
+        count: How many networks of highest reward are finalists.
+        confidence: The probability of being the best at which the leader is the winner.
+        extra_trainings: Trainings of the finalists, at most; failed ones count. At least `count`.
+    """
+
+    count: Annotated[int, msgspec.Meta(ge=2, le=1000)]
+    extra_trainings: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)]
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.95
+
+
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many children are trained, how they are scheduled, and what happens when something fails.
 
@@ -73,6 +90,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
         budget: What the search may spend.
+        finalists: How the best networks are trained again after the trials. Absent: they are not, and the best is the
+            highest of many single noisy rewards.
         ray_address: An existing Ray cluster to work on: HOST:PORT of its head, or `auto`. By default a cluster is
             started on this machine.
     """
@@ -89,6 +108,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     worker_children: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
     budget: BudgetSettings = BudgetSettings()
+    finalists: FinalistSettings | None = None
     ray_address: str | None = None
 
 
@@ -308,6 +328,17 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigurationError(
                 f"search.workers_per_npu: device {self.device} has no NPU to share; leave it out, or use Ascend"
             )
+        if (finalists := self.search.finalists) is not None:
+            if finalists.count > self.search.trials:
+                raise ConfigurationError(
+                    f"search.finalists.count: {finalists.count} finalists are more than search.trials, which is "
+                    f"{self.search.trials}; change one of them"
+                )
+            if finalists.extra_trainings < finalists.count:
+                raise ConfigurationError(
+                    f"search.finalists.extra_trainings: {finalists.extra_trainings} do not train each of "
+                    f"{finalists.count} finalists once; raise it, or lower search.finalists.count"
+                )
 
     def check_latency(self) -> None:
         """Raise ConfigurationError if there is no such phone or no such measurement."""
@@ -392,6 +423,7 @@ RESUMABLE_EXPERIMENT_KEYS = frozenset(
     {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
     | {"latency.cache", "space", "data.directory", "ascend.memory_gb"}
     | {f"search.budget.{key}" for key in BudgetSettings.__struct_fields__}
+    | {f"search.finalists.{key}" for key in FinalistSettings.__struct_fields__}
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import path, positive, positive_number
@@ -17,9 +18,13 @@ from mnas.search.run import Run
 from mnas.search.store import Trial
 from search_space import architecture_file_to_dict, architecture_from_dict, cost, format_block
 
+if TYPE_CHECKING:
+    from mnas.search.contest import Finalist
+
 _DESCRIPTION = """\
 Show the best architectures of a run, or one trial. Repeats of the same network
-are left out.
+are left out. Finalists (search.finalists) come first, with what their fresh
+trainings say.
 """
 _EPILOG = """\
 examples:
@@ -66,11 +71,19 @@ def run(arguments: argparse.Namespace) -> int:
         notes = found.notes(**question)
     noise = found.noise
     target_ms = found.experiment.latency.target_ms if arguments.target_ms is None else arguments.target_ms
+    asked = arguments.trial is None and not any(question.values())
+    finalists = {finalist.trial.id: finalist for finalist in found.finalists()} if asked else {}
     if arguments.json:
         errors = [None if trial.accuracy is None else noise.error(trial.accuracy) for trial in trials]
         print_json(
             [
-                trial_to_dict(trial) | {"accuracy_error": error, "target_ms": target_ms, "notes": notes}
+                trial_to_dict(trial)
+                | {
+                    "accuracy_error": error,
+                    "target_ms": target_ms,
+                    "finalist": finalist_to_dict(finalists.get(trial.id)),
+                    "notes": notes,
+                }
                 for trial, error in zip(trials, errors, strict=True)
             ]
         )
@@ -82,9 +95,39 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for trial in trials:
             print_trial(trial, found.image_form, noise)
+            if trial.id in finalists:
+                print_finalist(finalists[trial.id], len(finalists))
         for note in notes:
             print(note)
     return DONE
+
+
+def finalist_to_dict(finalist: Finalist | None) -> dict[str, Any] | None:
+    """Return what the fresh trainings of a finalist say, as the JSON output shows it; None for another trial."""
+    if finalist is None:
+        return None
+    standing = finalist.standing
+    return {
+        "trainings": standing.trainings,
+        "accuracy": finalist.accuracy,
+        "latency_ms": finalist.latency_ms,
+        "reward": standing.mean,
+        "reward_estimate": standing.estimate,
+        "reward_interval": [standing.low, standing.high],
+        "probability_best": standing.probability_best,
+    }
+
+
+def print_finalist(finalist: Finalist, finalists: int) -> None:
+    """Print what the fresh trainings of a finalist say, for people; `finalists` is how many there are."""
+    standing = finalist.standing
+    places = max(digits((standing.high - standing.low) / 4), 2)
+    trainings = "1 fresh training" if standing.trainings == 1 else f"{standing.trainings} fresh trainings"
+    print(f"finalist       reward {standing.mean:.{places}f}, mean of {trainings} (not those of the search)")
+    print(f"               accuracy {finalist.accuracy:.4f}, latency {finalist.latency_ms:.4f} ms, means of the same")
+    interval = f"from {standing.low:.{places}f} to {standing.high:.{places}f} (95%)"
+    print(f"               true reward about {standing.estimate:.{places}f}, {interval}")
+    print(f"               best of {finalists} finalists with a probability of {standing.probability_best:.3f}")
 
 
 def accuracy_text(trial: Trial, noise: Noise) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from mnas.bundled_files import find_experiment
-from mnas.cli.best import print_trial
+from mnas.cli.best import finalist_to_dict, print_finalist, print_trial
 from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, path
@@ -156,12 +156,16 @@ def _is_about(named: str, key: str) -> bool:
 def _print_result(found: Run, *, as_json: bool) -> None:
     best, counts = found.best(), found.counts()
     complete, failed = counts["complete"], counts["failed"]
+    finalists = found.finalists()
     if as_json:
+        winner = finalist_to_dict(finalists[0] if finalists else None)
         files = {"run": str(found.directory), "best": trial_to_dict(best), "best_file": str(found.best_file)}
-        print_json({**files, "complete": complete, "failed": failed, "notes": found.notes()})
+        print_json({**files, "finalist": winner, "complete": complete, "failed": failed, "notes": found.notes()})
         return
     print(f"{complete} trials complete, {failed} failed; the best:")
     print_trial(best, found.image_form, found.noise)
+    if finalists:
+        print_finalist(finalists[0], len(finalists))
     for note in found.notes():
         print(note)
     print(f"run directory  {found.directory}")

@@ -22,6 +22,7 @@ from mnas.search.requests import Budget, NoControl, SearchControl, Spent, used_u
 from mnas.search.results import (
     checked_latency,
     checked_training,
+    deciding_latency,
     failure_of,
     kinds_of,
     outcome_of,
@@ -470,17 +471,11 @@ class Search:
             raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
         accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
         try:
-            value = reward(accuracy, *self._rewarded(trial.latency), self._plan.reward)
+            deciding = deciding_latency(trial.latency, self._plan.target_ms, self._plan.others_target_ms)
+            value = reward(accuracy, *deciding, self._plan.reward)
         except (ValueError, ArithmeticError) as error:
             return Outcome(trial.id, failure=failure_of(error))
         return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
-
-    def _rewarded(self, latency: Mapping[str, Any]) -> tuple[float, float]:
-        """Return the latency and the target (ms) of the phone that decides the reward."""
-        pairs = [(float(latency["latency_ms"]), self._plan.target_ms)]
-        for name, target_ms in self._plan.others_target_ms.items():
-            pairs.append((float(latency["others"][name]["latency_ms"]), target_ms))
-        return max(pairs, key=lambda pair: pair[0] / pair[1])
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
         """Tell the controller the rewards of trials."""

@@ -2,7 +2,7 @@
 
 The best of many single noisy rewards is overstated, and may not be the best network. So the finalists of a search are
 trained again with fresh seeds, one after another where it matters most, until the leader is the best with a stated
-probability or the trainings are used up. This module decides; a search does not train finalists yet.
+probability or the trainings are used up. This module decides; `mnas.search.finals` trains.
 
 The method is Bayesian best-arm identification by top-two sampling (Russo, "Simple Bayesian algorithms for best-arm
 identification", Operations Research 2020); of the two, the one that was trained less is trained next. The model is the

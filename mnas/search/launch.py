@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from controllers import Controller
 from latency import ProcessPauser
 from latency.host.quiet import Quiet
@@ -22,7 +24,9 @@ from mnas.files import write_atomically
 from mnas.machine.check import require_machine
 from mnas.search.control import ControlFile
 from mnas.search.driver import ChildTrainer, LatencyMeter, Progress, Search, SearchObserver, SilentObserver
+from mnas.search.finals import Finals, has_finals_to_run
 from mnas.search.plan import search_plan
+from mnas.search.requests import SearchControl
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import Trial, TrialStore
@@ -93,6 +97,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
     if own.trainer is None:
         _check_batch_size(experiment, data)
     with open_run(directory, experiment, data, own.class_names()) as store:
+        control = ControlFile(directory)
 
         def search() -> None:
             # Here, because it loads tensorboardX.
@@ -110,15 +115,48 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                     place.trainer,
                     place.latency,
                     _WatchingObserver(Observers([scalars, observer or SilentObserver()]), place.check),
-                    control=ControlFile(directory),
+                    control=control,
                 ).run()
 
         if _has_work(store, experiment):
             with_restarts(search, lambda: store.counts()["complete"] + store.counts()["failed"])
+        if store.counts()["proposed"] == 0 and control.requests().stop is None:
+            _run_finals(experiment, directory, store, data, own, observer or SilentObserver(), control)
         run = Run.open(directory)
         if best := run.best_trials(1):
             write_atomically(run.best_file, dump(architecture_file_to_dict(run.architecture_file(best[0]))).encode())
     return run
+
+
+def _run_finals(
+    experiment: Experiment,
+    directory: Path,
+    store: TrialStore,
+    data: SearchData,
+    own: OwnParts,
+    observer: SearchObserver,
+    control: SearchControl,
+) -> None:
+    """Train the finalists, if the experiment asks for them and they are not decided yet."""
+    settings = experiment.search.finalists
+    if settings is None or not has_finals_to_run(store, settings):
+        return
+    # A latency that was kept is that of the search: it would not be a fresh one.
+    fresh = replace(experiment, latency=replace(experiment.latency, cache=False))
+
+    def train() -> None:
+        with _open_workplace(fresh, Run.open(directory), store, data, own) as place:
+            Finals(
+                search_plan(experiment, place.workers),
+                settings,
+                store,
+                place.trainer,
+                place.latency,
+                _WatchingObserver(observer, place.check),
+                control=control,
+            ).run()
+
+    with_restarts(train, lambda: sum(one.state != "proposed" for one in store.finalist_trainings()))
 
 
 def with_restarts(search: Callable[[], None], ended: Callable[[], int]) -> None:

@@ -144,10 +144,14 @@ def warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
         noise: That of their accuracies.
         classes: Number of classes of the images.
     """
+    return [*chance_warnings(leaders, noise, classes), *luck_warnings(leaders, noise)]
+
+
+def chance_warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
+    """Return what must be said of accuracies at chance; the arguments are those of `warnings`."""
     if not leaders:
         return []
     best = leaders[0]
-    ties = sum(trial.reward == best.reward for trial in leaders) - 1
     said = []
     if all(_at_chance(trial, noise, classes) for trial in leaders):
         said.append(
@@ -159,6 +163,16 @@ def warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
             f"The accuracy of trial {best.id} is at chance (1 of {classes} classes is {1 / classes:.3f}); its latency "
             "alone made it the best."
         )
+    return said
+
+
+def luck_warnings(leaders: Sequence[Trial], noise: Noise) -> list[str]:
+    """Return what must be said of a best trial that no fresh training has confirmed; arguments as of `warnings`."""
+    if not leaders:
+        return []
+    best = leaders[0]
+    ties = sum(trial.reward == best.reward for trial in leaders) - 1
+    said = []
     if ties:
         others = "1 other trial has" if ties == 1 else f"{ties} other trials have"
         said.append(f"{others} the same reward as trial {best.id}, which is only the earliest of them.")

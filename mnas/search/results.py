@@ -10,7 +10,7 @@ from typing import Any
 
 from mnas.errors import FAILED_CANDIDATE_REWARD, Failure, FailureKind, TrialError
 from mnas.search.store import UnstorableError
-from mnas.search.trial import Outcome, Trial
+from mnas.search.trial import FinalistTraining, Outcome, Trial
 
 # Characters that are kept of the text of a failure.
 MESSAGE_LENGTH = 2000
@@ -42,6 +42,16 @@ def checked_latency(result: Mapping[str, Any], others: Iterable[str]) -> dict[st
         if name not in measured:
             raise UnusableResultError(f"the latency meter returned no `others` for {name!r}, whose latency is rewarded")
     return {**result, "latency_ms": latency_ms}
+
+
+def deciding_latency(
+    latency: Mapping[str, Any], target_ms: float, others_target_ms: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the latency and the target (ms) of the phone that decides the reward: that of the largest LAT / T."""
+    pairs = [(float(latency["latency_ms"]), target_ms)]
+    for name, other_ms in others_target_ms.items():
+        pairs.append((float(latency["others"][name]["latency_ms"]), other_ms))
+    return max(pairs, key=lambda pair: pair[0] / pair[1])
 
 
 def _latency_ms(result: Mapping[str, Any]) -> float:
@@ -79,7 +89,7 @@ def failure_of(error: Exception) -> Failure:
     return Failure(kind, text if len(text) <= MESSAGE_LENGTH else f"{text[: MESSAGE_LENGTH - 3]}...")
 
 
-def kinds_of(failed: Sequence[Trial]) -> str:
+def kinds_of(failed: Sequence[Trial | FinalistTraining]) -> str:
     """Return how often each kind of failure came, with the text of its last one; the kind of the last trial first."""
     last: dict[FailureKind, Failure] = {}
     for trial in reversed(failed):

@@ -11,11 +11,15 @@ import msgspec
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.documents.json_text import parse_json
-from mnas.search.trial import ControllerCall, Trial
+from mnas.search.trial import ControllerCall, FinalistTraining, Trial
 
 TRIAL_COLUMNS = (
     "id, state, indices, architecture, fingerprint, repeat_of, training, latency, accuracy, latency_ms, reward, "
     "failure_kind, failure_message, proposed_at, finished_at"
+)
+FINALIST_COLUMNS = (
+    "id, trial, seed, state, training, latency, accuracy, latency_ms, reward, failure_kind, failure_message, "
+    "proposed_at, finished_at"
 )
 _T = TypeVar("_T")
 
@@ -45,10 +49,7 @@ def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
         "finished_at": finished_at,
     }
     trial = _converted(fields, Trial, source)
-    if trial.state == "complete" and None in (trial.accuracy, trial.latency_ms, trial.reward, trial.finished_at):
-        raise DocumentError(f"{source}: is complete but lacks a result")
-    if trial.state == "failed" and trial.failure is None:
-        raise DocumentError(f"{source}: has failed, but not why")
+    _check_result(trial, source)
     try:
         for time in (trial.proposed_at, trial.finished_at):
             if time is not None:
@@ -58,6 +59,30 @@ def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise DocumentError(f"{source}: cannot be read ({error})") from error
     return trial
+
+
+def finalist_training_of_row(row: tuple[Any, ...], source: str) -> FinalistTraining:
+    """Return the training of a finalist of a row of `FINALIST_COLUMNS`.
+
+    Raises:
+        DocumentError: The row is none that mnas wrote.
+    """
+    fields = dict(zip(FINALIST_COLUMNS.split(", "), row, strict=True))
+    kind, message = fields.pop("failure_kind"), fields.pop("failure_message")
+    fields["training"] = _half(fields["training"], "accuracy", source)
+    fields["latency"] = _half(fields["latency"], "latency_ms", source)
+    fields["failure"] = kind and {"kind": kind, "message": message}
+    training = _converted(fields, FinalistTraining, source)
+    _check_result(training, source)
+    return training
+
+
+def _check_result(ended: Trial | FinalistTraining, source: str) -> None:
+    """Raise DocumentError if what is complete lacks a number, or what has failed a reason."""
+    if ended.state == "complete" and None in (ended.accuracy, ended.latency_ms, ended.reward, ended.finished_at):
+        raise DocumentError(f"{source}: is complete but lacks a result")
+    if ended.state == "failed" and ended.failure is None:
+        raise DocumentError(f"{source}: has failed, but not why")
 
 
 def call_of_row(row: tuple[Any, ...], source: str) -> ControllerCall:

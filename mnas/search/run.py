@@ -32,6 +32,7 @@ from search_space import Architecture, ArchitectureFile, architecture_from_dict,
 
 if TYPE_CHECKING:
     from mnas.export.folder import Exported
+    from mnas.search.contest import Finalist
 
 _TRIALS_SHOWN = 5
 
@@ -110,7 +111,8 @@ class Run:
     def best_trials(self, count: int, *, target_ms: float | None = None, below_ms: float | None = None) -> list[Trial]:
         """Return up to `count` complete trials of highest reward, the best first; repeats are left out.
 
-        Nothing is trained or measured: another question is answered from what is stored.
+        If the search has trained finalists again, these come first, in the order of `finalists`. Nothing is trained or
+        measured here: another question is answered from what is stored, by the rewards of the search alone.
 
         Args:
             count: How many.
@@ -121,8 +123,10 @@ class Run:
             ConfigurationError: A latency is not a finite number above 0.
         """
         if target_ms is None and below_ms is None:
+            finalists = [finalist.trial for finalist in self.finalists()]
             with read_store(self.directory) as store:
-                return store.best(count)
+                by_reward = store.best(count)
+            return [*finalists, *(trial for trial in by_reward if trial not in finalists)][:count]
         trials = list(self.trials)
         if target_ms is not None:
             trials = ranking.with_target(trials, self.experiment, target_ms)
@@ -131,7 +135,9 @@ class Run:
         return ranking.ranked(trials)[:count]
 
     def best(self, *, target_ms: float | None = None, below_ms: float | None = None) -> Trial:
-        """Return the complete trial of highest reward, the earlier one of equals; see `best_trials`.
+        """Return the winner of the finalists, else the complete trial of highest reward, the earlier one of equals.
+
+        See `best_trials`.
 
         `notes` tells how sure it is.
 
@@ -156,6 +162,24 @@ class Run:
             f"`mnas show {self.directory}` lists them"
         )
 
+    def finalists(self) -> list[Finalist]:
+        """Return the networks that were trained again after the search, the likely best first.
+
+        Each has a mean of fresh rewards, an interval, and a probability of being the best of them. Those
+        whose training failed through their own fault are left out.
+
+        Returns:
+            None of them if the experiment has no `search.finalists`, or not all have a fresh reward yet.
+        """
+        settings = self.experiment.search.finalists
+        if settings is None:
+            return []
+        # Here, because it loads NumPy.
+        from mnas.search.contest import Contest
+
+        with read_store(self.directory) as store:
+            return Contest(store.best(settings.count), store.finalist_trainings(), settings).standings()
+
     @property
     def noise(self) -> ranking.Noise:
         """What is known of the noise of the accuracies."""
@@ -171,7 +195,9 @@ class Run:
             return [f"None of {len(trials)} trials succeeded: {one_line(kinds_of(trials))}"]
         leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
         noise = ranking.noise_of(trials, self.reward_images)
-        said = ranking.warnings(leaders, noise, self.images.num_classes)
+        said = ranking.chance_warnings(leaders, noise, self.images.num_classes)
+        if target_ms is not None or below_ms is not None or not self.finalists():
+            said += ranking.luck_warnings(leaders, noise)
         experiment = self.experiment if target_ms is None else self.experiment.changed({"latency.target_ms": target_ms})
         note = None if below_ms is not None else target_note(trials, experiment)
         return said + ([] if note is None else [note])

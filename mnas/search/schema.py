@@ -32,6 +32,24 @@ CREATE TABLE sessions (
     device_s REAL NOT NULL
 );
 """
+# A file of version 2 may be older than this table, so it is made when a search opens the file.
+TABLE_OF_FINALISTS = """
+CREATE TABLE IF NOT EXISTS finalist_trainings (
+    id INTEGER PRIMARY KEY,
+    trial INTEGER NOT NULL REFERENCES trials (id),
+    seed INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('proposed', 'complete', 'failed')),
+    training TEXT,
+    latency TEXT,
+    accuracy REAL,
+    latency_ms REAL,
+    reward REAL,
+    failure_kind TEXT,
+    failure_message TEXT,
+    proposed_at TEXT NOT NULL,
+    finished_at TEXT
+);
+"""
 # The first columns serve the counts, all of them the best trials.
 _INDEX_OF_REWARDS = "CREATE INDEX trials_by_reward ON trials (state, repeat_of, reward DESC, id);"
 SCHEMA = f"""

@@ -33,9 +33,17 @@ from mnas.documents.json_text import dump_json
 from mnas.errors import DocumentError, FailureKind
 from mnas.search.controller_state import StatePart, StateRecorder, state_of_parts
 from mnas.search.read_only import UnsteadyError, uri_for_reading, uri_of
-from mnas.search.rows import TRIAL_COLUMNS, call_of_row, trial_of_row
-from mnas.search.schema import SCHEMA_VERSION, StoreError, check_schema, create_tables, migrate, write_parts
-from mnas.search.trial import ControllerCall, Outcome, Proposal, Told, Trial, TrialState
+from mnas.search.rows import FINALIST_COLUMNS, TRIAL_COLUMNS, call_of_row, finalist_training_of_row, trial_of_row
+from mnas.search.schema import (
+    SCHEMA_VERSION,
+    TABLE_OF_FINALISTS,
+    StoreError,
+    check_schema,
+    create_tables,
+    migrate,
+    write_parts,
+)
+from mnas.search.trial import ControllerCall, FinalistTraining, Outcome, Proposal, Told, Trial, TrialState
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -56,6 +64,14 @@ _ROWS_AT_A_TIME = 200
 
 class UnstorableError(ValueError):
     """A record holds something that JSON cannot hold."""
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Return a record of a training or a measurement as JSON. Raises UnstorableError if JSON cannot hold it."""
+    try:
+        return dump_json(dict(record))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnstorableError(str(error)) from error
 
 
 class TrialStore:
@@ -124,6 +140,8 @@ class TrialStore:
             create_tables(connection)
         elif create and version < SCHEMA_VERSION:
             migrate(connection, self.path)
+        if create:
+            connection.execute(TABLE_OF_FINALISTS)
         connection.execute("PRAGMA foreign_keys = ON")
         self._version = SCHEMA_VERSION if create else version
 
@@ -196,6 +214,11 @@ class TrialStore:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def write(self, statement: str, values: Sequence[object] = ()) -> None:
+        """Carry out one statement that writes."""
+        with self._transaction() as connection:
+            connection.execute(statement, values)
+
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query, unchecked."""
         with self._explained():
@@ -206,7 +229,8 @@ class TrialStore:
         with self._explained():
             yield from self._connection.execute(query)
 
-    def _now(self) -> str:
+    def now(self) -> str:
+        """Return the time as it is stored."""
         return self._clock().isoformat(timespec="milliseconds")
 
     def set_meta(self, values: Mapping[str, str]) -> None:
@@ -222,7 +246,7 @@ class TrialStore:
         self, count: int, proposals: Sequence[Proposal], controller_state: Mapping[str, StateValue]
     ) -> list[Trial]:
         """Record one ask for `count` proposals: those that came as new trials, and the controller's state after it."""
-        now = self._now()
+        now = self.now()
         with self._transaction() as connection:
             for proposal in proposals:
                 connection.execute(
@@ -251,16 +275,11 @@ class TrialStore:
         self._record_half("latency", trial_id, latency)
 
     def _record_half(self, column: Literal["training", "latency"], trial_id: int, record: Mapping[str, Any]) -> None:
-        try:
-            text = dump_json(dict(record))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnstorableError(str(error)) from error
-        with self._transaction() as connection:
-            connection.execute(f"UPDATE trials SET {column} = ? WHERE id = ?", (text, trial_id))
+        self.write(f"UPDATE trials SET {column} = ? WHERE id = ?", (record_text(record), trial_id))
 
     def finish(self, outcomes: Sequence[Outcome], told: Told | None = None) -> None:
         """Record how trials ended and, in the same transaction, what the controller was told of them."""
-        now = self._now()
+        now = self.now()
         with self._transaction() as connection:
             for outcome in outcomes:
                 failure = outcome.failure
@@ -289,16 +308,16 @@ class TrialStore:
             These trials as they are now, by number; among them the repeats of each.
         """
         with self._transaction() as connection:
-            rows = connection.execute(f"SELECT id FROM trials WHERE {_TRIED_AGAIN} ORDER BY id").fetchall()
+            rows = connection.execute(f"SELECT id FROM trials WHERE {TRIED_AGAIN} ORDER BY id").fetchall()
             connection.execute(
                 "UPDATE trials SET state = 'proposed', failure_kind = NULL, failure_message = NULL, finished_at = NULL "
-                f"WHERE {_TRIED_AGAIN}"
+                f"WHERE {TRIED_AGAIN}"
             )
         return [self.trial(number) for (number,) in rows]
 
     def unfinished(self) -> int:
         """Return how many trials a resumed search works on: those proposed, and those that it gives back."""
-        query = f"SELECT count(*) FROM trials WHERE state = 'proposed' OR {_TRIED_AGAIN}"
+        query = f"SELECT count(*) FROM trials WHERE state = 'proposed' OR {TRIED_AGAIN}"
         return int(self.rows(query)[0][0])
 
     def begin_session(self) -> tuple[int, float, float]:
@@ -307,7 +326,7 @@ class TrialStore:
         Returns:
             The number of the session, and the seconds of searching and of training in all earlier ones.
         """
-        now = self._now()
+        now = self.now()
         with self._transaction() as connection:
             query = "SELECT coalesce(max(search_s), 0), coalesce(max(device_s), 0) FROM sessions"
             search_s, device_s = connection.execute(query).fetchone()
@@ -327,7 +346,7 @@ class TrialStore:
             changed = connection.execute(
                 "UPDATE sessions SET seen_at = ?, search_s = ?, device_s = ? "
                 "WHERE id = ? AND id = (SELECT max(id) FROM sessions)",
-                (self._now(), search_s, device_s, session),
+                (self.now(), search_s, device_s, session),
             )
             if changed.rowcount != 1:
                 raise StoreError(f"{self.path}: another search has begun on this run; stop one of the two")
@@ -454,8 +473,17 @@ class TrialStore:
         )
         return [self._trial(row) for row in self.rows(query, (count,))]
 
+    def finalist_trainings(self) -> list[FinalistTraining]:
+        """Return the trainings of finalists, by number; none in a file that has no table of them."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'finalist_trainings'"):
+            return []
+        rows = self.rows(f"SELECT {FINALIST_COLUMNS} FROM finalist_trainings ORDER BY id")
+        with self._readable():
+            return [finalist_training_of_row(row, f"{self.path}: training {row[0]} of a finalist") for row in rows]
 
-_TRIED_AGAIN = "(state = 'failed' AND failure_kind NOT IN ({}))".format(
+
+# Failures that are no network's fault, of trials and of finalists' trainings.
+TRIED_AGAIN = "(state = 'failed' AND failure_kind NOT IN ({}))".format(
     ", ".join(f"'{kind.value}'" for kind in FailureKind if kind.is_final)
 )
 _PART = ("key", "part", "type", "shape", "value", "checksum")

@@ -115,3 +115,36 @@ class ControllerCall:
     count: int
     trial_ids: tuple[int, ...]
     rewards: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class FinalistTraining:
+    """One more training and measurement of a trial's network, with a seed of its own.
+
+    Attributes:
+        id: The number of the training, from 1.
+        trial: The trial whose network it is.
+        seed: Decides the initial weights and the order of the images.
+        state: As that of a trial.
+        training: The full record of the training; None until it has ended.
+        latency: The full record of the measurement; None until it has ended.
+        accuracy: Top-1 on the reward set, from 0 to 1; None unless it is complete, as are the next two.
+        latency_ms: The latency on the phone that the experiment names, in milliseconds.
+        reward: The reward of both.
+        failure: What went wrong; None unless it has failed.
+        proposed_at: When it was decided on; UTC, ISO 8601.
+        finished_at: When it ended; None until then.
+    """
+
+    id: int
+    trial: int
+    seed: int
+    state: TrialState
+    training: Mapping[str, Any] | None
+    latency: Mapping[str, Any] | None
+    accuracy: float | None
+    latency_ms: float | None
+    reward: float | None
+    failure: Failure | None
+    proposed_at: str
+    finished_at: str | None

@@ -166,3 +166,25 @@ def test_on_shared_storage_there_is_no_write_ahead_log(directory: Path) -> None:
     assert not list(directory.glob("*-wal"))
     store.close()
     shutil.rmtree(directory)
+
+
+def test_a_repaired_run_keeps_the_trainings_of_its_finalists(directory: Path) -> None:
+    TrialStore(directory / DATABASE, create=True).close()
+    change(
+        directory,
+        "INSERT INTO finalist_trainings (id, trial, seed, state, proposed_at) VALUES (1, 2, 7, 'proposed', '');"
+        "UPDATE trials SET training = '{' WHERE id = 1;",
+    )
+    repair(directory)
+    store = TrialStore(directory / DATABASE)
+    assert [one.seed for one in store.finalist_trainings()] == [7]
+    store.close()
+
+
+def test_a_training_of_a_finalist_that_cannot_be_read_is_named(directory: Path) -> None:
+    TrialStore(directory / DATABASE, create=True).close()
+    change(
+        directory,
+        "INSERT INTO finalist_trainings (id, trial, seed, state, proposed_at) VALUES (1, 2, 7, 'complete', '')",
+    )
+    assert "training 1 of a finalist: is complete but lacks a result" in examine(directory)[0].what

@@ -1,9 +1,17 @@
 """What becomes of a search whose Ray is lost; the searches here are arranged."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from mnas.errors import ClusterLostError
+from mnas.experiment import Experiment
+from mnas.search import launch
 from mnas.search.launch import MAX_FRUITLESS_RESTARTS, with_restarts
+from tests.mnas.search.test_own_parts import WITH_FINALISTS, OwnMeter, OwnTrainer
 
 
 class ArrangedSearch:
@@ -46,3 +54,16 @@ def test_a_cluster_of_somebody_else_is_not_started_again() -> None:
     with pytest.raises(ClusterLostError):
         with_restarts(search.run, lambda: search.ended)
     assert search.starts == 1
+
+
+def test_finalists_are_timed_without_the_latency_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = []
+
+    @contextmanager
+    def open_workplace(experiment: Experiment, *_: Any) -> Iterator[launch._Workplace]:
+        caches.append(experiment.latency.cache)
+        yield launch._Workplace(OwnTrainer(), OwnMeter(), workers=2)
+
+    monkeypatch.setattr(launch, "_open_workplace", open_workplace)
+    run = WITH_FINALISTS.run(tmp_path / "run")
+    assert (caches, len(run.finalists()), run.experiment.latency.cache) == ([True, False], 3, True)

@@ -1,5 +1,6 @@
 """Searches with parts of the user's own: nothing is started that they replace, and a run remembers them."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,11 @@ import msgspec
 import pytest
 
 import controllers
+from mnas.cli import main
 from mnas.data import DigitsSettings, ImageArrays, ImageSource, Preprocessing, SearchData
 from mnas.errors import ConfigurationError, DataError, FailureKind, TrialError
 from mnas.experiment import Experiment, LatencySettings
+from mnas.export.source import find_source
 from mnas.files import RunDirectoryError
 from mnas.search.driver import Progress
 from mnas.search.replay import replay
@@ -249,3 +252,66 @@ def test_a_batch_larger_than_the_images_is_refused_unless_the_trainer_is_own(tmp
     with pytest.raises(ConfigurationError, match="do not fill one batch of 5000"):
         run_small(tmp_path / "run", large, trainer=None)
     assert run_small(tmp_path / "run", large).best().state == "complete"
+
+
+class NoisyTrainer:
+    """Gives every network accuracies that its seed decides; the luckiest of a search is not the best."""
+
+    def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
+        quality = (int(fingerprint(architecture), 16) % 1000) / 2000
+        return at_once({"accuracy": quality + (seed * 7919 % 101) / 202})
+
+
+WITH_FINALISTS = EXPERIMENT.changed({"search.finalists": {"count": 3, "extra_trainings": 12, "confidence": 0.8}})
+
+
+def test_a_search_with_finalists_names_their_winner(tmp_path: Path) -> None:
+    run = run_small(tmp_path / "run", WITH_FINALISTS, trainer=NoisyTrainer())
+    finalists = run.finalists()
+    assert {one.trial.id for one in finalists} == {
+        trial.id for trial in sorted(run.trials, key=lambda trial: -(trial.reward or 0))[:3]
+    }
+    winner = finalists[0].trial
+    assert (run.best(), run.best_trials(9)[:3]) == (winner, [one.trial for one in finalists])
+    assert read_architecture(run.best_file).architecture == run.architecture(winner)
+    assert find_source(str(run.directory)).trial == winner
+
+
+def test_finalists_can_be_asked_of_a_finished_search_and_not_twice(tmp_path: Path) -> None:
+    plain = run_small(tmp_path / "run", trainer=NoisyTrainer())
+    assert plain.finalists() == []
+    before = plain.trials
+    found = run_small(tmp_path / "run", WITH_FINALISTS, trainer=NoisyTrainer())
+    assert (found.trials, len(found.finalists())) == (before, 3)
+    assert run_small(tmp_path / "run", WITH_FINALISTS, trainer=NoisyTrainer()).finalists() == found.finalists()
+
+
+def test_another_question_is_answered_by_the_search_alone(tmp_path: Path) -> None:
+    run = run_small(tmp_path / "run", WITH_FINALISTS, trainer=NoisyTrainer())
+    assert run.best(target_ms=1.0) == max(run.trials, key=lambda trial: trial.reward or 0)
+
+
+def test_mnas_best_says_what_the_finalists_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_small(tmp_path / "run", WITH_FINALISTS, trainer=NoisyTrainer())
+    winner = run.finalists()[0]
+    assert main(["best", str(run.directory), "--json"]) == 0
+    (best,) = json.loads(capsys.readouterr().out)
+    assert (best["id"], best["finalist"]["trainings"]) == (winner.trial.id, winner.standing.trainings)
+    assert best["finalist"]["reward_interval"] == [winner.standing.low, winner.standing.high]
+    assert main(["best", str(run.directory)]) == 0
+    said = capsys.readouterr().out
+    assert f"best of 3 finalists with a probability of {winner.standing.probability_best:.3f}" in said
+    assert "Optimistic" not in said
+
+
+@pytest.mark.parametrize(
+    ("finalists", "said"),
+    [
+        ({"count": 7, "extra_trainings": 20}, "finalists.count: 7 finalists are more than search.trials, which is 6"),
+        ({"count": 4, "extra_trainings": 3}, "extra_trainings: 3 do not train each of 4 finalists once"),
+    ],
+)
+def test_finalists_that_cannot_be_are_refused(tmp_path: Path, finalists: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        run_small(tmp_path / "run", EXPERIMENT.changed({"search.finalists": finalists}))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,308 @@
+"""The training of the finalists, after the trials of a search have ended.
+
+It works as the driver does: what has ended, and what is decided from it, is committed before the next step, so a
+process killed at any moment loses nothing that has ended and repeats nothing. The trials, the controller and its log
+stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+from mnas.errors import Failure, FailureKind
+from mnas.experiment import FinalistSettings
+from mnas.reward import reward
+from mnas.search.clock import Clock, RealClock
+from mnas.search.contest import Contest
+from mnas.search.driver import (
+    ACCOUNT_EVERY_S,
+    POLL_S,
+    ChildTrainer,
+    Half,
+    LatencyMeter,
+    Progress,
+    SearchObserver,
+    SearchPlan,
+    SearchStoppedError,
+    child_seed,
+)
+from mnas.search.requests import NoControl, SearchControl, Spent, used_up
+from mnas.search.results import checked_latency, checked_training, deciding_latency, failure_of, kinds_of
+from mnas.search.store import TRIED_AGAIN, TrialStore, record_text
+from mnas.search.trial import FinalistTraining, Trial
+from search_space import architecture_from_dict
+
+# Above the number of every trial, so that no finalist gets the seed of a trial again.
+_FIRST_SEED = 1_000_000
+
+
+def contest_of(store: TrialStore, settings: FinalistSettings) -> Contest:
+    """Return the finalists of a search as they are stored."""
+    return Contest(store.best(settings.count), store.finalist_trainings(), settings)
+
+
+def has_finals_to_run(store: TrialStore, settings: FinalistSettings | None) -> bool:
+    """Return whether a search whose trials have ended has finalists to train, failed ones that are tried again too."""
+    if settings is None:
+        return False
+    return not contest_of(store, settings).is_over or bool(_tried_again(store))
+
+
+def _tried_again(store: TrialStore) -> list[FinalistTraining]:
+    return [one for one in store.finalist_trainings() if one.failure is not None and not one.failure.kind.is_final]
+
+
+class Finals:
+    """Trains the finalists of one store; `run` works until the best is known or the trainings are used up.
+
+    The plan is that of the search. Failures follow its rules. A synchronous plan decides on `batch_size` trainings at a
+    time, when all before have ended. The hours and device hours of its budget hold; its trials are the search's alone.
+    """
+
+    def __init__(
+        self,
+        plan: SearchPlan,
+        settings: FinalistSettings,
+        store: TrialStore,
+        trainer: ChildTrainer,
+        latency: LatencyMeter,
+        observer: SearchObserver,
+        *,
+        control: SearchControl | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._plan = plan
+        self._budget = replace(plan.budget, trials=None)
+        self._settings = settings
+        self._store = store
+        self._trainer = trainer
+        self._latency = latency
+        self._observer = observer
+        self._control = control or NoControl()
+        self._clock = clock or RealClock()
+        self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
+        self._pending: dict[int, FinalistTraining] = {}
+        self._backlog: deque[FinalistTraining] = deque()
+        self._failures: dict[int, Failure] = {}
+        self._failed_in_a_row: list[FinalistTraining] = []
+        self._trials = {trial.id: trial for trial in store.best(settings.count)}
+        self._contest = contest_of(store, settings)
+        self._session = 0
+        self._spent = Spent(0.0, 0.0, 0)
+        self._accounted_s = self._kept_s = 0.0
+
+    def run(self) -> None:
+        """Train the finalists until the contest is over, or something asks it to end.
+
+        Raises:
+            SearchStoppedError: `max_consecutive_failures` trainings in a row failed, or an image cannot be read.
+            StoreError: The store cannot be written, or another search has begun on it.
+        """
+        self._resume()
+        while True:
+            requests = self._control.requests()
+            notice = self._notice(requests.paused, requests.stop)
+            self._advance(may_start=not notice)
+            self._stop_if_hopeless()
+            if requests.stop == "now":
+                return
+            while not notice and self._backlog and len(self._pending) < self._plan.workers:
+                self._start(self._backlog.popleft())
+            self._show_progress(notice)
+            if self._jobs:
+                self._collect()
+            elif not self._pending:
+                if self._contest.is_over or (notice and not requests.paused):
+                    return
+                self._clock.wait((), POLL_S)
+
+    def _notice(self, paused: bool, stop: Literal["drain", "now"] | None) -> str:
+        """Return why nothing new is started; empty if it may be."""
+        if stop is not None:
+            return "stopping"
+        if paused:
+            return "paused"
+        return used_up(self._budget, self._spent) or ""
+
+    def _resume(self) -> None:
+        for failed in _tried_again(self._store):
+            self._store.write(
+                "UPDATE finalist_trainings SET state = 'proposed', failure_kind = NULL, failure_message = NULL, "
+                f"finished_at = NULL WHERE {TRIED_AGAIN} AND id = ?",
+                (failed.id,),
+            )
+        self._refresh()
+        for training in self._contest.pending:
+            self._trials.setdefault(training.trial, self._store.trial(training.trial))
+        self._backlog.extend(self._contest.pending)
+        self._session, search_s, device_s = self._store.begin_session()
+        self._spent = Spent(search_s, device_s, 0)
+        self._accounted_s = self._kept_s = self._clock.seconds()
+
+    def _refresh(self) -> None:
+        self._contest = replace(self._contest, trainings=self._store.finalist_trainings())
+
+    def _account(self, *, keep: bool) -> None:
+        """Add the time since the last call to what the search has spent; it is stored with a step, or now and then."""
+        now_s = self._clock.seconds()
+        passed_s = now_s - self._accounted_s
+        self._accounted_s = now_s
+        busy = min(self._plan.workers, self._in_training())
+        self._spent = Spent(self._spent.search_s + passed_s, self._spent.device_s + passed_s * busy, 0)
+        if keep or now_s - self._kept_s > ACCOUNT_EVERY_S:
+            self._kept_s = now_s
+            self._store.keep_session(self._session, self._spent.search_s, self._spent.device_s)
+
+    def _in_training(self) -> int:
+        return sum(half == "training" for _, half in self._jobs.values())
+
+    def _advance(self, *, may_start: bool) -> None:
+        """End what is ready and decide what is trained next: one commit."""
+        with self._store.together():
+            ended = self._finish_ready()
+            hopeless = len(self._failed_in_a_row) >= self._plan.max_consecutive_failures
+            started = self._propose() if may_start and not hopeless else False
+            self._account(keep=ended or started)
+
+    def _finish_ready(self) -> bool:
+        busy = {training_id for training_id, _ in self._jobs.values()}
+        ready = sorted(self._pending.keys() - busy)
+        for training_id in ready:
+            self._finish(self._pending.pop(training_id))
+        if ready:
+            self._refresh()
+            for ended in (one for one in self._contest.trainings if one.id in ready):
+                if ended.failure is None:
+                    self._failed_in_a_row.clear()
+                else:
+                    self._failed_in_a_row.append(ended)
+        return bool(ready)
+
+    def _finish(self, training: FinalistTraining) -> None:
+        """Record how a training ended."""
+        failure = self._failures.pop(training.id, None)
+        accuracy = latency_ms = value = None
+        if failure is None:
+            if training.training is None or training.latency is None:
+                raise AssertionError(f"training {training.id} ended with a half missing and no failure")
+            accuracy, latency_ms = float(training.training["accuracy"]), float(training.latency["latency_ms"])
+            try:
+                deciding = deciding_latency(training.latency, self._plan.target_ms, self._plan.others_target_ms)
+                value = reward(accuracy, *deciding, self._plan.reward)
+            except (ValueError, ArithmeticError) as error:
+                failure, accuracy, latency_ms = failure_of(error), None, None
+        self._store.write(
+            "UPDATE finalist_trainings SET state = ?, accuracy = ?, latency_ms = ?, reward = ?, failure_kind = ?, "
+            "failure_message = ?, finished_at = ? WHERE id = ? AND state = 'proposed'",
+            (
+                "complete" if failure is None else "failed",
+                accuracy,
+                latency_ms,
+                value,
+                failure and failure.kind.value,
+                failure and failure.message,
+                self._store.now(),
+                training.id,
+            ),
+        )
+
+    def _propose(self) -> bool:
+        """Store what is trained next; it is started from the backlog."""
+        if self._backlog:
+            return False
+        if self._plan.schedule == "synchronous":
+            room = 0 if self._pending else self._plan.batch_size
+        else:
+            room = self._plan.workers - len(self._pending)
+        chosen = self._contest.next_trainings(room) if room > 0 else []
+        first = max((one.id for one in self._contest.trainings), default=0) + 1
+        for number, trial in enumerate(chosen, start=first):
+            self._store.write(
+                "INSERT INTO finalist_trainings (id, trial, seed, state, proposed_at) VALUES (?, ?, ?, 'proposed', ?)",
+                (number, trial.id, child_seed(self._plan.seed, _FIRST_SEED + number), self._store.now()),
+            )
+        if chosen:
+            self._refresh()
+            self._backlog.extend(one for one in self._contest.pending if one.id >= first)
+        return bool(chosen)
+
+    def _start(self, training: FinalistTraining) -> None:
+        """Start what is still missing of a training."""
+        self._pending[training.id] = training
+        trial: Trial = self._trials[training.trial]
+        architecture = architecture_from_dict(trial.architecture, source=f"{self._store.path}: trial {trial.id}")
+        if training.training is None:
+            self._submit(training.id, "training", partial(self._trainer.submit, architecture, training.seed))
+        if training.latency is None:
+            self._submit(training.id, "latency", partial(self._latency.submit, architecture))
+
+    def _submit(self, training_id: int, half: Half, submit: Callable[[], Future[Mapping[str, Any]]]) -> None:
+        try:
+            self._jobs[submit()] = (training_id, half)
+        except Exception as error:  # as in the driver: it ends this training only
+            self._failures.setdefault(training_id, failure_of(error))
+
+    def _collect(self) -> None:
+        """Wait for a half to end and record every one that has, in one commit.
+
+        Raises:
+            SearchStoppedError: An image cannot be read.
+        """
+        done = self._clock.wait(self._jobs, POLL_S)
+        self._account(keep=False)
+        ended = sorted(((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1])
+        with self._store.together():
+            for future, (training_id, half) in ended:
+                self._record(training_id, half, future)
+        for _, (training_id, _) in ended:
+            failure = self._failures.get(training_id)
+            if failure is not None and failure.kind is FailureKind.DATA:
+                raise SearchStoppedError(
+                    f"{failure.message}. Every child would fail; run the same command again once this is corrected"
+                )
+
+    def _record(self, training_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
+        training = self._pending[training_id]
+        try:
+            if half == "training":
+                result = checked_training(future.result())
+            else:
+                result = checked_latency(future.result(), self._plan.others_target_ms)
+            text = record_text(result)
+        except Exception as error:  # whatever it is, it must not end the search or keep it from going on
+            self._failures.setdefault(training_id, failure_of(error))
+            return
+        self._store.write(f"UPDATE finalist_trainings SET {half} = ? WHERE id = ?", (text, training_id))
+        self._pending[training_id] = (
+            replace(training, training=result) if half == "training" else replace(training, latency=result)
+        )
+
+    def _stop_if_hopeless(self) -> None:
+        if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
+            raise SearchStoppedError(
+                f"{len(self._failed_in_a_row)} trainings of finalists in a row failed "
+                f"({kinds_of(self._failed_in_a_row)}); fix what they name and run the same command again, or raise "
+                "search.max_consecutive_failures"
+            )
+
+    def _show_progress(self, notice: str) -> None:
+        counts = self._store.counts()
+        ended = self._contest.used - len(self._contest.pending)
+        standing = f"finalists: {ended} of at most {self._settings.extra_trainings} more trainings have ended"
+        self._observer.progress(
+            Progress(
+                total=sum(counts.values()),
+                complete=counts["complete"],
+                failed=counts["failed"],
+                pending=len(self._contest.pending),
+                workers=self._plan.workers,
+                workers_busy=min(self._plan.workers, self._in_training()),
+                best=next(iter(self._store.best()), None),
+                notice=notice or standing,
+            )
+        )
