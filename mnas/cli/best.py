@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     elif arguments.yaml:
         # As it is stored: a reward by another target would not be that of the run it names.
-        print(dump(architecture_file_to_dict(found.architecture_file(found.trial(trials[0].id)))), end="")
+        print(dump(architecture_file_to_dict(found.architecture_file(found.trial(trials[0].id)))), end="", flush=True)
         for note in notes:
             print(f"mnas: {one_line(note)}", file=sys.stderr)
     else:
