@@ -61,8 +61,11 @@ def test_a_model_is_timed_with_every_run_kept(tmp_path: Path, capsys: pytest.Cap
     path = tmp_path / "model.onnx"
     network = lower(reference("mnasnet-small").architecture, image_size=64)
     path.write_bytes(build_onnx(network).SerializeToString())
+    # Whether this machine is steady now is not what is tested.
+    limits = ("contention_limit=10", "relative_mad_limit=1", "switches_per_s_limit=1e6", "others_busy_limit=100")
+    lenient = [word for limit in (*limits, "drift_limit=100") for word in ("--set", limit)]
     # A measurement that takes over two seconds says on standard error what it waits for.
-    assert main(["phones", "measure", str(path), "--phone", "host", "--runs", "20", "--json"]) == 0
+    assert main(["phones", "measure", str(path), "--phone", "host", "--runs", "20", "--json", *lenient]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["accepted"]
     (session,) = record["sessions"]
