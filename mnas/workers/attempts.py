@@ -30,6 +30,8 @@ DOUBTFUL_ON: Mapping[Device, frozenset[FailureKind]] = {
 # A child has a core of its own. One that had less than this share of it until its time-out was held up from outside: by
 # other work on the machine, by slow disks, or because it was stopped.
 FAIR_CORE_SHARE = 0.5
+# The system counts CPU time in steps of 10 ms, and a job is on its way to its process for some: less cannot be judged.
+SHORTEST_JUDGED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def timeout_failure(timeout_s: float, use: ProcessUse | None, cpu_before_s: floa
     if use.stopped:
         return Failure(FailureKind.WORKER_HUNG, f"{late}: its process is stopped; let it go on (SIGCONT)")
     used_s = use.cpu_s - cpu_before_s
-    if on_cpu and used_s < FAIR_CORE_SHARE * timeout_s:
+    if on_cpu and timeout_s >= SHORTEST_JUDGED_S and used_s < FAIR_CORE_SHARE * timeout_s:
         return Failure(
             FailureKind.WORKER_HUNG,
             f"{late}: its process had {used_s:.1f} s of CPU time; give the machine less other work, or fewer workers",

@@ -186,6 +186,11 @@ def test_a_time_out_is_the_networks_only_if_its_process_could_compute(
     assert "child_timeout_s" in failure.message
 
 
+def test_a_time_out_too_short_to_judge_is_the_networks() -> None:
+    failure = timeout_failure(0.01, ProcessUse(stopped=False, cpu_s=10.0), 10.0, on_cpu=True)
+    assert failure.kind is FailureKind.CHILD_TIMEOUT
+
+
 def test_a_network_is_not_blamed_for_a_worker_that_hangs_twice() -> None:
     kind = blamed(ArrangedSlot([FailureKind.WORKER_HUNG] * 2))
     assert kind is FailureKind.WORKER_HUNG
