@@ -32,6 +32,7 @@ TOLERANT = (
     "others_busy_limit=1e3",
     "drift_limit=1e3",
     "session_spread_limit=1e3",
+    "faster_limit=1",
 )
 
 
