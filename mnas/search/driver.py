@@ -7,7 +7,7 @@ plain executors. Everything learnt is committed to the store before the next ste
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -229,7 +229,7 @@ class Search:
         while True:
             requests = self._control.requests()
             self._cancel(requests.cancelled)
-            notice = self._notice(requests.paused, requests.stop)
+            notice = requests.notice or self._used_up()
             resuming = bool(self._backlog)
             ended, started = self._advance(may_start=not notice)
             for trial in ended:
@@ -251,12 +251,8 @@ class Search:
                     return
                 self._clock.wait((), POLL_S)
 
-    def _notice(self, paused: bool, stop: Literal["drain", "now"] | None) -> str:
-        """Return why nothing new is started; empty if it may be."""
-        if stop is not None:
-            return "stopping"
-        if paused:
-            return "paused"
+    def _used_up(self) -> str:
+        """Return which part of the budget is used up while there is more to do; empty otherwise."""
         return (used_up(self._plan.budget, self._spent) or "") if self._more_to_do() else ""
 
     def _more_to_do(self) -> bool:
@@ -407,13 +403,7 @@ class Search:
             for future, (trial_id, half) in ended:
                 if trial_id in self._pending:
                     self._record(trial_id, half, future)
-        for trial_id, _ in (place for _, place in ended):
-            failure = self._failures.get(trial_id)
-            if failure is not None and failure.kind is FailureKind.DATA:
-                # The trials that are pending stay so, and are tried again.
-                raise SearchStoppedError(
-                    f"{failure.message}. Every child would fail; run the same command again once this is corrected"
-                )
+        stop_if_unreadable(self._failures.get(trial_id) for _, (trial_id, _) in ended)
 
     def _record(self, trial_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
         try:
@@ -534,6 +524,15 @@ def _merit(trial: Trial) -> tuple[float, int]:
 def _is_lost(trial: Trial) -> bool:
     """Return whether a trial ended without a word about its network, for good."""
     return trial.failure is not None and not trial.failure.kind.blames_candidate
+
+
+def stop_if_unreadable(failures: Iterable[Failure | None]) -> None:
+    """Raise SearchStoppedError if an image cannot be read. What is pending stays so, and is tried again."""
+    for failure in failures:
+        if failure is not None and failure.kind is FailureKind.DATA:
+            raise SearchStoppedError(
+                f"{failure.message}. Every child would fail; run the same command again once this is corrected"
+            )
 
 
 def child_seed(search_seed: int, trial_id: int) -> int:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from mnas.errors import Failure, FailureKind
+from mnas.errors import Failure
 from mnas.experiment import FinalistSettings
 from mnas.reward import reward
 from mnas.search.clock import Clock, RealClock
@@ -30,6 +30,7 @@ from mnas.search.driver import (
     SearchPlan,
     SearchStoppedError,
     child_seed,
+    stop_if_unreadable,
 )
 from mnas.search.requests import NoControl, SearchControl, Spent, used_up
 from mnas.search.results import checked_latency, checked_training, deciding_latency, failure_of, kinds_of
@@ -106,7 +107,7 @@ class Finals:
         self._resume()
         while True:
             requests = self._control.requests()
-            notice = self._notice(requests.paused, requests.stop)
+            notice = requests.notice or used_up(self._budget, self._spent) or ""
             self._advance(may_start=not notice)
             self._stop_if_hopeless()
             if requests.stop == "now":
@@ -120,14 +121,6 @@ class Finals:
                 if self._contest.is_over or (notice and not requests.paused):
                     return
                 self._clock.wait((), POLL_S)
-
-    def _notice(self, paused: bool, stop: Literal["drain", "now"] | None) -> str:
-        """Return why nothing new is started; empty if it may be."""
-        if stop is not None:
-            return "stopping"
-        if paused:
-            return "paused"
-        return used_up(self._budget, self._spent) or ""
 
     def _resume(self) -> None:
         for failed in _tried_again(self._store):
@@ -259,12 +252,7 @@ class Finals:
         with self._store.together():
             for future, (training_id, half) in ended:
                 self._record(training_id, half, future)
-        for _, (training_id, _) in ended:
-            failure = self._failures.get(training_id)
-            if failure is not None and failure.kind is FailureKind.DATA:
-                raise SearchStoppedError(
-                    f"{failure.message}. Every child would fail; run the same command again once this is corrected"
-                )
+        stop_if_unreadable(self._failures.get(training_id) for _, (training_id, _) in ended)
 
     def _record(self, training_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
         training = self._pending[training_id]

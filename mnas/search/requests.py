@@ -20,6 +20,13 @@ class Requests:
     stop: Literal["drain", "now"] | None = None
     cancelled: frozenset[int] = frozenset()
 
+    @property
+    def notice(self) -> str:
+        """Why nothing new may be started; empty if it may."""
+        if self.stop is not None:
+            return "stopping"
+        return "paused" if self.paused else ""
+
 
 class SearchControl(Protocol):
     """Hands requests to a search; asked at every step, at least every half second."""

@@ -1,10 +1,9 @@
 """The driver on real controllers and a real store; children and phones are small functions behind real executors."""
 
-import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +29,7 @@ from mnas.search.replay import ReplayError, replay
 from mnas.search.results import MESSAGE_LENGTH
 from mnas.search.store import StoreError, Trial, TrialStore
 from search_space import Architecture, SearchSpace, cost, fingerprint, lower
+from tests.mnas.search.mortal_store import KilledError, MortalStore
 
 Schedule = Literal["asynchronous", "synchronous"]
 SCHEDULES: tuple[Schedule, ...] = ("asynchronous", "synchronous")
@@ -730,29 +730,6 @@ def test_whatever_fails_every_trial_ends_and_is_told_once(
 
 def is_final(trial: Trial) -> bool:
     return trial.state == "complete" or (trial.failure is not None and trial.failure.kind.is_final)
-
-
-class KilledError(Exception):
-    """Stands for SIGKILL: raised between two steps of the driver, after which nothing of it runs."""
-
-
-class MortalStore(TrialStore):
-    """A store whose process dies right before or right after its n-th write."""
-
-    def __init__(self, path: Path, writes: int, *, after: bool) -> None:
-        super().__init__(path, create=True)
-        self._left = writes
-        self._after = after
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            raise KilledError
-        with super()._transaction() as connection:
-            yield connection
-        if self._left == 0:
-            raise KilledError
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -1,9 +1,9 @@
 """The training of finalists on a real store; children and phones are small functions behind real executors."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mnas.search.schema import StoreError
 from mnas.search.store import TrialStore
 from mnas.search.trial import FinalistTraining, Outcome, Proposal, Trial
 from search_space import Architecture, SearchSpace, architecture_to_dict, fingerprint
+from tests.mnas.search.mortal_store import KilledError, MortalStore
 
 SPACE = SearchSpace.load("tiny16")
 TRIALS = 6
@@ -156,29 +157,6 @@ def test_what_is_over_has_nothing_to_run_until_the_budget_is_raised(path: Path) 
 def test_a_search_without_finalists_has_none_to_run(path: Path) -> None:
     with closing(TrialStore(path)) as store:
         assert not has_finals_to_run(store, None)
-
-
-class KilledError(Exception):
-    """Stands for SIGKILL: raised between two steps, after which nothing runs."""
-
-
-class MortalStore(TrialStore):
-    """A store whose process dies right before or right after its n-th write."""
-
-    def __init__(self, path: Path, writes: int, *, after: bool) -> None:
-        super().__init__(path, create=True)
-        self._left = writes
-        self._after = after
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            raise KilledError
-        with super()._transaction() as connection:
-            yield connection
-        if self._left == 0:
-            raise KilledError
 
 
 @pytest.mark.parametrize("after", [False, True])
