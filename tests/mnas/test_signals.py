@@ -14,7 +14,10 @@ from mnas.signals import STOP_SIGNALS, Stopped, signals_held_back
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
+    """Handle each signal as a shell's command in the foreground does, whatever the tests were started with."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
