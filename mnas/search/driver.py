@@ -7,7 +7,7 @@ plain executors. Everything learnt is committed to the store before the next ste
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,26 +18,15 @@ from controllers import Controller
 from mnas.errors import Error, Failure, FailureKind
 from mnas.reward import RewardSettings, reward
 from mnas.search.clock import Clock, RealClock
-from mnas.search.requests import Budget, NoControl, SearchControl, Spent, used_up
-from mnas.search.results import (
-    checked_latency,
-    checked_training,
-    deciding_latency,
-    failure_of,
-    kinds_of,
-    outcome_of,
-    told_reward,
-)
+from mnas.search.requests import Budget, NoControl, SearchControl, used_up
+from mnas.search.results import deciding_latency, failure_of, kinds_of, outcome_of, told_reward
+from mnas.search.session import POLL_S, Ended, Session
 from mnas.search.store import TrialStore, UnstorableError
-from mnas.search.trial import Outcome, Proposal, Told, Trial, TrialState
+from mnas.search.trial import FinalistTraining, Outcome, Proposal, Told, Trial, TrialState
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
-Half = Literal["training", "latency"]
-POLL_S = 0.5
 # So many children may be ahead of a phone that rests, say; then the workers wait for it.
 AUTO_PENDING_PER_WORKER = 4
-# What a search spends is stored with every step, and this often when nothing ends.
-ACCOUNT_EVERY_S = 30.0
 
 
 class ChildTrainer(Protocol):
@@ -102,6 +91,18 @@ class SearchPlan:
     def pending_bound(self) -> int:
         """How many trials may be pending at a time."""
         return AUTO_PENDING_PER_WORKER * self.workers if self.max_pending == "auto" else self.max_pending
+
+    def outcome(self, number: int, training: Mapping[str, Any] | None, latency: Mapping[str, Any] | None) -> Outcome:
+        """Return how a trial, or the training of a finalist, ended whose halves have not failed."""
+        if training is None or latency is None:
+            raise AssertionError(f"{number} ended with a half missing and no failure")
+        accuracy, latency_ms = float(training["accuracy"]), float(latency["latency_ms"])
+        try:
+            deciding = deciding_latency(latency, self.target_ms, self.others_target_ms)
+            value = reward(accuracy, *deciding, self.reward)
+        except (ValueError, ArithmeticError) as error:
+            return Outcome(number, failure=failure_of(error))
+        return Outcome(number, accuracy=accuracy, latency_ms=latency_ms, reward=value)
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,8 @@ class Search:
         self._observer = observer
         self._control = control or NoControl()
         self._clock = clock or RealClock()
-        self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
+        self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
         self._pending: dict[int, Trial] = {}
-        self._failures: dict[int, Failure] = {}
         self._cancelled: set[int] = set()
         self._first_of: dict[str, int] = {}
         self._batch: tuple[int, ...] = ()
@@ -211,10 +211,6 @@ class Search:
         # What the store holds, so that no step has to look through it.
         self._counts: dict[TrialState, int] = {}
         self._best: Trial | None = None
-        self._session = 0
-        self._spent = Spent(0.0, 0.0, 0)
-        self._accounted_s = 0.0
-        self._kept_s = 0.0
 
     def run(self) -> None:
         """Search until the plan's trials have ended, the space is exhausted, or something asks it to end.
@@ -234,7 +230,7 @@ class Search:
             ended, started = self._advance(may_start=not notice)
             for trial in ended:
                 self._observer.trial_finished(trial)
-            self._stop_if_hopeless()
+            stop_if_hopeless(self._failed_in_a_row, self._plan, "trials")
             if requests.stop == "now":
                 return
             if not notice:
@@ -244,7 +240,7 @@ class Search:
             self._show_progress(notice)
             if resuming and not self._backlog:
                 continue  # there may be room for proposals
-            if self._jobs:
+            if self._session.owners:
                 self._collect()
             elif not self._pending:
                 if not self._more_to_do() or (notice and not requests.paused) or requests.stop:
@@ -253,7 +249,8 @@ class Search:
 
     def _used_up(self) -> str:
         """Return which part of the budget is used up while there is more to do; empty otherwise."""
-        return (used_up(self._plan.budget, self._spent) or "") if self._more_to_do() else ""
+        spent = self._session.spent(self._asked - self._repeats)
+        return (used_up(self._plan.budget, spent) or "") if self._more_to_do() else ""
 
     def _more_to_do(self) -> bool:
         return bool(self._backlog) or (self._asked < self._plan.trials and not self._exhausted)
@@ -280,32 +277,14 @@ class Search:
         self._batch = tuple(untold) if in_batches else ()
         self._counts = self._store.counts()
         self._best = next(iter(self._store.best()), None)
-        self._session, search_s, device_s = self._store.begin_session()
-        self._spent = Spent(search_s, device_s, self._asked - self._repeats)
-        self._accounted_s = self._kept_s = self._clock.seconds()
-
-    def _account(self, *, keep: bool) -> None:
-        """Add the time since the last call to what the search has spent; it is stored with a step, or now and then."""
-        now_s = self._clock.seconds()
-        passed_s = now_s - self._accounted_s
-        self._accounted_s = now_s
-        self._spent = Spent(
-            self._spent.search_s + passed_s,
-            self._spent.device_s + passed_s * min(self._plan.workers, self._in_training()),
-            self._asked - self._repeats,
-        )
-        if keep or now_s - self._kept_s > ACCOUNT_EVERY_S:
-            self._kept_s = now_s
-            self._store.keep_session(self._session, self._spent.search_s, self._spent.device_s)
+        self._session.begin()
 
     def _cancel(self, trial_ids: frozenset[int]) -> None:
         """End trials as cancelled; a child that trains already goes on, and its result is dropped."""
         for trial_id in trial_ids - self._cancelled:
             self._cancelled.add(trial_id)
-            self._failures[trial_id] = Failure(FailureKind.CANCELLED, "`mnas cancel` was asked for")
-            for future in [future for future, (owner, _) in self._jobs.items() if owner == trial_id]:
-                if future.cancel():
-                    del self._jobs[future]
+            self._session.failures[trial_id] = Failure(FailureKind.CANCELLED, "`mnas cancel` was asked for")
+            self._session.cancel(trial_id)
 
     def _advance(self, *, may_start: bool) -> tuple[list[Trial], list[Trial]]:
         """End what is ready, tell the controller, and ask it for as many proposals as can start now: one commit.
@@ -317,7 +296,7 @@ class Search:
             ended = self._finish_ready()
             hopeless = len(self._failed_in_a_row) >= self._plan.max_consecutive_failures
             started = self._propose() if may_start and not hopeless else []
-            self._account(keep=bool(ended or started))
+            self._session.account(keep=bool(ended or started))
         return ended, started
 
     def _start_backlog(self) -> None:
@@ -329,7 +308,7 @@ class Search:
         if len(self._pending) >= self._plan.pending_bound:
             return False
         trains = trial.training is None and trial.repeat_of is None
-        return not trains or self._in_training() < self._plan.workers
+        return not trains or self._session.in_training < self._plan.workers
 
     def _propose(self) -> list[Trial]:
         """Ask for as many proposals as can start now."""
@@ -352,10 +331,7 @@ class Search:
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
             return 0 if self._batch else self._plan.batch_size
-        return min(self._plan.workers - self._in_training(), self._plan.pending_bound - len(self._pending))
-
-    def _in_training(self) -> int:
-        return sum(half == "training" for _, half in self._jobs.values())
+        return min(self._plan.workers - self._session.in_training, self._plan.pending_bound - len(self._pending))
 
     def _proposals(self, asked: Sequence[Sequence[int]]) -> list[Proposal]:
         proposals = []
@@ -379,15 +355,9 @@ class Search:
         architecture = self._space.decode(trial.decisions)
         if trial.training is None:
             seed = child_seed(self._plan.seed, trial.id)
-            self._submit(trial.id, "training", partial(self._trainer.submit, architecture, seed))
+            self._session.submit(trial.id, "training", partial(self._trainer.submit, architecture, seed))
         if trial.latency is None:
-            self._submit(trial.id, "latency", partial(self._latency.submit, architecture))
-
-    def _submit(self, trial_id: int, half: Half, submit: Callable[[], Future[Mapping[str, Any]]]) -> None:
-        try:
-            self._jobs[submit()] = (trial_id, half)
-        except Exception as error:
-            self._failures.setdefault(trial_id, failure_of(error))
+            self._session.submit(trial.id, "latency", partial(self._latency.submit, architecture))
 
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has, in one commit.
@@ -395,34 +365,27 @@ class Search:
         Raises:
             SearchStoppedError: An image cannot be read.
         """
-        done = self._clock.wait(self._jobs, POLL_S)
-        self._account(keep=False)
-        # Futures are an unordered set; the store should not depend on their order.
-        ended = sorted(((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1])
+        ended = self._session.collect()
         with self._store.together():
-            for future, (trial_id, half) in ended:
-                if trial_id in self._pending:
-                    self._record(trial_id, half, future)
-        stop_if_unreadable(self._failures.get(trial_id) for _, (trial_id, _) in ended)
+            for each in ended:
+                if each.owner in self._pending:
+                    self._record(each)
+        stop_if_unreadable(ended)
 
-    def _record(self, trial_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
-        try:
-            if half == "training":
-                result = checked_training(future.result())
-            else:
-                result = checked_latency(future.result(), self._plan.others_target_ms)
-        except Exception as error:  # whatever it is, it must not end the search or keep it from going on
-            self._failures.setdefault(trial_id, failure_of(error))
+    def _record(self, ended: Ended) -> None:
+        trial_id, result = ended.owner, ended.result
+        if isinstance(result, Failure):
+            self._session.failures.setdefault(trial_id, result)
             return
-        keep = self._store.record_training if half == "training" else self._store.record_latency
+        keep = self._store.record_training if ended.half == "training" else self._store.record_latency
         try:
             keep(trial_id, result)
         except UnstorableError as error:
-            self._failures.setdefault(trial_id, failure_of(error))
+            self._session.failures.setdefault(trial_id, failure_of(error))
             return
         trial = self._pending[trial_id]
         self._pending[trial_id] = (
-            replace(trial, training=result) if half == "training" else replace(trial, latency=result)
+            replace(trial, training=result) if ended.half == "training" else replace(trial, latency=result)
         )
 
     def _finish_ready(self) -> list[Trial]:
@@ -444,7 +407,7 @@ class Search:
         return ended
 
     def _ready(self) -> list[Trial]:
-        busy = {trial_id for trial_id, _ in self._jobs.values()} - self._cancelled
+        busy = self._session.owners - self._cancelled
         return [
             trial
             for trial_id, trial in sorted(self._pending.items())
@@ -452,20 +415,12 @@ class Search:
         ]
 
     def _outcome(self, trial: Trial) -> Outcome:
-        failure = self._failures.pop(trial.id, None)
+        failure = self._session.failures.pop(trial.id, None)
         if failure is not None:
             return Outcome(trial.id, failure=failure)
         if trial.repeat_of is not None:
             return outcome_of(self._store.trial(trial.repeat_of), trial.id)
-        if trial.training is None or trial.latency is None:
-            raise AssertionError(f"trial {trial.id} ended with a half missing and no failure")
-        accuracy, latency_ms = float(trial.training["accuracy"]), float(trial.latency["latency_ms"])
-        try:
-            deciding = deciding_latency(trial.latency, self._plan.target_ms, self._plan.others_target_ms)
-            value = reward(accuracy, *deciding, self._plan.reward)
-        except (ValueError, ArithmeticError) as error:
-            return Outcome(trial.id, failure=failure_of(error))
-        return Outcome(trial.id, accuracy=accuracy, latency_ms=latency_ms, reward=value)
+        return self._plan.outcome(trial.id, trial.training, trial.latency)
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
         """Tell the controller the rewards of trials."""
@@ -492,13 +447,6 @@ class Search:
         if trial.id not in self._cancelled:
             self._failed_in_a_row.append(trial)
 
-    def _stop_if_hopeless(self) -> None:
-        if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
-            raise SearchStoppedError(
-                f"{len(self._failed_in_a_row)} trials in a row failed ({kinds_of(self._failed_in_a_row)}); fix what "
-                "they name and run the same command again, or raise search.max_consecutive_failures"
-            )
-
     def _show_progress(self, notice: str) -> None:
         self._observer.progress(
             Progress(
@@ -507,7 +455,7 @@ class Search:
                 failed=self._counts["failed"],
                 pending=self._counts["proposed"],
                 workers=self._plan.workers,
-                workers_busy=min(self._plan.workers, self._in_training()),
+                workers_busy=self._session.workers_busy,
                 best=self._best,
                 given_back=self._given_back,
                 notice=notice,
@@ -526,12 +474,21 @@ def _is_lost(trial: Trial) -> bool:
     return trial.failure is not None and not trial.failure.kind.blames_candidate
 
 
-def stop_if_unreadable(failures: Iterable[Failure | None]) -> None:
+def stop_if_hopeless(failed: Sequence[Trial | FinalistTraining], plan: SearchPlan, what: str) -> None:
+    """Raise SearchStoppedError if too many have failed in a row; `what` they are."""
+    if len(failed) >= plan.max_consecutive_failures:
+        raise SearchStoppedError(
+            f"{len(failed)} {what} in a row failed ({kinds_of(failed)}); fix what they name and run the same command "
+            "again, or raise search.max_consecutive_failures"
+        )
+
+
+def stop_if_unreadable(ended: Iterable[Ended]) -> None:
     """Raise SearchStoppedError if an image cannot be read. What is pending stays so, and is tried again."""
-    for failure in failures:
-        if failure is not None and failure.kind is FailureKind.DATA:
+    for each in ended:
+        if isinstance(each.result, Failure) and each.result.kind is FailureKind.DATA:
             raise SearchStoppedError(
-                f"{failure.message}. Every child would fail; run the same command again once this is corrected"
+                f"{each.result.message}. Every child would fail; run the same command again once this is corrected"
             )
 
 

@@ -8,34 +8,28 @@ stay as they are.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from mnas.errors import Failure
 from mnas.experiment import FinalistSettings
-from mnas.reward import reward
 from mnas.search.clock import Clock, RealClock
 from mnas.search.contest import Contest
 from mnas.search.driver import (
-    ACCOUNT_EVERY_S,
-    POLL_S,
     ChildTrainer,
-    Half,
     LatencyMeter,
     Progress,
     SearchObserver,
     SearchPlan,
-    SearchStoppedError,
     child_seed,
+    stop_if_hopeless,
     stop_if_unreadable,
 )
-from mnas.search.requests import NoControl, SearchControl, Spent, used_up
-from mnas.search.results import checked_latency, checked_training, deciding_latency, failure_of, kinds_of
-from mnas.search.store import TRIED_AGAIN, TrialStore, record_text
-from mnas.search.trial import FinalistTraining, Trial
+from mnas.search.requests import NoControl, SearchControl, used_up
+from mnas.search.results import failure_of
+from mnas.search.session import POLL_S, Ended, Session
+from mnas.search.store import TRIED_AGAIN, TrialStore, UnstorableError, record_text
+from mnas.search.trial import FinalistTraining, Outcome, Trial
 from search_space import architecture_from_dict
 
 # Above the number of every trial, so that no finalist gets the seed of a trial again.
@@ -86,16 +80,12 @@ class Finals:
         self._observer = observer
         self._control = control or NoControl()
         self._clock = clock or RealClock()
-        self._jobs: dict[Future[Mapping[str, Any]], tuple[int, Half]] = {}
+        self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
         self._pending: dict[int, FinalistTraining] = {}
         self._backlog: deque[FinalistTraining] = deque()
-        self._failures: dict[int, Failure] = {}
         self._failed_in_a_row: list[FinalistTraining] = []
         self._trials = {trial.id: trial for trial in store.best(settings.count)}
         self._contest = contest_of(store, settings)
-        self._session = 0
-        self._spent = Spent(0.0, 0.0, 0)
-        self._accounted_s = self._kept_s = 0.0
 
     def run(self) -> None:
         """Train the finalists until the contest is over, or something asks it to end.
@@ -107,15 +97,15 @@ class Finals:
         self._resume()
         while True:
             requests = self._control.requests()
-            notice = requests.notice or used_up(self._budget, self._spent) or ""
+            notice = requests.notice or used_up(self._budget, self._session.spent(trials=0)) or ""
             self._advance(may_start=not notice)
-            self._stop_if_hopeless()
+            stop_if_hopeless(self._failed_in_a_row, self._plan, "trainings of finalists")
             if requests.stop == "now":
                 return
             while not notice and self._backlog and len(self._pending) < self._plan.workers:
                 self._start(self._backlog.popleft())
             self._show_progress(notice)
-            if self._jobs:
+            if self._session.owners:
                 self._collect()
             elif not self._pending:
                 if self._contest.is_over or (notice and not requests.paused):
@@ -133,26 +123,10 @@ class Finals:
         for training in self._contest.pending:
             self._trials.setdefault(training.trial, self._store.trial(training.trial))
         self._backlog.extend(self._contest.pending)
-        self._session, search_s, device_s = self._store.begin_session()
-        self._spent = Spent(search_s, device_s, 0)
-        self._accounted_s = self._kept_s = self._clock.seconds()
+        self._session.begin()
 
     def _refresh(self) -> None:
         self._contest = replace(self._contest, trainings=self._store.finalist_trainings())
-
-    def _account(self, *, keep: bool) -> None:
-        """Add the time since the last call to what the search has spent; it is stored with a step, or now and then."""
-        now_s = self._clock.seconds()
-        passed_s = now_s - self._accounted_s
-        self._accounted_s = now_s
-        busy = min(self._plan.workers, self._in_training())
-        self._spent = Spent(self._spent.search_s + passed_s, self._spent.device_s + passed_s * busy, 0)
-        if keep or now_s - self._kept_s > ACCOUNT_EVERY_S:
-            self._kept_s = now_s
-            self._store.keep_session(self._session, self._spent.search_s, self._spent.device_s)
-
-    def _in_training(self) -> int:
-        return sum(half == "training" for _, half in self._jobs.values())
 
     def _advance(self, *, may_start: bool) -> None:
         """End what is ready and decide what is trained next: one commit."""
@@ -160,11 +134,10 @@ class Finals:
             ended = self._finish_ready()
             hopeless = len(self._failed_in_a_row) >= self._plan.max_consecutive_failures
             started = self._propose() if may_start and not hopeless else False
-            self._account(keep=ended or started)
+            self._session.account(keep=ended or started)
 
     def _finish_ready(self) -> bool:
-        busy = {training_id for training_id, _ in self._jobs.values()}
-        ready = sorted(self._pending.keys() - busy)
+        ready = sorted(self._pending.keys() - self._session.owners)
         for training_id in ready:
             self._finish(self._pending.pop(training_id))
         if ready:
@@ -178,27 +151,21 @@ class Finals:
 
     def _finish(self, training: FinalistTraining) -> None:
         """Record how a training ended."""
-        failure = self._failures.pop(training.id, None)
-        accuracy = latency_ms = value = None
+        failure = self._session.failures.pop(training.id, None)
         if failure is None:
-            if training.training is None or training.latency is None:
-                raise AssertionError(f"training {training.id} ended with a half missing and no failure")
-            accuracy, latency_ms = float(training.training["accuracy"]), float(training.latency["latency_ms"])
-            try:
-                deciding = deciding_latency(training.latency, self._plan.target_ms, self._plan.others_target_ms)
-                value = reward(accuracy, *deciding, self._plan.reward)
-            except (ValueError, ArithmeticError) as error:
-                failure, accuracy, latency_ms = failure_of(error), None, None
+            outcome = self._plan.outcome(training.id, training.training, training.latency)
+        else:
+            outcome = Outcome(training.id, failure=failure)
         self._store.write(
             "UPDATE finalist_trainings SET state = ?, accuracy = ?, latency_ms = ?, reward = ?, failure_kind = ?, "
             "failure_message = ?, finished_at = ? WHERE id = ? AND state = 'proposed'",
             (
-                "complete" if failure is None else "failed",
-                accuracy,
-                latency_ms,
-                value,
-                failure and failure.kind.value,
-                failure and failure.message,
+                outcome.state,
+                outcome.accuracy,
+                outcome.latency_ms,
+                outcome.reward,
+                outcome.failure and outcome.failure.kind.value,
+                outcome.failure and outcome.failure.message,
                 self._store.now(),
                 training.id,
             ),
@@ -230,15 +197,9 @@ class Finals:
         trial: Trial = self._trials[training.trial]
         architecture = architecture_from_dict(trial.architecture, source=f"{self._store.path}: trial {trial.id}")
         if training.training is None:
-            self._submit(training.id, "training", partial(self._trainer.submit, architecture, training.seed))
+            self._session.submit(training.id, "training", partial(self._trainer.submit, architecture, training.seed))
         if training.latency is None:
-            self._submit(training.id, "latency", partial(self._latency.submit, architecture))
-
-    def _submit(self, training_id: int, half: Half, submit: Callable[[], Future[Mapping[str, Any]]]) -> None:
-        try:
-            self._jobs[submit()] = (training_id, half)
-        except Exception as error:  # as in the driver: it ends this training only
-            self._failures.setdefault(training_id, failure_of(error))
+            self._session.submit(training.id, "latency", partial(self._latency.submit, architecture))
 
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has, in one commit.
@@ -246,37 +207,27 @@ class Finals:
         Raises:
             SearchStoppedError: An image cannot be read.
         """
-        done = self._clock.wait(self._jobs, POLL_S)
-        self._account(keep=False)
-        ended = sorted(((future, self._jobs.pop(future)) for future in done), key=lambda item: item[1])
+        ended = self._session.collect()
         with self._store.together():
-            for future, (training_id, half) in ended:
-                self._record(training_id, half, future)
-        stop_if_unreadable(self._failures.get(training_id) for _, (training_id, _) in ended)
+            for each in ended:
+                self._record(each)
+        stop_if_unreadable(ended)
 
-    def _record(self, training_id: int, half: Half, future: Future[Mapping[str, Any]]) -> None:
-        training = self._pending[training_id]
+    def _record(self, ended: Ended) -> None:
+        training_id, half, result = ended.owner, ended.half, ended.result
+        if isinstance(result, Failure):
+            self._session.failures.setdefault(training_id, result)
+            return
         try:
-            if half == "training":
-                result = checked_training(future.result())
-            else:
-                result = checked_latency(future.result(), self._plan.others_target_ms)
             text = record_text(result)
-        except Exception as error:  # whatever it is, it must not end the search or keep it from going on
-            self._failures.setdefault(training_id, failure_of(error))
+        except UnstorableError as error:
+            self._session.failures.setdefault(training_id, failure_of(error))
             return
         self._store.write(f"UPDATE finalist_trainings SET {half} = ? WHERE id = ?", (text, training_id))
+        training = self._pending[training_id]
         self._pending[training_id] = (
             replace(training, training=result) if half == "training" else replace(training, latency=result)
         )
-
-    def _stop_if_hopeless(self) -> None:
-        if len(self._failed_in_a_row) >= self._plan.max_consecutive_failures:
-            raise SearchStoppedError(
-                f"{len(self._failed_in_a_row)} trainings of finalists in a row failed "
-                f"({kinds_of(self._failed_in_a_row)}); fix what they name and run the same command again, or raise "
-                "search.max_consecutive_failures"
-            )
 
     def _show_progress(self, notice: str) -> None:
         counts = self._store.counts()
@@ -289,7 +240,7 @@ class Finals:
                 failed=counts["failed"],
                 pending=len(self._contest.pending),
                 workers=self._plan.workers,
-                workers_busy=min(self._plan.workers, self._in_training()),
+                workers_busy=self._session.workers_busy,
                 best=next(iter(self._store.best()), None),
                 notice=notice or standing,
             )
