@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LATENCY = """measurement errors user_folders waiting host.pause_guard sessions phone adb leases host downloads
     runtime runner android phones pool loopback"""
 MNAS = """errors signals files kernels mindspore_setup machine data network checkpoints evaluation training reward
-    bundled_files experiment workers search report conversion retrain export phone validation full_training
+    ranks bundled_files experiment workers search report conversion retrain export phone validation full_training
     first_experiment space_latency scaling kept_files document_schemas cli __main__"""
 LAYERS = ["mnas.hidden_packages", "mnas", "mnas.documents", "search_space", "controllers"]
 LAYERS += [*(f"latency.{room}" for room in LATENCY.split()), "latency", *(f"mnas.{room}" for room in MNAS.split())]

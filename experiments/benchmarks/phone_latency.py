@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +30,7 @@ from latency.loopback.adbd import Adbd
 from latency.loopback.debian import unpack_adbd
 from latency.measurement.reference_network import reference_model
 from mnas.network.onnx_graph import build_onnx
+from mnas.ranks import kendall_tau
 from search_space import SearchSpace, lower
 
 PATIENCE = 20
@@ -157,13 +157,6 @@ def warm_and_timed_s(record: LatencyRecord) -> float:
         total_ms += max(record.settings.rewarm_min_ms, record.settings.rewarm_runs * session.window.latency_ms)
         total_ms += sum(session.window.wall_ms)
     return total_ms / 1000
-
-
-def kendall_tau(first: list[float], second: list[float]) -> float:
-    """Return Kendall's rank correlation (tau-a) of two lists of equal length."""
-    pairs = list(combinations(range(len(first)), 2))
-    agreeing = sum(np.sign(first[a] - first[b]) * np.sign(second[a] - second[b]) for a, b in pairs)
-    return float(agreeing / len(pairs))
 
 
 def quartiles(values: list[float]) -> dict[str, float]:
