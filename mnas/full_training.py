@@ -8,20 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnas import validation
-from mnas.bundled_files import find_recipe
-from mnas.checkpoints.checkpoint import Position
 from mnas.data import ImageSource, load_images
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.evaluation.classifiers import Engine
 from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute, prepare_mindspore
-from mnas.retrain.logs import EpochRow
-from mnas.retrain.loop import RetrainObserver
-from mnas.retrain.recipe import Recipe, load_recipe
+from mnas.retrain.loop import RetrainObserver, SilentObserver
+from mnas.retrain.recipe import Recipe, open_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
-from mnas.training.phases import PhaseTime
-from mnas.training.trainer import StepReport
 from search_space import Architecture, ArchitectureFile, find_architecture_file
 
 
@@ -60,14 +55,12 @@ def train(
         CheckpointError: The last checkpoint is damaged.
         TrainingError: The training failed.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(find_recipe(_name_or_path(recipe)))
-    if data is not None:
-        chosen = chosen.with_data_directory(os.fspath(data))
+    chosen = open_recipe(recipe, data)
     file = _architecture_file(architecture)
     scaled = replace(file, architecture=file.architecture.scaled(width))
     require_machine(chosen.device)
     prepare_mindspore(chosen.compute)
-    result = retrain(scaled, chosen, Path(directory), observer or _SilentObserver())
+    result = retrain(scaled, chosen, Path(directory), observer or SilentObserver())
     assert result is not None, "this is the only process"
     return result
 
@@ -109,19 +102,6 @@ def validate(
     opened = validation.open_model(Path(model), file, image_size)
     source = load_images(os.fspath(data), opened.checkpoint.input) if isinstance(data, str | os.PathLike) else data
     return validation.evaluate_model(opened, source, engine=engine, compute=compute, on_batch=on_batch)
-
-
-class _SilentObserver:
-    """Shows nothing."""
-
-    def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
-        """See `RetrainObserver`."""
-
-    def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
-        """See `RetrainObserver`."""
-
-    def epoch_finished(self, row: EpochRow) -> None:
-        """See `RetrainObserver`."""
 
 
 def _architecture_file(architecture: Architecture | str | os.PathLike[str]) -> ArchitectureFile:

@@ -35,6 +35,7 @@ SLOW_PLACES = (
     "mnas/network/test_operators.py",
     "mnas/report/test_page.py",
     "mnas/retrain/test_recipe_steps.py",
+    "mnas/retrain/test_top_workers.py",
     "mnas/search/test_latency_phones.py",
     "mnas/search/test_notebooks.py",
     "mnas/search/test_old_runs.py",

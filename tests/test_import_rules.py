@@ -20,8 +20,13 @@ LAYERS += ["tools", "experiments"]
 # These know nothing of one another, and of mnas only the ground floor.
 PACKAGES = ("search_space", "controllers", "latency")
 GROUND_FLOOR = "mnas.documents"
-# `Experiment.run`, `Run.export` and `Run.report` import what they start when they are called.
-DOORS = {("mnas.experiment", "mnas.search"), ("mnas.search", "mnas.export"), ("mnas.search", "mnas.report")}
+# `Experiment.run`, `Run.export`, `Run.retrain_top` and `Run.report` import what they start when they are called.
+DOORS = {
+    ("mnas.experiment", "mnas.search"),
+    ("mnas.search", "mnas.export"),
+    ("mnas.search", "mnas.retrain"),
+    ("mnas.search", "mnas.report"),
+}
 
 
 def module_of(path: Path) -> str:
@@ -85,6 +90,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     doors = (
         ("mnas.experiment", "mnas.search."),
         ("mnas.search.run", "mnas.export."),
+        ("mnas.search.run", "mnas.retrain."),
         ("mnas.search.run", "mnas.report."),
     )
     for module, door in doors:

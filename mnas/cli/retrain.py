@@ -16,6 +16,7 @@ from mnas.cli.options import path as path_option
 from mnas.cli.options import width as width_option
 from mnas.cli.output import print_json
 from mnas.cli.retrain_progress import retrain_progress
+from mnas.cli.retrain_top import run_top
 from mnas.errors import ConfigurationError
 from mnas.export.source import find_source
 from mnas.machine.check import require_machine
@@ -30,11 +31,13 @@ _DESCRIPTION = """\
 Train one architecture fully by a recipe, or resume its training: the same
 command on the same run directory goes on from the last checkpoint, whatever
 stopped it. Standard output gets the accuracy of the trained network.
+With --top K these are the K best networks of a run, several at a time on Ray.
 """
 _EPILOG = """\
 examples:
   mnas retrain runs/cifar10 --recipe cifar10 --data data/cifar10
   mnas retrain runs/cifar10 --trial 12 --recipe cifar10 --data data/cifar10
+  mnas retrain runs/cifar10 --top 15 --recipe cifar10 --data data/cifar10
   mnas retrain mnasnet-b1 --width 0.75 --recipe mnasnet_paper --cards 8
   msrun --worker_num 8 --local_worker_num 8 --join True \\
       python -m mnas retrain --recipe mindcv.yaml --data imagenet
@@ -71,6 +74,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     parser.add_argument(
         "--data", metavar="DIR", type=name_or_path, help="where the images are (default: as the recipe says)"
     )
+    parser.add_argument(
+        "--top",
+        metavar="K",
+        type=positive,
+        help="train the K best networks of the run directory, several at a time, each on a core or an NPU",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        help="with --top: networks trained at a time (default: all that Ray has room for)",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="with --top: a Ray cluster to join (default: start Ray here)",
+    )
     parser.add_argument("--run-dir", type=path_option, help="where the training is kept (default: runs/ARCH-RECIPE)")
     parser.add_argument("--cards", type=positive, default=1, help="devices of this machine to train on (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -79,6 +99,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.top is not None:
+        return run_top(arguments)
+    if arguments.workers is not None or arguments.ray_address is not None:
+        raise ConfigurationError("--workers and --ray-address are for --top; leave them out, or give --top K")
     recipe_path = find_recipe(arguments.recipe)
     recipe = load_recipe(recipe_path)
     if arguments.data is not None:

@@ -122,6 +122,12 @@ def open_logs(directory: Path, step: int, validated_on: str = "test") -> Iterato
         logs.close()
 
 
+def finished_epochs(directory: Path) -> int:
+    """Return how many epochs the log of a training tells of, for people who wait; 0 without a log."""
+    path = directory / EPOCHS_FILE
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
+
+
 class _Board:
     """Scalars for TensorBoard.
 

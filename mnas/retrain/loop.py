@@ -32,6 +32,19 @@ class RetrainObserver(Protocol):
         ...
 
 
+class SilentObserver:
+    """Shows nothing."""
+
+    def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
+        """See `RetrainObserver`."""
+
+    def stepped(self, report: StepReport, images_per_s: float, ms_per_step: float) -> None:
+        """See `RetrainObserver`."""
+
+    def epoch_finished(self, row: EpochRow) -> None:
+        """See `RetrainObserver`."""
+
+
 class Loop:
     """The remaining epochs of a training. `writer` is None in all processes but the first."""
 

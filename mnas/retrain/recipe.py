@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import fields
 
+from mnas.bundled_files import find_recipe
 from mnas.data import DataSettings, FullData
 from mnas.data.own import OwnDataSettings
 from mnas.documents import yaml_file
@@ -179,6 +180,22 @@ SEARCH_KEYS = frozenset(("reward_images", "train_images", "split_seed"))
 RESUMABLE_RECIPE_KEYS = frozenset(
     ("data.directory", "keep_best", "log_every_steps", "threads", "ascend.memory_gb")
 ) | frozenset(f"data.{key}" for key in SEARCH_KEYS)
+
+
+def open_recipe(recipe: Recipe | str | os.PathLike[str], data: str | os.PathLike[str] | None = None) -> Recipe:
+    """Return a recipe as users give it: as it is, by the name of a bundled one, or by the path of a file.
+
+    Args:
+        recipe: The recipe.
+        data: Another folder of its images; None leaves the recipe's own.
+
+    Raises:
+        ConfigurationError: There is no such recipe, or its images are in no folder; and as `load_recipe`.
+        DocumentError: As `load_recipe`.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(find_recipe(recipe if isinstance(recipe, str) else Path(recipe)))
+    return recipe if data is None else recipe.with_data_directory(os.fspath(data))
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:

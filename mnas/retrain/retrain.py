@@ -72,11 +72,10 @@ def retrain(
     """
     recipe.check_keys("recipe")
     settings = recipe.training
-    micro_batch_size = recipe.micro_batch_size or max(2, settings.batch_size // process.ranks)
-    plan = BatchPlan(settings.batch_size, micro_batch_size, process.rank, process.ranks)
+    plan = batch_plan(recipe, process)
     data = recipe.load_data()
     validated_on: ValidatedOn = "test" if data.validation is None else "validation"
-    form = _input_form(recipe, data)
+    form = input_form(recipe, data)
     network = ImageForm.of(form).lower(architecture.architecture)
     with ExitStack() as stack:
         run = RetrainDirectory(directory)
@@ -132,7 +131,23 @@ def _validated(checkpoint: Checkpoint, path: Path) -> Accuracy:
     return checkpoint.accuracy
 
 
-def _input_form(recipe: Recipe, data: FullData) -> InputForm:
+def batch_plan(recipe: Recipe, process: Process = Process()) -> BatchPlan:
+    """Return how the processes of a training divide the batches of its recipe.
+
+    Raises:
+        ConfigurationError: They cannot be divided.
+    """
+    batch_size = recipe.training.batch_size
+    micro_batch_size = recipe.micro_batch_size or max(2, batch_size // process.ranks)
+    return BatchPlan(batch_size, micro_batch_size, process.rank, process.ranks)
+
+
+def input_form(recipe: Recipe, data: FullData) -> InputForm:
+    """Return how the images of a recipe are prepared for evaluation.
+
+    Raises:
+        DataError: They have another number of classes than the recipe says.
+    """
     source = data.train
     if recipe.num_classes is not None and source.num_classes != recipe.num_classes:
         raise DataError(

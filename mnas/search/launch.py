@@ -16,6 +16,7 @@ from controllers import Controller
 from latency import ProcessPauser
 from latency.host.quiet import Quiet
 from mnas.data import SearchData
+from mnas.data.node_paths import read_files
 from mnas.data.own_sources import check_own_sources
 from mnas.documents.yaml_file import dump
 from mnas.errors import ClusterLostError, ConfigurationError
@@ -216,7 +217,7 @@ def _open_workplace(
         if trainer is None:
             workers = worker_count(experiment.search, experiment.device)
             if experiment.search.ray_address is not None:
-                check_nodes(data, experiment.device)
+                check_nodes(read_files(data), experiment.device)
             trainer = pool = ChildPool(
                 data,
                 experiment.training,

@@ -32,6 +32,9 @@ from search_space import Architecture, ArchitectureFile, architecture_from_dict,
 
 if TYPE_CHECKING:
     from mnas.export.folder import Exported
+    from mnas.retrain.recipe import Recipe
+    from mnas.retrain.top_table import TopTable
+    from mnas.retrain.top_training import NetworkTrainer, TopObserver
     from mnas.search.contest import Finalist
 
 _TRIALS_SHOWN = 5
@@ -278,6 +281,63 @@ class Run:
         subject = subject_of(source_of_trial(self, chosen), Adaptation(), path)
         prepare_mindspore()
         return export(subject, target, force=force)
+
+    def retrain_top(
+        self,
+        count: int,
+        recipe: Recipe | str | os.PathLike[str],
+        *,
+        directory: str | os.PathLike[str],
+        data: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+        ray_address: str | None = None,
+        trainer: NetworkTrainer | None = None,
+        observer: TopObserver | None = None,
+    ) -> TopTable:
+        """Train the best networks fully, several at a time, or go on with the trainings in the directory.
+
+        Each network has a run directory of its own in it, and `top.json` has the table of all. Whatever stops it, the
+        same call goes on from the last checkpoints. Networks that have failed are tried again, except those whose loss
+        became infinite.
+
+        Args:
+            count: How many; they are those of `best_trials`.
+            recipe: How to train: a recipe, the name of a bundled one, or the path of a YAML file (MindCV's, too). Its
+                images must have the size, channels and classes of the run's.
+            directory: The directory of all trainings; made if it is new.
+            data: The folder of the images. None takes what the recipe says.
+            workers: Networks trained at a time. None takes as many as Ray has cores (CPU) or NPUs (Ascend) for.
+            ray_address: A Ray cluster to join, HOST:PORT of its head or `auto`; all its nodes must share `directory`.
+                None starts Ray on this machine.
+            trainer: Trains the networks, in place of the Ray workers.
+            observer: Is told what happens. An exception that it raises ends the trainings.
+
+        Returns:
+            The networks with their accuracies, or why they have failed; the winner under the target latency, and the
+            rank correlation of the accuracies of the search with those of full training.
+
+        Raises:
+            ConfigurationError: The run has fewer complete networks, the recipe does not fit the run, or the directory
+                holds something else.
+            DocumentError: The recipe cannot be read or does not fit its schema.
+            DataError: The images cannot be loaded or read.
+            RunDirectoryError: Another process works on the directory.
+            ClusterError: Ray cannot be started on this machine, or was lost.
+        """
+        # Here, because `mnas.retrain` needs this module to read a run.
+        from mnas.retrain.recipe import open_recipe
+        from mnas.retrain.top_training import train_top
+
+        return train_top(
+            self,
+            count,
+            open_recipe(recipe, data),
+            Path(directory),
+            workers=workers,
+            ray_address=ray_address,
+            trainer=trainer,
+            observer=observer,
+        )
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write what the search has found as one HTML file with charts and tables, and return its path.

@@ -14,8 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import mnas
-from mnas.data import SearchData
-from mnas.data.node_paths import VARIABLE, path_on_this_host, read_files
+from mnas.data.node_paths import VARIABLE, path_on_this_host
 from mnas.errors import ConfigurationError
 from mnas.mindspore_setup import Device
 from mnas.workers.cluster import RESOURCE
@@ -41,13 +40,13 @@ class Answer:
     missing: Sequence[tuple[Path, Path]] = ()
 
 
-def check_nodes(data: SearchData, device: Device) -> None:
-    """See that all nodes of the running cluster that train children have this mnas and the data.
+def check_nodes(paths: Sequence[Path], device: Device) -> None:
+    """See that all nodes of the running cluster that train networks have this mnas and the files that they read.
 
     Raises:
         ConfigurationError: Some cannot; a line for each names the node, and what it has.
     """
-    answers = _ask(training_nodes(ray.nodes(), device), read_files(data))
+    answers = _ask(training_nodes(ray.nodes(), device), paths)
     here = versions_here()
     found = [line for node, answer in answers.items() for line in differences(node, answer, here)]
     if found:
@@ -85,7 +84,7 @@ def differences(node: str, answer: Answer | str, here: Mapping[str, str]) -> lis
     if answer.missing:
         path, there = answer.missing[0]
         lines.append(
-            f"node {node} has no {there}, which children read; mount or copy the data there, or start Ray there with "
+            f"node {node} has no {there}, which training reads; mount or copy the data there, or start Ray there with "
             f"{VARIABLE}={path}=PATH if it is at another path"
         )
     return lines

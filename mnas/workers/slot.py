@@ -171,7 +171,7 @@ class _Actor:
 
     def wait_until_ready(self, timeout_s: float) -> str:
         """Wait until it has loaded what a child needs, and return Ray's node; see `WorkerSlot.prepare`."""
-        with _kinds_of_failure():
+        with kinds_of_failure():
             try:
                 (node, _), loaded_cpu_s = ray.get([self._place_reference, self._prepared], timeout=timeout_s)
             except GetTimeoutError as error:
@@ -183,7 +183,7 @@ class _Actor:
 
     def train(self, job: ChildJob, timeout_s: float, *, on_cpu: bool) -> Reply:
         """Train one child; see `WorkerSlot.train`."""
-        with _kinds_of_failure():
+        with kinds_of_failure():
             try:
                 reply: Reply = ray.get(self._handle.train.remote(job), timeout=timeout_s)
             except GetTimeoutError as error:
@@ -208,7 +208,7 @@ class _Actor:
 
 
 @contextmanager
-def _kinds_of_failure() -> Iterator[None]:
+def kinds_of_failure() -> Iterator[None]:
     """Turn Ray's errors into TrialError."""
     try:
         yield

@@ -90,7 +90,7 @@ class ChildWorker:
         self._data, self._settings, self._compute = on_this_host(data), settings, settings.compute
         # Before MindSpore is loaded, so that its threads stay on that core, too.
         self._core = take_core() if self._compute.device == "CPU" else None
-        _die_with_parent()
+        die_with_parent()
 
     def place(self) -> tuple[str, int]:
         """Return Ray's node and the process; a quiet window of a latency measurement pauses the process."""
@@ -131,7 +131,7 @@ class ChildWorker:
         return Reply(outcome, _resident_mb(), used_share(self._compute), time.process_time())
 
 
-def failure_of(error: Error | MemoryError) -> Failure:
+def failure_of(error: Error | MemoryError | OSError) -> Failure:
     """Return the failure that an error of a training is."""
     if isinstance(error, MemoryError):  # NumPy's, say; those of MindSpore are OutOfMemoryError already
         return Failure(FailureKind.OUT_OF_MEMORY, f"not enough memory: {error}; use a smaller batch or network")
@@ -160,7 +160,8 @@ def process_use(pid: int) -> ProcessUse | None:
         return None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel end this process when the one that has started it ends."""
     # A worker that is paused in a quiet window cannot notice that Ray has ended; the kernel can.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

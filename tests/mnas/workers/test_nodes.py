@@ -9,7 +9,7 @@ import pytest
 from ray.exceptions import GetTimeoutError, RayError
 
 from mnas.data import DigitsSettings, SearchData
-from mnas.data.node_paths import VARIABLE
+from mnas.data.node_paths import VARIABLE, read_files
 from mnas.errors import ConfigurationError
 from mnas.workers import nodes
 from mnas.workers.nodes import Answer, check_nodes, code_digest, differences, look, training_nodes, versions_here
@@ -116,7 +116,7 @@ def test_every_node_that_trains_is_asked(
 ) -> None:
     ArrangedRay({node_id("b"): error}, monkeypatch)
     with pytest.raises(ConfigurationError) as caught:
-        check_nodes(digits, "CPU")
+        check_nodes(read_files(digits), "CPU")
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"search.ray_address: node b (10.0.0.1) cannot take part: {said}")
 
@@ -131,7 +131,7 @@ def test_every_unfit_node_has_a_line_up_to_a_limit(digits: SearchData, monkeypat
     monkeypatch.setattr("ray.nodes", list)
     monkeypatch.setattr(nodes, "_ask", lambda asked, paths: answers | {"fit": Answer(versions_here())})
     with pytest.raises(ConfigurationError) as caught:
-        check_nodes(digits, "CPU")
+        check_nodes(read_files(digits), "CPU")
     first, *lines, last = str(caught.value).splitlines()
     assert first.startswith("search.ray_address: node n0 has mnas 0.1.0, and this process mnas")
     assert len(lines) == nodes.MOST_SAID - 1
@@ -140,4 +140,4 @@ def test_every_unfit_node_has_a_line_up_to_a_limit(digits: SearchData, monkeypat
 
 def test_a_cluster_of_equal_nodes_is_accepted(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
     ArrangedRay({}, monkeypatch)
-    check_nodes(digits, "CPU")
+    check_nodes(read_files(digits), "CPU")
