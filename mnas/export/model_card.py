@@ -10,6 +10,8 @@ from latency import LatencyRecord
 from mnas.documents.foreign_text import markdown_text
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME
+from mnas.search.run import Run
+from mnas.search.trial import Trial
 from search_space import cost, fingerprint, format_block
 
 
@@ -162,9 +164,31 @@ def _search(subject: Subject) -> Iterator[str]:
         f"accuracy x (latency / target)^w with w = {exponents[0]:g} below the target and {exponents[1]:g} above: "
         f"{numbers}."
     )
+    yield from _finalist(run, trial)
     if not subject.as_found:
         yield ""
         yield "These numbers are of the network that was searched. This one differs in width or input."
+
+
+def _finalist(run: Run, trial: Trial) -> Iterator[str]:
+    """Yield what trainings with fresh seeds say of the trial, or that its reward is a single one."""
+    finalists = run.finalists()
+    yield ""
+    found = next((finalist for finalist in finalists if finalist.trial.id == trial.id), None)
+    if found is None:
+        yield (
+            "These are numbers of a single training. The best of many of these is optimistic: the search has chosen it "
+            "by them."
+        )
+        return
+    standing = found.standing
+    yield (
+        f"Trained again with fresh seeds ({standing.trainings} times, finalists of the search), its mean reward is "
+        f"{standing.mean:.4f}, with accuracy {found.accuracy:.4f} and latency {found.latency_ms:.4g} ms; this mean is "
+        f"free of the luck by which the search chose it. The true reward is from {standing.low:.4f} to "
+        f"{standing.high:.4f} with a probability of 95%, and it is the best of {len(finalists)} finalists with a "
+        f"probability of {standing.probability_best:.3f}."
+    )
 
 
 def _usage(subject: Subject) -> Iterator[str]:

@@ -12,6 +12,9 @@ from mnas.export.model_card import model_card
 from mnas.export.onnx_file import onnx_bytes
 from mnas.export.source import find_source
 from mnas.export.subject import Adaptation, Subject, subject_of
+from mnas.search.contest import Finalist
+from mnas.search.finalists import Standing
+from mnas.search.run import Run
 
 FILES = {"model.onnx": "the network"}
 
@@ -138,3 +141,19 @@ def test_foreign_text_is_no_markup(trained: Subject, place: str) -> None:
     text = card(changed)
     assert r"\<script\>\\x0a\\x0a# \[a\](b) \| \`c\`" in text
     assert "\x1b" not in text
+
+
+def test_without_finalists_the_numbers_are_said_to_be_optimistic(untrained: Subject) -> None:
+    assert "numbers of a single training. The best of many of these is optimistic" in card(untrained)
+
+
+def test_a_finalist_comes_with_its_fresh_trainings(untrained: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = untrained.source.trial
+    assert trial is not None
+    standing = Standing(trainings=3, mean=0.51, estimate=0.5, low=0.45, high=0.55, probability_best=0.97)
+    monkeypatch.setattr(Run, "finalists", lambda run: [Finalist(trial, standing, accuracy=0.55, latency_ms=2.2)])
+    text = card(untrained)
+    assert "(3 times, finalists of the search), its mean reward is 0.5100, with accuracy 0.5500" in text
+    assert "from 0.4500 to 0.5500 with a probability of 95%" in text
+    assert "best of 1 finalists with a probability of 0.970" in text
+    assert "optimistic" not in text
