@@ -77,7 +77,7 @@ def to_optuna(run: Run, path: Path) -> None:
             optuna.trial.FrozenTrial(
                 number=trial.id - 1,
                 trial_id=-1,
-                state=states.COMPLETE if trial.state == "complete" else states.FAIL,
+                state={"complete": states.COMPLETE, "stopped": states.PRUNED}.get(trial.state, states.FAIL),
                 value=trial.reward,
                 datetime_start=_local(trial.proposed_at),
                 datetime_complete=_local(trial.finished_at),

@@ -65,6 +65,36 @@ class FinalistSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.95
 
 
+class HalvingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How children that are behind are stopped early: asynchronous successive halving by epochs.
+
+    The paper trains every child to its end. At a rung the accuracy of a child is compared with those that earlier
+    children had there; the controller is told the reward of the last accuracy of a child that was stopped.
+
+    Attributes:
+        first_epochs: Epochs of the first rung; at least one rung comes before the end of a training.
+        reduction: One of so many children goes on at a rung, and each rung is at so many times the epochs of the one
+            before.
+    """
+
+    first_epochs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    reduction: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 3
+
+
+class LatencyFirstSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Networks are timed before they are trained, and those that are too slow are not trained.
+
+    The paper trains every child. The controller is told the reward 0 of a network that is too slow. It counts as one
+    of the trials.
+
+    Attributes:
+        highest_accuracy: A network is too slow if its reward would be below the best so far even with this accuracy.
+            With 1 no network is left out that could be the best.
+    """
+
+    highest_accuracy: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+
+
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many children are trained, how they are scheduled, and what happens when something fails.
 
@@ -92,6 +122,9 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         budget: What the search may spend.
         finalists: How the best networks are trained again after the trials. Absent: they are not, and the best is the
             highest of many single noisy rewards.
+        halving: How children that are behind are stopped early. Absent: each is trained to its end.
+        latency_first: Whether networks are timed before they are trained, and left out if they are too slow. Absent:
+            they are trained and timed at the same time.
         ray_address: An existing Ray cluster to work on: HOST:PORT of its head, or `auto`. By default a cluster is
             started on this machine.
     """
@@ -109,6 +142,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_consecutive_failures: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
     budget: BudgetSettings = BudgetSettings()
     finalists: FinalistSettings | None = None
+    halving: HalvingSettings | None = None
+    latency_first: LatencyFirstSettings | None = None
     ray_address: str | None = None
 
 
@@ -328,6 +363,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigurationError(
                 f"search.workers_per_npu: device {self.device} has no NPU to share; leave it out, or use Ascend"
             )
+        if (halving := self.search.halving) is not None and halving.first_epochs >= self.training.epochs:
+            raise ConfigurationError(
+                f"search.halving.first_epochs: no rung comes before the end of a training of {self.training.epochs} "
+                "epochs (training.epochs); lower it, or leave search.halving out"
+            )
         if (finalists := self.search.finalists) is not None:
             if finalists.count > self.search.trials:
                 raise ConfigurationError(
@@ -417,10 +457,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return run_search(self, Path(directory), observer, own)
 
 
+_FIXED_SEARCH_KEYS = ("schedule", "batch_size", "halving", "latency_first")
 # What may be changed when a run is resumed: none of it alters what a trial's numbers mean. The content of the space and
 # the fingerprint of the data are compared instead of where they are.
 RESUMABLE_EXPERIMENT_KEYS = frozenset(
-    {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in ("schedule", "batch_size")}
+    {f"search.{key}" for key in SearchSettings.__struct_fields__ if key not in _FIXED_SEARCH_KEYS}
     | {"latency.cache", "space", "data.directory", "ascend.memory_gb"}
     | {f"search.budget.{key}" for key in BudgetSettings.__struct_fields__}
     | {f"search.finalists.{key}" for key in FinalistSettings.__struct_fields__}

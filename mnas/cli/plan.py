@@ -84,6 +84,8 @@ def _print(found: Forecast) -> None:
     print(f"duration       {_hours(found.hours)}")
     print(f"workers        {_hours(found.device_hours)} of training; busy {found.workers_busy:.1%} of the time")
     print(f"phones         {_hours(found.phone_hours)} of measuring; busy {found.phones_busy:.1%} of the time")
+    if found.stopped_share:
+        print(f"stopped early  {found.stopped_share:.0%} of the trials, roughly")
     print(f"driver         {found.driver_ms:.1f} ms of CPU time for a trial")
     print(f"limited by     {_LIMITS[found.bottleneck].format(enough=found.phones_enough)}")
     for other in found.alternatives:

@@ -11,9 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from mnas.cli.duration import duration
+from mnas.cli.output import number
 from mnas.documents.foreign_text import printable
 from mnas.first_experiment import norm_momentum_note
 from mnas.search.driver import Progress
+from mnas.search.halving import stopped_text
 from mnas.search.store import Trial
 
 COLUMNS = (
@@ -53,7 +55,8 @@ class SearchProgress:
 
     def progress(self, progress: Progress) -> None:
         """Update the bar."""
-        self._ended, self._total = progress.complete + progress.failed, progress.total
+        self._ended = progress.complete + progress.stopped + progress.failed
+        self._total = progress.total
         ended = self._ended
         if self._ended_before is None:
             self._ended_before = ended
@@ -100,10 +103,11 @@ def trial_line(trial: Trial) -> str:
     if trial.failure is not None:
         return f"trial {trial.id:>4}  failed: {trial.failure.kind.value}: {trial.failure.message}"
     same = "" if trial.repeat_of is None else f"  same network as trial {trial.repeat_of}"
+    stopped = f"  ({stopped_text(trial)})" if trial.state == "stopped" and not same else ""
     others = "".join(f"  {name} {latency_ms:.4f} ms" for name, latency_ms in trial.other_latencies_ms.items())
     return (
-        f"trial {trial.id:>4}  accuracy {trial.accuracy:.4f}  latency {trial.latency_ms:.4f} ms{others}  "
-        f"reward {trial.reward:.4f}{same}"
+        f"trial {trial.id:>4}  accuracy {number(trial.accuracy, 4)}  latency {trial.latency_ms:.4f} ms{others}  "
+        f"reward {number(trial.reward, 4)}{same}{stopped}"
     )
 
 

@@ -155,14 +155,16 @@ def _is_about(named: str, key: str) -> bool:
 
 def _print_result(found: Run, *, as_json: bool) -> None:
     best, counts = found.best(), found.counts()
-    complete, failed = counts["complete"], counts["failed"]
+    complete, stopped, failed = counts["complete"], counts["stopped"], counts["failed"]
     finalists = found.finalists()
     if as_json:
         winner = finalist_to_dict(finalists[0] if finalists else None)
         files = {"run": str(found.directory), "best": trial_to_dict(best), "best_file": str(found.best_file)}
-        print_json({**files, "finalist": winner, "complete": complete, "failed": failed, "notes": found.notes()})
+        numbers = {"complete": complete, "stopped": stopped, "failed": failed}
+        print_json({**files, "finalist": winner, **numbers, "notes": found.notes()})
         return
-    print(f"{complete} trials complete, {failed} failed; the best:")
+    stopped_early = f", {stopped} stopped early" if stopped else ""
+    print(f"{complete} trials complete{stopped_early}, {failed} failed; the best:")
     print_trial(best, found.image_form, found.noise)
     if finalists:
         print_finalist(finalists[0], len(finalists))

@@ -18,6 +18,7 @@ from mnas.cli.errors import DONE
 from mnas.cli.options import path, positive
 from mnas.cli.output import number, print_json_with_list, table_lines, trial_to_dict
 from mnas.documents.foreign_text import printable
+from mnas.search.halving import stopped_text
 from mnas.search.pareto import pareto_front
 from mnas.search.ranking import Noise, digits, reward_error
 from mnas.search.run import Run
@@ -136,7 +137,8 @@ def _selected(opened: Run, arguments: argparse.Namespace) -> list[Trial]:
 
 def _light(trial: Trial) -> Trial:
     others = {name: {"latency_ms": latency_ms} for name, latency_ms in trial.other_latencies_ms.items()}
-    return replace(trial, training=None, latency={"others": others} if others else None)
+    rungs = None if trial.training is None else {"rungs": trial.training.get("rungs", ())}
+    return replace(trial, training=rungs, latency={"others": others} if others else None)
 
 
 def _lines(opened: Run, arguments: argparse.Namespace) -> list[str]:
@@ -147,7 +149,8 @@ def _lines(opened: Run, arguments: argparse.Namespace) -> list[str]:
     noise = opened.noise
     rows = [_row(trial, others, noise, best_id) for trial in _selected(opened, arguments)]
     header = ("accuracy", "latency_ms", *(f"{name}_ms" for name in others), "reward")
-    said = f"{counts['complete']} complete, {counts['failed']} failed, {counts['proposed']} pending"
+    stopped = f", {counts['stopped']} stopped early" if counts["stopped"] else ""
+    said = f"{counts['complete']} complete{stopped}, {counts['failed']} failed, {counts['proposed']} pending"
     lines = [*table_lines(("trial", "state", *header, "blocks"), rows), said]
     if not best and counts["failed"] and not counts["proposed"]:
         lines.append("No trial succeeded, so there is no best.")
@@ -158,6 +161,8 @@ def _lines(opened: Run, arguments: argparse.Namespace) -> list[str]:
 
 def _row(trial: Trial, others: Sequence[str], noise: Noise, best_id: int | None) -> tuple[str, ...]:
     what = f"{trial.failure.kind.value}: {trial.failure.message}" if trial.failure else ""
+    if trial.state == "stopped":
+        what = stopped_text(trial)
     if trial.repeat_of is not None:
         what = f"the same network as trial {trial.repeat_of}"
     blocks = " ".join(map(str, trial.architecture.get("blocks", ())))  # block strings, as the store keeps them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from mnas.search.run import Run
 from mnas.search.run_directory import read_store
 from mnas.search.store import Trial
 from mnas.search.target import target_note
+from mnas.search.trial import TrialState
 from search_space import Decision, SearchSpace, cost
 
 
@@ -71,7 +72,7 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
     networks whose reward differs from the best by no more than the standard error of the difference; None if that is
     not known.
     """
-    counts = {state: sum(trial.state == state for trial in trials) for state in ("complete", "failed", "proposed")}
+    counts = {state: sum(trial.state == state for trial in trials) for state in get_args(TrialState)}
     ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
     leaders = ranked(trials)
     noise = noise_of(trials, run.reward_images)

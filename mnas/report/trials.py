@@ -9,6 +9,7 @@ from typing import Any
 from mnas.report.records import latency_records
 from mnas.report.times import TrialTimes
 from mnas.search.pareto import pareto_front
+from mnas.search.ranking import ranked
 from mnas.search.run import outcome_columns
 from mnas.search.store import Trial
 
@@ -58,11 +59,8 @@ def details(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
 
     The rest is in the store: `mnas show RUN --json` prints it, and the live page asks for it.
     """
-    ranked = sorted(
-        (trial for trial in trials if trial.reward is not None and trial.repeat_of is None),
-        key=lambda trial: (-(trial.reward or 0.0), trial.id),
-    )
-    chosen = {trial.id: trial for trial in (*ranked[:DETAILED_BEST], *pareto_front(trials), *trials[-DETAILED_LAST:])}
+    best = ranked(trials)[:DETAILED_BEST]
+    chosen = {trial.id: trial for trial in (*best, *pareto_front(trials), *trials[-DETAILED_LAST:])}
     found: dict[str, dict[str, Any]] = {}
     left = DETAIL_CHARACTERS
     for trial in chosen.values():
@@ -84,6 +82,7 @@ def trial_details(trial: Trial) -> dict[str, Any]:
         "finished_at": trial.finished_at,
         "training": {key: training[key] for key in _OF_TRAINING if key in training},
         "epoch_losses": list(training.get("epoch_losses", ())),
+        "rungs": list(training.get("rungs", ())),
         "phones": [_windows(name, record) for name, record in latency_records(trial)],
     }
 

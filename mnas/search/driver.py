@@ -6,23 +6,26 @@ plain executors. Everything learnt is committed to the store before the next ste
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import index as as_integer
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from controllers import Controller
-from mnas.errors import Error, Failure, FailureKind
+from mnas.errors import ConfigurationError, Error, Failure, FailureKind
 from mnas.reward import RewardSettings, reward
 from mnas.search.clock import Clock, RealClock
+from mnas.search.halving import EarlyStopping, Halving
 from mnas.search.requests import Budget, NoControl, SearchControl, used_up
 from mnas.search.results import deciding_latency, failure_of, kinds_of, outcome_of, told_reward
 from mnas.search.session import POLL_S, Ended, Session
 from mnas.search.store import TrialStore, UnstorableError
 from mnas.search.trial import FinalistTraining, Outcome, Proposal, Told, Trial, TrialState
+from mnas.training.rungs import Rung, rung_results
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
 # So many children may be ahead of a phone that rests, say; then the workers wait for it.
@@ -39,6 +42,21 @@ class ChildTrainer(Protocol):
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
         """Queue one child; `seed` decides its initial weights and the order of its images."""
+
+
+@runtime_checkable
+class RungTrainer(ChildTrainer, Protocol):
+    """Trains children, and stops those that are behind; `search.halving` needs it.
+
+    The result of a child with rungs has also `rungs`, a list of mappings with `epoch`, `accuracy` and `least_accuracy`
+    of each rung that it has reached, and `stopped`, whether it was stopped at the last of them. Its `accuracy` is then
+    that of this rung.
+    """
+
+    def submit_with_rungs(
+        self, architecture: Architecture, seed: int, rungs: tuple[Rung, ...]
+    ) -> Future[Mapping[str, Any]]:
+        """Queue one child, which ends at the first rung at which it has less than the least accuracy."""
 
 
 class LatencyMeter(Protocol):
@@ -73,6 +91,9 @@ class SearchPlan:
         max_consecutive_failures: The search stops after this many failures in a row, whatever failed. Repeats of an
             earlier network do not count.
         budget: What the search may spend.
+        halving: When the trainings of children are stopped early; None trains each to its end.
+        highest_accuracy: Each network is timed before it is trained, and not trained if its reward would be below the
+            best so far even with this accuracy. None trains and times at the same time.
     """
 
     trials: int
@@ -86,23 +107,42 @@ class SearchPlan:
     max_pending: int | Literal["auto"] = "auto"
     max_consecutive_failures: int = 10
     budget: Budget = field(default_factory=Budget)
+    halving: Halving | None = None
+    highest_accuracy: float | None = None
 
     @property
     def pending_bound(self) -> int:
         """How many trials may be pending at a time."""
         return AUTO_PENDING_PER_WORKER * self.workers if self.max_pending == "auto" else self.max_pending
 
+    @property
+    def training_bound(self) -> int:
+        """How many trials may train or wait to be trained; those that are timed first are proposed ahead."""
+        return self.workers if self.highest_accuracy is None else 2 * self.workers
+
+    def reward_factor(self, latency: Mapping[str, Any]) -> float:
+        """Return the reward that an accuracy of 1 has with a measured latency; infinite if it cannot be computed."""
+        try:
+            return reward(1.0, *deciding_latency(latency, self.target_ms, self.others_target_ms), self.reward)
+        except (ValueError, ArithmeticError):  # `outcome` makes a failure of it
+            return math.inf
+
     def outcome(self, number: int, training: Mapping[str, Any] | None, latency: Mapping[str, Any] | None) -> Outcome:
         """Return how a trial, or the training of a finalist, ended whose halves have not failed."""
-        if training is None or latency is None:
+        if latency is None or (training is None and self.highest_accuracy is None):
             raise AssertionError(f"{number} ended with a half missing and no failure")
-        accuracy, latency_ms = float(training["accuracy"]), float(latency["latency_ms"])
+        latency_ms = float(latency["latency_ms"])
+        if training is None:
+            return Outcome(number, latency_ms=latency_ms, stopped=True)
+        accuracy = float(training["accuracy"])
+        stopped = self.halving is not None and bool(training.get("stopped"))
         try:
+            rung_results(training if self.halving else {})
             deciding = deciding_latency(latency, self.target_ms, self.others_target_ms)
             value = reward(accuracy, *deciding, self.reward)
         except (ValueError, ArithmeticError) as error:
             return Outcome(number, failure=failure_of(error))
-        return Outcome(number, accuracy=accuracy, latency_ms=latency_ms, reward=value)
+        return Outcome(number, accuracy=accuracy, latency_ms=latency_ms, reward=value, stopped=stopped)
 
 
 @dataclass(frozen=True)
@@ -111,7 +151,7 @@ class Progress:
 
     Attributes:
         total: Trials that the search will have.
-        complete: Trials that have a reward.
+        complete: Trials that have a reward, and whose training was not stopped early.
         failed: Trials that have failed.
         pending: Trials that were proposed and have not ended.
         workers: Children that can train at a time.
@@ -119,6 +159,7 @@ class Progress:
         best: The complete trial of highest reward; None before the first.
         given_back: Trials that had failed through no fault of their networks before this search was resumed. They are
             tried again, once.
+        stopped: Trials whose training was stopped early, or not begun.
         notice: Why nothing new is started, for people; empty if the search goes on as planned.
     """
 
@@ -131,6 +172,7 @@ class Progress:
     best: Trial | None
     given_back: int = 0
     notice: str = ""
+    stopped: int = 0
 
 
 class SearchObserver(Protocol):
@@ -140,7 +182,7 @@ class SearchObserver(Protocol):
     """
 
     def trial_finished(self, trial: Trial) -> None:
-        """Take note of a trial that is complete or failed."""
+        """Take note of a trial that has ended."""
 
     def progress(self, progress: Progress) -> None:
         """Take note of where the search stands; called after every step and every half second."""
@@ -188,6 +230,11 @@ class Search:
         control: SearchControl | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if plan.halving is not None and not isinstance(trainer, RungTrainer):
+            raise ConfigurationError(
+                f"search.halving: the trainer {type(trainer).__qualname__} has no method `submit_with_rungs`; add it, "
+                "or leave search.halving out"
+            )
         self._plan = plan
         self._space = space
         self._controller = controller
@@ -198,6 +245,7 @@ class Search:
         self._control = control or NoControl()
         self._clock = clock or RealClock()
         self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
+        self._early = EarlyStopping(plan.halving, plan.highest_accuracy, plan.reward_factor)
         self._pending: dict[int, Trial] = {}
         self._cancelled: set[int] = set()
         self._first_of: dict[str, int] = {}
@@ -260,6 +308,8 @@ class Search:
         if state is not None:
             self._controller.restore(state)
         self._given_back = len(self._store.give_back())
+        if not self._early.is_off:
+            self._early.restore(self._store.controller_log(), self._store.trial)
         untold: list[int] = []
         in_batches = self._plan.schedule == "synchronous"
         log = self._store.controller_log() if in_batches else []
@@ -308,7 +358,7 @@ class Search:
         if len(self._pending) >= self._plan.pending_bound:
             return False
         trains = trial.training is None and trial.repeat_of is None
-        return not trains or self._session.in_training < self._plan.workers
+        return not trains or self._to_train() < self._plan.training_bound
 
     def _propose(self) -> list[Trial]:
         """Ask for as many proposals as can start now."""
@@ -326,12 +376,19 @@ class Search:
         self._repeats += sum(trial.repeat_of is not None for trial in trials)
         self._counts["proposed"] += len(trials)
         self._batch = tuple(trial.id for trial in trials)
+        self._early.ask(self._batch)
         return trials
 
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
             return 0 if self._batch else self._plan.batch_size
-        return min(self._plan.workers - self._session.in_training, self._plan.pending_bound - len(self._pending))
+        return min(self._plan.training_bound - self._to_train(), self._plan.pending_bound - len(self._pending))
+
+    def _to_train(self) -> int:
+        """Return how many children train, or will if their latency allows it."""
+        pending = self._pending.values() if self._early.times_first else ()
+        untimed = sum(trial.latency is None and trial.training is None and trial.repeat_of is None for trial in pending)
+        return self._session.in_training + untimed
 
     def _proposals(self, asked: Sequence[Sequence[int]]) -> list[Proposal]:
         proposals = []
@@ -348,16 +405,22 @@ class Search:
         return proposals
 
     def _start(self, trial: Trial) -> None:
-        """Start what is still missing of a pending trial."""
+        """Start what is still missing of a pending trial, unless it must wait."""
         self._pending[trial.id] = trial
         if trial.repeat_of is not None or trial.id in self._cancelled:
             return
         architecture = self._space.decode(trial.decisions)
-        if trial.training is None:
-            seed = child_seed(self._plan.seed, trial.id)
-            self._session.submit(trial.id, "training", partial(self._trainer.submit, architecture, seed))
+        if trial.training is None and self._early.may_train(trial):
+            self._session.submit(trial.id, "training", partial(self._train, trial, architecture))
         if trial.latency is None:
             self._session.submit(trial.id, "latency", partial(self._latency.submit, architecture))
+
+    def _train(self, trial: Trial, architecture: Architecture) -> Future[Mapping[str, Any]]:
+        seed, rungs = child_seed(self._plan.seed, trial.id), self._early.rungs(trial)
+        if not rungs:
+            return self._trainer.submit(architecture, seed)
+        assert isinstance(self._trainer, RungTrainer)  # `__init__` sees to it
+        return self._trainer.submit_with_rungs(architecture, seed, rungs)
 
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has, in one commit.
@@ -371,6 +434,10 @@ class Search:
                 if each.owner in self._pending:
                     self._record(each)
         stop_if_unreadable(ended)
+        for each in ended if self._early.times_first else ():
+            trial = self._pending.get(each.owner)
+            if each.half == "latency" and trial is not None and trial.latency is not None:
+                self._start(trial)
 
     def _record(self, ended: Ended) -> None:
         trial_id, result = ended.owner, ended.result
@@ -424,6 +491,7 @@ class Search:
 
     def _tell(self, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> Told:
         """Tell the controller the rewards of trials."""
+        self._early.tell(trials, outcomes)
         rewards = {trial.id: told_reward(outcome) for trial, outcome in zip(trials, outcomes, strict=True)}
         told = {trial_id: value for trial_id, value in rewards.items() if value is not None}
         if told:
@@ -437,8 +505,9 @@ class Search:
         if trial.repeat_of is not None:  # says nothing new
             return
         if trial.failure is None:
-            self._failed_in_a_row.clear()
-            if self._best is None or _merit(trial) > _merit(self._best):
+            if trial.training is not None:  # otherwise it does not show that children can be trained
+                self._failed_in_a_row.clear()
+            if trial.state == "complete" and (self._best is None or _merit(trial) > _merit(self._best)):
                 self._best = trial
             return
         # A trial that failed through no fault of its network must not stand for that network.
@@ -459,6 +528,7 @@ class Search:
                 best=self._best,
                 given_back=self._given_back,
                 notice=notice,
+                stopped=self._counts["stopped"],
             )
         )
 

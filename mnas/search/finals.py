@@ -238,6 +238,7 @@ class Finals:
                 total=sum(counts.values()),
                 complete=counts["complete"],
                 failed=counts["failed"],
+                stopped=counts["stopped"],
                 pending=len(self._contest.pending),
                 workers=self._plan.workers,
                 workers_busy=self._session.workers_busy,

@@ -18,6 +18,7 @@ from mnas.errors import ConfigurationError, InputError
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Device
 from mnas.search.driver import SearchPlan
+from mnas.search.halving import epochs_trained
 from mnas.search.plan import search_plan
 from mnas.search.run import Run
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around
@@ -59,12 +60,14 @@ class Forecast:
         phone_hours: Hours of measuring, summed over the phones.
         workers_busy: Share of the time that the workers train, without the first and the last minute.
         phones_busy: The same of the phones.
-        child_s: Mean time of a child, compilation included; seconds.
+        child_s: Mean time of a child, compilation included, of those that are stopped early, too; seconds.
         measure_s: Mean time of a measurement; seconds.
         driver_ms: CPU time of the driver and its controller for a trial, on this machine; milliseconds.
         bottleneck: What limits the search: `workers`, `phones`, `schedule` or `driver`.
         phones_enough: How many phones keep the workers busy.
         alternatives: What other numbers of workers or phones would change.
+        stopped_share: Share of the trials whose training is stopped early or not begun. Accuracies are simulated by a
+            formula, so this is rough.
         source: Where the times come from.
     """
 
@@ -82,6 +85,7 @@ class Forecast:
     bottleneck: str
     phones_enough: int
     alternatives: tuple[Alternative, ...]
+    stopped_share: float
     source: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,9 +113,12 @@ def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, 
     plan, space = search_plan(experiment, workers), experiment.load_space()
     found = _simulated(plan, space, load, phones)
     driver_ms = _driver_ms(experiment, plan, space, load, phones)
+    child_s = load.child_s
+    if found.counts["stopped"]:
+        child_s = found.workers.busy_s() / len(found.workers.busy)
     measure_s = sum(load.measure_s) / len(load.measure_s)
     at_a_time = min(plan.workers, plan.batch_size) if plan.schedule == "synchronous" else plan.workers
-    enough = max(1, math.ceil(at_a_time * measure_s / load.child_s / PHONE_LOAD))
+    enough = max(1, math.ceil(at_a_time * measure_s / child_s / PHONE_LOAD))
     others = {(plan.workers, enough), (2 * plan.workers, max(phones, 2 * enough)), (plan.workers, 2 * phones)}
     short = replace(plan, trials=min(plan.trials, _WHAT_IF_ROUNDS * 2 * plan.workers))
     hours = found.total_s / 3600
@@ -129,12 +136,13 @@ def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, 
         phone_hours=found.phones.busy_s() / 3600,
         workers_busy=found.busy_share(found.workers),
         phones_busy=found.busy_share(found.phones),
-        child_s=load.child_s,
+        child_s=child_s,
         measure_s=measure_s,
         driver_ms=driver_ms,
-        bottleneck=_bottleneck(plan, load, phones, enough, driver_ms / 1000),
+        bottleneck=_bottleneck(plan, child_s, phones, enough, driver_ms / 1000),
         phones_enough=enough,
         alternatives=tuple(alternatives),
+        stopped_share=found.counts["stopped"] / plan.trials,
         source=source,
     )
 
@@ -156,8 +164,8 @@ def _driver_ms(experiment: Experiment, plan: SearchPlan, space: SearchSpace, loa
     return 1000 * (time.process_time() - began_s) / short.trials
 
 
-def _bottleneck(plan: SearchPlan, load: Workload, phones: int, enough: int, driver_s: float) -> str:
-    if driver_s > load.child_s / plan.workers:
+def _bottleneck(plan: SearchPlan, child_s: float, phones: int, enough: int, driver_s: float) -> str:
+    if driver_s > child_s / plan.workers:
         return "driver"
     if phones < enough:
         return "phones"
@@ -167,18 +175,20 @@ def _bottleneck(plan: SearchPlan, load: Workload, phones: int, enough: int, driv
 
 
 def workload_of_run(run: Run) -> Workload:
-    """Return how long things took in a run.
+    """Return how long things took in a run; of children that were stopped early, how long all epochs would have taken.
 
     Raises:
         ConfigurationError: No child of the run has been trained.
     """
     train, compiled, measured, starts = [], [], [], []
+    epochs = run.experiment.training.epochs
     for trial in run.trials:
         phases = {} if trial.training is None else trial.training.get("phases", {})
         seconds = {name: float(phase["wall_s"]) for name, phase in phases.items()}
         if "train" in seconds:
             compiled.append(seconds.get("compile", 0.0))
-            train.append(sum(seconds.values()) - compiled[-1] - seconds.get("import", 0.0))
+            training_s = sum(seconds.values()) - compiled[-1] - seconds.get("import", 0.0)
+            train.append(training_s * epochs / epochs_trained(trial, epochs))
             starts.append(seconds.get("import", 0.0))
         if trial.latency is not None:
             measured.append(_measured_s(trial.latency))

@@ -120,7 +120,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                 ).run()
 
         if _has_work(store, experiment):
-            with_restarts(search, lambda: store.counts()["complete"] + store.counts()["failed"])
+            with_restarts(search, lambda: sum(store.counts().values()) - store.counts()["proposed"])
         if store.counts()["proposed"] == 0 and control.requests().stop is None:
             _run_finals(experiment, directory, store, data, own, observer or SilentObserver(), control)
         run = Run.open(directory)

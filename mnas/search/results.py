@@ -101,11 +101,16 @@ def kinds_of(failed: Sequence[Trial | FinalistTraining]) -> str:
 
 def outcome_of(trial: Trial, trial_id: int) -> Outcome:
     """Return the outcome of a trial as that of another trial of the same network."""
-    return Outcome(trial_id, trial.accuracy, trial.latency_ms, trial.reward, trial.failure)
+    stopped = trial.state == "stopped"
+    return Outcome(trial_id, trial.accuracy, trial.latency_ms, trial.reward, trial.failure, stopped)
 
 
 def told_reward(outcome: Outcome) -> float | None:
-    """Return what the controller is told of an outcome; None if it is told nothing."""
+    """Return what the controller is told of an outcome; None if it is told nothing.
+
+    Of a training that was stopped it is told the reward of the last accuracy; of a network that is too slow to be
+    trained what it is told of one that cannot be trained.
+    """
     if outcome.failure is None:
-        return outcome.reward
+        return FAILED_CANDIDATE_REWARD if outcome.reward is None else outcome.reward
     return FAILED_CANDIDATE_REWARD if outcome.failure.kind.blames_candidate else None

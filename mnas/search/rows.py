@@ -12,6 +12,7 @@ from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.documents.json_text import parse_json
 from mnas.search.trial import ControllerCall, FinalistTraining, Trial
+from mnas.training.rungs import rung_results
 
 TRIAL_COLUMNS = (
     "id, state, indices, architecture, fingerprint, repeat_of, training, latency, accuracy, latency_ms, reward, "
@@ -81,8 +82,19 @@ def _check_result(ended: Trial | FinalistTraining, source: str) -> None:
     """Raise DocumentError if what is complete lacks a number, or what has failed a reason."""
     if ended.state == "complete" and None in (ended.accuracy, ended.latency_ms, ended.reward, ended.finished_at):
         raise DocumentError(f"{source}: is complete but lacks a result")
+    if ended.state == "stopped":
+        _check_stopped(ended, source)
     if ended.state == "failed" and ended.failure is None:
         raise DocumentError(f"{source}: has failed, but not why")
+
+
+def _check_stopped(ended: Trial | FinalistTraining, source: str) -> None:
+    if None in (ended.latency_ms, ended.finished_at) or (ended.accuracy is None) != (ended.reward is None):
+        raise DocumentError(f"{source}: is stopped but lacks a result")
+    try:
+        rung_results(ended.training or {})
+    except ValueError as error:
+        raise DocumentError(f"{source}: {error}") from error
 
 
 def call_of_row(row: tuple[Any, ...], source: str) -> ControllerCall:

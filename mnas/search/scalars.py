@@ -51,7 +51,7 @@ class Curves:
         """Return the point of a trial."""
         self._ended += 1
         self._failed += trial.state == "failed"
-        if trial.reward is not None:
+        if trial.state == "complete" and trial.reward is not None:
             self._best = trial.reward if self._best is None else max(self._best, trial.reward)
         values = {
             "search/trial": trial.id,

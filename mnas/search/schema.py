@@ -56,7 +56,7 @@ SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
     id INTEGER PRIMARY KEY,
-    state TEXT NOT NULL CHECK (state IN ('proposed', 'complete', 'failed')),
+    state TEXT NOT NULL CHECK (state IN ('proposed', 'complete', 'stopped', 'failed')),
     indices TEXT NOT NULL,
     architecture TEXT NOT NULL,
     fingerprint TEXT NOT NULL,

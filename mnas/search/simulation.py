@@ -1,7 +1,7 @@
 """A search against trainers and phones that only take time, on a clock of their own.
 
 Driver, store, controller and search space are the real ones. So scheduling at full scale, plans and reports are tried
-in seconds. Accuracies follow from the multiply-adds by a formula and are good for nothing else.
+in seconds. Accuracies follow from the multiply-adds and the epochs by a formula and are good for nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from statistics import NormalDist
@@ -25,6 +25,8 @@ from mnas.errors import FailureKind, TrialError
 from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
 from mnas.search.requests import SearchControl
 from mnas.search.store import TrialStore
+from mnas.search.trial import TrialState
+from mnas.training.rungs import Rung, RungResult
 from search_space import Architecture, SearchSpace, cost, lower
 
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -162,16 +164,23 @@ class Station:
 
 
 class SimulatedTrainer:
-    """Workers that take the time of a training; see `ChildTrainer`."""
+    """Workers that take the time of a training; see `RungTrainer`."""
 
-    def __init__(self, station: Station, workload: Workload, network: NetworkModel, seed: int) -> None:
+    def __init__(self, station: Station, workload: Workload, network: NetworkModel, seed: int, epochs: int = 1) -> None:
         self._station = station
         self._workload = workload
         self._network = network
         self._random = np.random.default_rng((seed, 1))
+        self._epochs = epochs
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
         """See `ChildTrainer`."""
+        return self.submit_with_rungs(architecture, seed, ())
+
+    def submit_with_rungs(
+        self, architecture: Architecture, seed: int, rungs: tuple[Rung, ...]
+    ) -> Future[Mapping[str, Any]]:
+        """See `RungTrainer`."""
         load, random = self._workload, self._random
         compile_s, train_s = float(random.choice(load.compile_s)), float(random.choice(load.train_s))
         child_s, lost = compile_s + train_s, 0
@@ -184,6 +193,14 @@ class SimulatedTrainer:
                 error = TrialError(FailureKind.WORKER_DIED, "simulated: the training worker died")
                 return self._station.submit(lost * child_s / 2, error)
         accuracy = self._network.accuracy(architecture, random)
+        reached: list[RungResult] = []
+        for rung in rungs:
+            share = rung.epoch / self._epochs
+            early = self._network.early_accuracy(accuracy, share, random)
+            reached.append(RungResult(rung.epoch, early, rung.least_accuracy))
+            if reached[-1].is_behind:
+                accuracy, train_s = early, share * train_s
+                break
         phases = {"compile": compile_s, "train": train_s}
         result = {
             "accuracy": accuracy,
@@ -194,8 +211,10 @@ class SimulatedTrainer:
             "phases": {name: {"wall_s": seconds, "cpu_s": seconds} for name, seconds in phases.items()},
             "resident_mb": 800.0,
             "simulated": True,
+            "rungs": [asdict(result) for result in reached],
+            "stopped": bool(reached) and reached[-1].is_behind,
         }
-        return self._station.submit(lost * child_s / 2 + child_s, result)
+        return self._station.submit(lost * child_s / 2 + compile_s + train_s, result)
 
 
 class SimulatedPhones:
@@ -232,6 +251,10 @@ class NetworkModel:
         size = self._multiply_adds(architecture) / self._median
         return float(np.clip(0.3 + 0.4 * (1 - math.exp(-size)) + 0.01 * random.normal(), 0.0, 1.0))
 
+    def early_accuracy(self, accuracy: float, share: float, random: np.random.Generator) -> float:
+        """Return the accuracy after a share of a training whose last accuracy is known."""
+        return float(np.clip(accuracy * (0.5 + 0.5 * share) + 0.01 * random.normal(), 0.0, 1.0))
+
     def latency_ms(self, architecture: Architecture, random: np.random.Generator) -> float:
         """Return a latency with the noise of a measurement; the median network takes the target."""
         size = self._multiply_adds(architecture) / self._median
@@ -249,11 +272,13 @@ class Simulated:
         total_s: From the start to the end of the last trial.
         workers: The workers, with when they trained.
         phones: The phones, with when they measured.
+        counts: How many trials have ended in each state.
     """
 
     total_s: float
     workers: Station
     phones: Station
+    counts: Mapping[TrialState, int]
 
     def busy_share(self, station: Station, edge_s: float = 60.0) -> float:
         """Return the share of a station's time that it was busy, without the first and the last `edge_s` seconds."""
@@ -289,8 +314,9 @@ def simulate(
     clock = SimulatedClock()
     network = NetworkModel(space, plan.target_ms)
     workers = Station(clock, plan.workers, workload.startup_s)
+    epochs = 1 if plan.halving is None else plan.halving.epochs
     phone_station = Station(clock, phones)
-    trainer: ChildTrainer = SimulatedTrainer(workers, workload, network, seed)
+    trainer: ChildTrainer = SimulatedTrainer(workers, workload, network, seed, epochs)
     meter: LatencyMeter = SimulatedPhones(phone_station, workload, network, seed)
     store = TrialStore(database, create=True, durable=False, now=clock.now)
     try:
@@ -305,9 +331,10 @@ def simulate(
             control=control,
             clock=clock,
         ).run()
+        counts = store.counts()
     finally:
         store.close()
-    return Simulated(clock.seconds(), workers, phone_station)
+    return Simulated(clock.seconds(), workers, phone_station, counts)
 
 
 def _mean(values: Collection[float]) -> float:

@@ -1,11 +1,11 @@
 """The trial store: everything that a search has learnt, in one SQLite file, committed before the next step.
 
-A trial is a small state machine: proposed -> complete | failed. Its two halves (training, latency) are recorded as they
-come. Proposals are committed together with the state of the controller that made them, and outcomes together with the
-state of the controller that was told them. So a process killed at any moment loses no finished work and repeats none,
-and the controller that resumes is exactly the one that was stopped. `controller_log` holds every ask and tell in order,
-which is enough to replay a search with a new controller. Of the controller's state only what has changed is written
-(`mnas.search.controller_state`).
+A trial is a small state machine: proposed -> complete | stopped | failed. Its two halves (training, latency) are
+recorded as they come. Proposals are committed together with the state of the controller that made them, and outcomes
+together with the state of the controller that was told them. So a process killed at any moment loses no finished work
+and repeats none, and the controller that resumes is exactly the one that was stopped. `controller_log` holds every ask
+and tell in order, which is enough to replay a search with a new controller. Of the controller's state only what has
+changed is written (`mnas.search.controller_state`).
 
 A failed trial whose network is not to blame goes back to proposed when the search is resumed (`give_back`). The
 controller was told nothing of it, so the controller's state and log stay as they are.
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from controllers import ControllerError, state_from_bytes
 from controllers.controller import StateValue
@@ -463,7 +463,7 @@ class TrialStore:
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials in each state."""
         counted = dict(self.rows("SELECT state, count(*) FROM trials GROUP BY state"))
-        return {state: counted.get(state, 0) for state in ("proposed", "complete", "failed")}
+        return {state: counted.get(state, 0) for state in get_args(TrialState)}
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return up to `count` complete trials of highest reward, without repeats; the earlier one of equals first."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from controllers.controller import StateValue
 from mnas.errors import Failure
 
-TrialState = Literal["proposed", "complete", "failed"]
+TrialState = Literal["proposed", "complete", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,17 @@ class Trial:
 
     Attributes:
         id: The number of the trial, from 1.
-        state: `proposed` until both halves have ended, then `complete` or `failed`. A trial that failed through no
-            fault of its network is `proposed` again when the search is resumed.
+        state: `proposed` until both halves have ended, then `complete`, `stopped` or `failed`. A trial that failed
+            through no fault of its network is `proposed` again when the search is resumed. One whose training was
+            stopped early, or not begun because its network is too slow, is `stopped`, and never the best.
         decisions: The controller's integers.
         architecture: What they stand for, as plain data; see `search_space.architecture_from_dict`.
         fingerprint: Equal for two architectures that are the same network.
         repeat_of: The earlier trial of the same network whose outcome this one has; None for the first.
         training: The full record of the training; None until it has ended, and for a repeat.
         latency: The full record of the measurement; None until it has ended, and for a repeat.
-        accuracy: Top-1 on the reward set, from 0 to 1; None unless the trial is complete, as are the next two.
+        accuracy: Top-1 on the reward set, from 0 to 1; None unless the trial is complete or stopped, as are the next
+            two. That of a stopped training is that of its last rung, and a network that is too slow has none.
         latency_ms: The latency on the phone that the experiment names, in milliseconds.
         reward: The reward of both.
         failure: What went wrong; None unless the trial has failed.
@@ -77,18 +79,21 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: a reward with its accuracy and latency, or a failure."""
+    """How a trial ended: a reward with its accuracy and latency, or a failure; `stopped` as the state of a trial."""
 
     trial_id: int
     accuracy: float | None = None
     latency_ms: float | None = None
     reward: float | None = None
     failure: Failure | None = None
+    stopped: bool = False
 
     @property
     def state(self) -> TrialState:
         """The state that the trial ends in."""
-        return "complete" if self.failure is None else "failed"
+        if self.failure is not None:
+            return "failed"
+        return "stopped" if self.stopped else "complete"
 
 
 @dataclass(frozen=True)

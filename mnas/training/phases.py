@@ -23,7 +23,10 @@ class PhaseTime:
 
 @contextmanager
 def timed(phases: dict[str, PhaseTime], name: str) -> Iterator[None]:
-    """Store the time of the body of a `with` statement in `phases[name]`; nothing if the body raises."""
+    """Add the time of the body of a `with` statement to `phases[name]`; nothing if the body raises."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    phases[name] = PhaseTime(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
+    before = phases.get(name, PhaseTime(0.0, 0.0))
+    phases[name] = PhaseTime(
+        wall_s=before.wall_s + time.perf_counter() - wall, cpu_s=before.cpu_s + time.process_time() - cpu
+    )

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
 from mnas.data import ImageForm, ImageSource, SearchData
-from mnas.evaluation.accuracy import Evaluator
+from mnas.evaluation.accuracy import Evaluation, Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.phases import PhaseTime, timed
+from mnas.training.rungs import Rung, RungResult
 from mnas.training.settings import TrainingSettings
 from mnas.training.trainer import Trainer
 from search_space.architecture import Architecture
@@ -26,7 +27,7 @@ class ChildResult:
     """The result of a child and its cost.
 
     Attributes:
-        accuracy: Top-1 on the reward set, 0 to 1.
+        accuracy: Top-1 on the reward set, 0 to 1, when the training ended.
         loss: Mean cross entropy on the reward set.
         train_loss: Mean training loss of the last epoch.
         steps: Training steps.
@@ -35,6 +36,8 @@ class ChildResult:
         resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
             it grows with each child.
         epoch_losses: Mean training loss of each epoch.
+        rungs: What it had reached at its rungs.
+        stopped: Whether it was stopped at the last of them.
         started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_child_on`.
     """
 
@@ -46,6 +49,8 @@ class ChildResult:
     phases: dict[str, PhaseTime]
     resident_mb: float
     epoch_losses: tuple[float, ...] = ()
+    rungs: tuple[RungResult, ...] = ()
+    stopped: bool = False
     started_at: str | None = None
 
 
@@ -57,13 +62,30 @@ def train_child(
     seed: int,
     compute: Compute = Compute(),
     micro_batch_size: int | None = None,
+    rungs: Collection[Rung] = (),
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
+
+    At each of the rungs the accuracy is measured, too, and the training ends if it is below the least one.
 
     Raises what `train_network` and `Evaluator` raise.
     """
     network = ImageForm.of(data.train).lower(architecture)
+    evaluator = Evaluator(network, data.reward, compute=compute)
     losses: list[float] = []
+    reached: list[RungResult] = []
+    evaluations: dict[int, Evaluation] = {}
+    rung_phases: dict[str, PhaseTime] = {}
+    by_epoch = {rung.epoch: rung for rung in rungs}
+
+    def goes_on(epoch: int, weights: Callable[[], Weights]) -> bool:
+        if (rung := by_epoch.get(epoch)) is None:
+            return True
+        with timed(rung_phases, "evaluate"):
+            evaluations[epoch] = evaluator.evaluate(weights())
+        reached.append(RungResult(epoch, evaluations[epoch].top1, rung.least_accuracy))
+        return not reached[-1].is_behind
+
     result = train_network(
         network,
         settings,
@@ -72,10 +94,14 @@ def train_child(
         compute=compute,
         micro_batch_size=micro_batch_size,
         on_epoch=lambda progress: losses.append(progress.loss),
+        goes_on=goes_on,
     )
-    phases = dict(result.phases)
-    with timed(phases, "evaluate"):
-        evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
+    phases = {**result.phases, **rung_phases}
+    stopped = len(losses) < settings.epochs
+    if not stopped:
+        with timed(phases, "evaluate"):
+            evaluations[settings.epochs] = evaluator.evaluate(result.weights)
+    evaluation = evaluations[len(losses)]
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,
@@ -85,6 +111,8 @@ def train_child(
         phases=phases,
         resident_mb=psutil.Process().memory_info().rss / 1e6,
         epoch_losses=tuple(losses),
+        rungs=tuple(reached),
+        stopped=stopped,
     )
 
 
@@ -142,6 +170,7 @@ def train_network(
     micro_batch_size: int | None = None,
     weights: Weights | None = None,
     on_epoch: Callable[[EpochProgress], None] | None = None,
+    goes_on: Callable[[int, Callable[[], Weights]], bool] = lambda epoch, weights: True,
 ) -> TrainingResult:
     """Train a network in this process and return its weights.
 
@@ -156,6 +185,8 @@ def train_network(
         micro_batch_size: Images that go through the device at a time; None takes whole batches.
         weights: Weights to begin with.
         on_epoch: Called after every epoch; what it raises ends the training.
+        goes_on: Called after every epoch but the last with its number, counted from 1, and a function that returns the
+            weights by then, as `TrainingResult` has them. The training ends if it returns False.
 
     Raises:
         DataError: The images do not fit the network or fill no batch.
@@ -167,19 +198,24 @@ def train_network(
     trainer = Trainer(network, settings, source, seed=seed, plan=plan, compute=compute, start=weights)
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
-    loss = float("nan")
-    with timed(phases, "train"):
-        for epoch in range(settings.epochs):
-            start = time.perf_counter()
-            reports = list(trainer.steps(epoch, range(steps)))
+
+    def weights_now() -> dict[str, FloatArray]:
+        return trainer.ema() or trainer.weights()
+
+    for epoch in range(1, settings.epochs + 1):
+        start = time.perf_counter()
+        with timed(phases, "train"):
+            reports = list(trainer.steps(epoch - 1, range(steps)))
             loss = float(np.mean([report.loss for report in reports]))
-            if on_epoch is not None:
-                speed = steps * settings.batch_size / (time.perf_counter() - start)
-                on_epoch(EpochProgress(epoch + 1, settings.epochs, loss, reports[-1].learning_rate, speed))
+        if on_epoch is not None:
+            speed = steps * settings.batch_size / (time.perf_counter() - start)
+            on_epoch(EpochProgress(epoch, settings.epochs, loss, reports[-1].learning_rate, speed))
+        if epoch < settings.epochs and not goes_on(epoch, weights_now):
+            break
     return TrainingResult(
-        weights=trainer.ema() or trainer.weights(),
+        weights=weights_now(),
         final_loss=loss,
-        steps=settings.epochs * steps,
-        images=settings.epochs * steps * settings.batch_size,
+        steps=epoch * steps,
+        images=epoch * steps * settings.batch_size,
         phases=phases,
     )

@@ -15,6 +15,7 @@ import ray
 from mnas.data import SearchData
 from mnas.experiment import SearchSettings
 from mnas.mindspore_setup import AscendSettings, Compute, Device
+from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.attempts import DOUBTFUL_ON, NodeTurns, train_child_on
 from mnas.workers.npu import with_descendants
@@ -78,7 +79,13 @@ class ChildPool:
         Returns:
             A future of the fields of its `ChildResult` as a JSON-able mapping, or of a TrialError.
         """
-        return self._threads.submit(self._train, ChildJob(architecture, seed))
+        return self.submit_with_rungs(architecture, seed, ())
+
+    def submit_with_rungs(
+        self, architecture: Architecture, seed: int, rungs: tuple[Rung, ...]
+    ) -> Future[Mapping[str, Any]]:
+        """Queue one child, which may be stopped at the rungs; see `submit`."""
+        return self._threads.submit(self._train, ChildJob(architecture, seed, rungs))
 
     def pids(self) -> list[int]:
         """Return the processes of the workers on this machine that have started, and on Ascend those that they started.

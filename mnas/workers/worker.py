@@ -18,6 +18,7 @@ from mnas.data import SearchData
 from mnas.data.node_paths import on_this_host
 from mnas.errors import DataError, Error, Failure, FailureKind, OutOfMemoryError, TrainingDivergedError
 from mnas.mindspore_setup import Compute, prepare_mindspore
+from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.attempts import ProcessUse
 from mnas.workers.child import ChildResult, train_child
@@ -59,10 +60,17 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class ChildJob:
-    """One child to train; `seed` decides its weights, the order of its images and its dropout."""
+    """One child to train.
+
+    Attributes:
+        architecture: Its network.
+        seed: Decides its weights, the order of its images and its dropout.
+        rungs: The epochs after which it may be stopped.
+    """
 
     architecture: Architecture
     seed: int
+    rungs: tuple[Rung, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ class ChildWorker:
                 seed=job.seed,
                 compute=self._compute,
                 micro_batch_size=self._settings.micro_batch_size,
+                rungs=job.rungs,
             )
         except (Error, MemoryError) as error:
             outcome = failure_of(error)

@@ -183,7 +183,10 @@ def test_a_hanging_runner_is_a_timeout_and_the_next_measurement_works(
     with pytest.raises(PhoneError) as caught:
         measure_disturbed(
             # Stopped after half a second: far less than the share of the time-out that tells a model that never ends.
-            under_test, tiny_model, replace(tolerant, load_timeout_s=4.0, window_timeout_s=1.0), signal.SIGSTOP
+            under_test,
+            tiny_model,
+            replace(tolerant, load_timeout_s=4.0, window_timeout_s=1.0),
+            signal.SIGSTOP,
         )
     assert caught.value.kind == "timeout"
     assert under_test.phone.measure(tiny_model, tolerant).accepted

@@ -56,7 +56,9 @@ def test_a_change_is_named_with_both_values() -> None:
 
 
 def test_what_decides_the_order_of_proposals_cannot_be_changed_on_resuming() -> None:
-    assert RESUMABLE_EXPERIMENT_KEYS.isdisjoint({"search.schedule", "search.batch_size"})
+    assert RESUMABLE_EXPERIMENT_KEYS.isdisjoint(
+        {"search.schedule", "search.batch_size", "search.halving", "search.latency_first"}
+    )
 
 
 def test_how_much_may_be_pending_may_be_changed_for_a_resume() -> None:
@@ -335,3 +337,10 @@ def test_a_micro_batch_divides_the_batch() -> None:
     assert experiment.changed({"micro_batch_size": batch_size // 2}).micro_batch_size == batch_size // 2
     with pytest.raises(ConfigurationError, match=f"micro_batch_size: {batch_size - 1} does not divide"):
         experiment.changed({"micro_batch_size": batch_size - 1})
+
+
+def test_a_rung_comes_before_the_end_of_a_training() -> None:
+    epochs = quickstart().training.epochs
+    with pytest.raises(ConfigurationError, match=f"search.halving.first_epochs: .* {epochs} epochs"):
+        quickstart().changed({"search.halving.first_epochs": epochs})
+    assert quickstart().changed({"search.halving.first_epochs": epochs - 1}).search.halving is not None

@@ -52,12 +52,13 @@ function roundLimits(low, high) {
 const zoomed = { dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl" }] };
 
 function rewardChart(run) {
-  const t = run.trials, points = [], best = [], middles = [], failed = [], recent = [];
+  const t = run.trials, points = [], best = [], middles = [], failed = [], stopped = [], recent = [];
   let top = -Infinity;
   t.id.forEach((id, index) => {
     const value = t.reward[index];
     if (t.state[index] === "failed" && !known(t.repeat_of[index])) failed.push([id, 0]);
     if (!known(value)) return;
+    if (t.state[index] === "stopped") { stopped.push([id, value]); return; }
     points.push([id, value]);
     if (value > top) { top = value; }
     best.push([id, top]);
@@ -65,7 +66,7 @@ function rewardChart(run) {
     if (recent.length > 25) recent.shift();
     if (recent.length >= 5) middles.push([id, median(recent)]);
   });
-  const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
+  const [low, high] = points.length ? spread([...points, ...stopped].map((point) => point[1])) : [0, 1];
   const pad = (high - low || 1) * 0.06, { digits, ...limits } = roundLimits(Math.max(0, low - pad), high + pad);
   const failures = failed.map(([id]) => [id, limits.min]);
   return {
@@ -75,6 +76,7 @@ function rewardChart(run) {
     tooltip: { formatter: (item) => `${item.seriesName}\ntrial ${item.value[0]}${item.seriesName === "failed" ? "" : `: ${number(item.value[1])}`}` },
     series: [
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3 : 6, itemStyle: { opacity: points.length > 1500 ? 0.35 : 0.65, color: colour(5) } },
+      ...(stopped.length ? [{ name: "stopped early", type: "scatter", data: stopped, symbolSize: 3, itemStyle: { opacity: 0.5, color: css("--pale") } }] : []),
       { name: "median of 25", type: "line", data: middles, showSymbol: false, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, sampling: "lttb" },
       { name: "best so far", type: "line", step: "end", data: best, showSymbol: false, lineStyle: { width: 2.5, color: colour(2) }, itemStyle: { color: colour(2) } },
       ...(failures.length ? [{ name: "failed", type: "scatter", symbol: "path://M0,0L3,3M3,0L0,3", data: failures, symbolSize: 7, itemStyle: { color: "transparent", borderColor: css("--bad"), borderWidth: 1.5 } }] : []),

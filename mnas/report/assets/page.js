@@ -20,7 +20,7 @@ function section(title) {
 function blocksOf(run, index) {
   return run.trials.block[index].map((number, place) => run.trials.blocks[place][number]);
 }
-const ended = (run) => run.verdict.counts.complete + run.verdict.counts.failed;
+const ended = (run) => run.verdict.counts.complete + run.verdict.counts.stopped + run.verdict.counts.failed;
 
 function tile(label, value, small) {
   return el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: "value" }, value), el("div", { class: "small" }, small || ""));
@@ -46,7 +46,7 @@ function showVerdict(run) {
     ...Object.entries(best.other_latencies_ms).map(([name, latency]) => tile(`latency on ${name}`, milliseconds(latency), known(run.others[name]) ? `target ${milliseconds(run.others[name])}` : "")),
     tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
     tile("size", count(best.parameters), `parameters; ${count(best.multiply_adds)} multiply-adds`),
-    tile("trials", `${count(counts.complete)}`, `complete; ${counts.failed} failed, ${counts.proposed} pending, of ${count(of)}`),
+    tile("trials", `${count(counts.complete)}`, `complete; ${counts.stopped ? `${count(counts.stopped)} stopped early, ` : ""}${counts.failed} failed, ${counts.proposed} pending, of ${count(of)}`),
     tile("cost so far", duration(wall_s), `children ${duration(children_s)}, phones ${duration(phone_s)}`),
   );
 }
@@ -127,6 +127,7 @@ async function showTrial(run, id, scroll) {
   const t = run.trials, detail = await detailsOf(run, id);
   const facts = [["state", t.state[index]], ["accuracy", number(t.accuracy[index])], [`latency on ${run.phone}`, milliseconds(t.latency_ms[index])], ...Object.entries(run.other_latencies_ms).map(([name, values]) => [`latency on ${name}`, milliseconds(values[index])]), ["reward", number(t.reward[index])], ["from proposal to outcome", duration(t.duration_s[index])], ["training", duration(t.training_s[index])]];
   if (detail) for (const [key, value] of Object.entries(detail.training)) facts.push([key.replaceAll("_", " "), Number.isInteger(value) ? count(value) : number(value)]);
+  if (detail) for (const rung of detail.rungs) facts.push([`accuracy after epoch ${rung.epoch}`, known(rung.least_accuracy) ? `${number(rung.accuracy)}; ${number(rung.least_accuracy)} to go on` : number(rung.accuracy)]);
   if (known(t.repeat_of[index])) facts.push(["the same network as trial", t.repeat_of[index]]);
   const failure = run.failures.find((one) => one.trial === id) || run.failures.find((one) => one.trial === t.repeat_of[index]);
   if (failure) facts.push([failure.kind, failure.message]);
@@ -163,7 +164,7 @@ function showTable(run) {
   const table = sortableTable(columns, rows, {
     filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => showTrial(run, t.id[index], true),
     sortBy: columns.findIndex((one) => one.title === "reward"), descending: true, pageSize: 20,
-    filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
+    filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "stopped early", keep: (index) => t.state[index] === "stopped" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
   });
   grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, table), place);
   const first = chosenTrial !== null && t.id.includes(chosenTrial) ? chosenTrial : run.verdict.best ? run.verdict.best.trial : t.id[0];

@@ -113,3 +113,14 @@ def test_a_norm_momentum_that_is_too_high_is_said_once() -> None:
         for number in (1, 2):
             shown.trial_finished(trial(id=number, training={"accuracy": 0.5, "steps": 85}))
     assert written.getvalue().count("training.norm_momentum is 0.99: after 85 steps") == 1
+
+
+def test_a_training_that_was_stopped_says_where_and_why() -> None:
+    training = {"rungs": [{"epoch": 2, "accuracy": 0.5, "least_accuracy": 0.625}], "steps": 10}
+    line = trial_line(trial(state="stopped", training=training))
+    assert line.endswith("reward 0.4000  (stopped after epoch 2: accuracy 0.5000, and 0.6250 was needed)")
+
+
+def test_a_network_that_was_too_slow_has_no_accuracy_in_its_line() -> None:
+    line = trial_line(trial(state="stopped", accuracy=None, reward=None))
+    assert "accuracy -  latency 2.0000 ms  reward -  (too slow to be trained" in line

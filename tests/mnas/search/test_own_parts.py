@@ -93,7 +93,7 @@ def run_small(directory: Path, experiment: Experiment = EXPERIMENT, **parts: Any
 
 def test_a_search_ends_and_writes_its_best(tmp_path: Path) -> None:
     run = run_small(tmp_path / "run")
-    assert run.counts() == {"proposed": 0, "complete": 6, "failed": 0}
+    assert run.counts() == {"proposed": 0, "complete": 6, "stopped": 0, "failed": 0}
     assert read_architecture(run.best_file).architecture == run.architecture(run.best())
 
 

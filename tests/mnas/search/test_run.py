@@ -22,7 +22,7 @@ def run(searched_run: Path) -> Run:
 
 def test_its_trials_are_those_of_the_search(run: Run) -> None:
     assert [(trial.id, trial.state) for trial in run.trials] == [(1, "complete"), (2, "complete"), (3, "failed")]
-    assert run.counts() == {"proposed": 0, "complete": 2, "failed": 1}
+    assert run.counts() == {"proposed": 0, "complete": 2, "stopped": 0, "failed": 1}
 
 
 def test_the_best_trials_come_in_order_of_reward(run: Run) -> None:

@@ -6,6 +6,7 @@ import pytest
 from controllers import create_controller
 from mnas.reward import RewardSettings
 from mnas.search.driver import Progress, SearchPlan
+from mnas.search.halving import Halving, epochs_trained
 from mnas.search.replay import replay
 from mnas.search.requests import Budget, Requests
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around
@@ -148,3 +149,13 @@ def test_a_budget_ends_the_search_and_a_larger_one_goes_on(database: Path, budge
     assert len(trials(database)) == before
     run(database)
     assert len(trials(database)) == 80
+
+
+def test_children_that_are_stopped_early_leave_their_workers_to_others(database: Path) -> None:
+    plan = replace(PLAN, halving=Halving((1, 3), 3, 10))
+    found = run(database, plan, phones=4)
+    ended = trials(database)
+    assert found.counts["stopped"] == sum(trial.state == "stopped" for trial in ended) > 20
+    spent = sum(epochs_trained(trial, 10) for trial in ended if trial.repeat_of is None)
+    assert found.workers.busy_s() == pytest.approx(10 * spent)
+    assert found.total_s < 0.7 * 80 / 8 * 100

@@ -1,4 +1,5 @@
 from mnas.data import DigitsSettings
+from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train_child
 from search_space.architecture import Architecture
@@ -16,3 +17,16 @@ def test_a_child_reports_its_accuracy_on_the_reward_set_and_what_each_phase_cost
     assert child.steps == 4 * (len(data.train) // 64)
     assert list(child.phases) == ["import", "build", "compile", "train", "evaluate"]
     assert min(child.images_per_s, child.resident_mb, child.loss, child.train_loss) > 0
+
+
+def test_a_child_that_is_behind_at_a_rung_ends_there_and_was_trained_as_without_rungs() -> None:
+    data = DigitsSettings(image_size=16, reward_images=300).load_search()
+    architecture = Architecture((parse_block("r1_k3_s22_e1_i8_o16_conv"),), stem_filters=8, head_filters=64)
+    settings = TrainingSettings(epochs=3, learning_rate=0.01, norm_momentum=0.8)
+    whole = train_child(architecture, settings, data, seed=0)
+    child = train_child(architecture, settings, data, seed=0, rungs=(Rung(1, None), Rung(2, 1.1)))
+    assert child.epoch_losses == whole.epoch_losses[:2]
+    assert (child.stopped, whole.stopped) == (True, False)
+    assert [(result.epoch, result.least_accuracy) for result in child.rungs] == [(1, None), (2, 1.1)]
+    assert child.accuracy == child.rungs[-1].accuracy
+    assert child.steps == 2 * (len(data.train) // 64)
