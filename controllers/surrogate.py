@@ -54,6 +54,12 @@ def expected_improvement(leads: Floats, deviations: Floats) -> Floats:
 
 
 def _covariance(one: DecisionArray, other: DecisionArray) -> Floats:
-    differences = (one[:, None, :] != other[None, :, :]).mean(axis=2)
+    decisions = one.shape[1]
+    choices = np.arange(max(one.max(), other.max()) + 1)
+    # Equal decisions are counted by a product of matrices, which is exact for counts and many times faster.
+    marks, other_marks = (
+        (each[:, :, None] == choices).reshape(len(each), -1).astype(np.float32) for each in (one, other)
+    )
+    differences = (decisions - (marks @ other_marks.T).astype(np.float64)) / decisions
     covariance: Floats = np.exp(-differences / _LENGTH_SCALE)
     return covariance
