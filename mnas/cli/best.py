@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import path, positive, positive_number
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
                 | {
                     "accuracy_error": error,
                     "target_ms": target_ms,
-                    "finalist": finalist_to_dict(finalists.get(trial.id)),
+                    "finalist": finalists[trial.id].to_dict() if trial.id in finalists else None,
                     "notes": notes,
                 }
                 for trial, error in zip(trials, errors, strict=True)
@@ -100,22 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
         for note in notes:
             print(note)
     return DONE
-
-
-def finalist_to_dict(finalist: Finalist | None) -> dict[str, Any] | None:
-    """Return what the fresh trainings of a finalist say, as the JSON output shows it; None for another trial."""
-    if finalist is None:
-        return None
-    standing = finalist.standing
-    return {
-        "trainings": standing.trainings,
-        "accuracy": finalist.accuracy,
-        "latency_ms": finalist.latency_ms,
-        "reward": standing.mean,
-        "reward_estimate": standing.estimate,
-        "reward_interval": [standing.low, standing.high],
-        "probability_best": standing.probability_best,
-    }
 
 
 def print_finalist(finalist: Finalist, finalists: int) -> None:

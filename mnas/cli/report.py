@@ -18,6 +18,7 @@ _EPILOG = """\
 examples:
   mnas report runs/quickstart
   mnas report runs/first runs/second --out comparison.html
+  mnas report runs/quickstart --reference mnasnet.json
 """
 
 
@@ -34,11 +35,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     parser.add_argument(
         "--out", metavar="FILE", type=path, help="the file to write (default: report.html in the first RUN)"
     )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        type=path,
+        action="append",
+        default=[],
+        help="what `mnas scale --json` has printed of trained and timed networks, to show next to those of the search; "
+        "again for more",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     runs = [Run.open(directory) for directory in arguments.runs]
-    print(write_report(runs, arguments.out or runs[0].directory / "report.html"))
+    print(write_report(runs, arguments.out or runs[0].directory / "report.html", arguments.reference))
     return DONE

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from mnas.bundled_files import find_experiment
-from mnas.cli.best import finalist_to_dict, print_finalist, print_trial
+from mnas.cli.best import print_finalist, print_trial
 from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, path
@@ -158,7 +158,7 @@ def _print_result(found: Run, *, as_json: bool) -> None:
     complete, stopped, failed = counts["complete"], counts["stopped"], counts["failed"]
     finalists = found.finalists()
     if as_json:
-        winner = finalist_to_dict(finalists[0] if finalists else None)
+        winner = finalists[0].to_dict() if finalists else None
         files = {"run": str(found.directory), "best": trial_to_dict(best), "best_file": str(found.best_file)}
         numbers = {"complete": complete, "stopped": stopped, "failed": failed}
         print_json({**files, "finalist": winner, **numbers, "notes": found.notes()})

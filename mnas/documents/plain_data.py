@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mnas.documents.errors import DocumentError
 
@@ -48,25 +49,23 @@ def check_plain_data(data: object, source: str) -> None:
         _check_each(data, source, ())
 
 
-def _is_plain(data: object) -> bool:
+def _is_plain(data: Any) -> bool:
     """Return whether all of `data` is of JSON's types and allowed; `_check_each` decides about the rest."""
-    match data:
-        case float():
-            return math.isfinite(data)
-        case str():
-            return data.isascii() or not _HALF_A_CHARACTER.search(data)
-        case bool() | None:
+    kind = type(data)
+    if kind is float:
+        return math.isfinite(data)
+    if kind is str:
+        return data.isascii() or not _HALF_A_CHARACTER.search(data)
+    if kind is int:
+        return bool(abs(data) <= LARGEST_INTEGER)
+    if kind is dict:
+        return all(map(_is_plain, data)) and all(map(_is_plain, data.values()))
+    if kind is list or kind is tuple:
+        # Times of runs: the sum is finite only if every number is. A sum that overflows is looked at one by one.
+        if data and set(map(type, data)) == {float} and math.isfinite(sum(data)):
             return True
-        case int():
-            return abs(data) <= LARGEST_INTEGER
-        case dict():
-            return all(map(_is_plain, data)) and all(map(_is_plain, data.values()))
-        case list() | tuple():
-            # Times of runs: the sum is finite only if every number is. A sum that overflows is looked at one by one.
-            if data and set(map(type, data)) == {float} and math.isfinite(sum(data)):
-                return True
-            return all(map(_is_plain, data))
-    return False
+        return all(map(_is_plain, data))
+    return kind is bool or data is None
 
 
 def _check_each(data: object, source: str, steps: tuple[Step, ...]) -> None:

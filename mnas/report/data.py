@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -12,6 +13,7 @@ from mnas.documents.changes import flat
 from mnas.errors import Error
 from mnas.report.learning import choice_shares, importances
 from mnas.report.phones import phone_health
+from mnas.report.references import read_references
 from mnas.report.times import TrialTimes, busy, time_sums, trial_times
 from mnas.report.trials import details, failures, other_latencies, trial_columns
 from mnas.search.pareto import pareto_front
@@ -24,14 +26,23 @@ from mnas.search.trial import TrialState
 from search_space import Decision, SearchSpace, cost
 
 
-def report_data(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return the data of a report of runs."""
-    return report_of([run_data(run, run.trials) for run in runs], runs)
+def report_data(runs: Sequence[Run], references: Iterable[Path] = ()) -> dict[str, Any]:
+    """Return the data of a report of runs.
+
+    Args:
+        runs: The runs.
+        references: Files of networks to compare with, see `mnas.report.references`.
+
+    Raises:
+        Error: A run or a file cannot be read.
+    """
+    compared = read_references(references, runs)
+    return report_of([run_data(run, run.trials) for run in runs], runs) | {"references": compared}
 
 
 def report_of(data: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> dict[str, Any]:
     """Return the data of a report from those of its runs."""
-    return {"mnas_version": mnas.__version__, "runs": data, "differences": differences(runs)}
+    return {"mnas_version": mnas.__version__, "runs": data, "differences": differences(runs), "references": []}
 
 
 def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -45,6 +56,7 @@ def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
         "group": _group(run),
         "experiment": msgspec.to_builtins(run.experiment),
         "classes": list(run.images.class_names or ()),
+        "num_classes": run.images.num_classes,
         "target_ms": run.experiment.latency.target_ms,
         "phone": run.experiment.latency.phone,
         "others": {name: other.target_ms for name, other in run.experiment.latency.others.items()},
@@ -67,14 +79,15 @@ def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
 def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
     """Return what the page says first: the counts, the cost, the best network and how sure that is.
 
-    `notes` are those of `Run.notes`. `standard_error` is that of the best accuracy: with `is_lower_bound` that of
-    `reward_images` independent images, otherwise that between trainings of one network. `near_best` counts the other
-    networks whose reward differs from the best by no more than the standard error of the difference; None if that is
-    not known.
+    `notes` are those of `Run.notes`. `finalists` are those of `Run.finalists`, the best first. `standard_error` is that
+    of the best accuracy: with `is_lower_bound` that of `reward_images` independent images, otherwise that between
+    trainings of one network. `near_best` counts the other networks whose reward differs from the best by no more than
+    the standard error of the difference; None if that is not known, or if finalists tell more.
     """
     counts = {state: sum(trial.state == state for trial in trials) for state in get_args(TrialState)}
     ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
-    leaders = ranked(trials)
+    finalists = run.finalists()
+    leaders = [*(one.trial for one in finalists[:1]), *ranked(trials)]
     noise = noise_of(trials, run.reward_images)
     note = target_note(trials, run.experiment)
     found: dict[str, Any] = {
@@ -84,7 +97,11 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
         "children_s": round(sum(one.training_s or 0.0 for one in times), 3),
         "phone_s": round(sum(one.phone_s or 0.0 for one in times), 3),
         "reward_images": run.reward_images,
-        "notes": [*warnings(leaders, noise, run.images.num_classes), *([] if note is None else [note])],
+        "notes": [
+            *warnings(leaders, noise, run.images.num_classes, confirmed=bool(finalists)),
+            *([] if note is None else [note]),
+        ],
+        "finalists": [{"trial": one.trial.id, **one.to_dict()} for one in finalists],
         "best": None,
     }
     if not leaders:
@@ -98,7 +115,7 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
         "accuracy": best.accuracy,
         "standard_error": error,
         "is_lower_bound": noise.is_lower_bound,
-        "near_best": None if error is None else close_to_best(leaders, noise),
+        "near_best": None if error is None or finalists else close_to_best(leaders, noise),
         "latency_ms": best.latency_ms,
         "mad_ms": summary.get("mad_ms"),
         "p90_ms": summary.get("p90_ms"),

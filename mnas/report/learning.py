@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,52 +73,90 @@ def importances(trials: Sequence[Trial], decisions: Sequence[Decision]) -> dict[
     if len(known) < FEWEST_TRIALS:
         return None
     columns = _one_hot(np.array([trial.decisions for trial in known]), decisions)
-    quantities: Mapping[str, list[float]] = {
-        "accuracy": [trial.accuracy or 0.0 for trial in known],
-        "latency": [float(np.log(trial.latency_ms or 1.0)) for trial in known],
-        "reward": [trial.reward or 0.0 for trial in known],
-    }
-    return {
-        "trials": len(known),
-        "decisions": [decision.name for decision in decisions],
-        "of": {name: _importance(columns, np.array(values), decisions) for name, values in quantities.items()},
-    }
+    values = np.array(
+        [(trial.accuracy or 0.0, np.log(trial.latency_ms or 1.0), trial.reward or 0.0) for trial in known]
+    )
+    weights, held_out_errors = _chosen_fits(columns, values)
+    ends = np.cumsum([len(decision.choices) for decision in decisions])[:-1]
+    of = {}
+    for number, name in enumerate(("accuracy", "latency", "reward")):
+        parts = np.split(columns * weights[:, number], ends, axis=1)
+        of[name] = _importance(values[:, number], float(held_out_errors[number]), parts)
+    return {"trials": len(known), "decisions": [decision.name for decision in decisions], "of": of}
 
 
-def _importance(columns: _Floats, values: _Floats, decisions: Sequence[Decision]) -> dict[str, Any]:
-    if float(values.std()) == 0:
-        return {"held_out_r2": None, "shares": [0.0] * len(decisions)}
-    errors = _held_out_errors(columns, values)
-    penalty = min(errors, key=lambda one: errors[one])
-    ((weights, _),) = _fits(columns, values, [penalty])
-    ends = np.cumsum([len(decision.choices) for decision in decisions])
-    parts = np.split(columns * weights, ends[:-1], axis=1)
+def _importance(values: _Floats, held_out_error: float, parts: Sequence[_Floats]) -> dict[str, Any]:
+    """Return what `importances` returns of one quantity; `parts` are what each decision adds to the predictions."""
+    if values.min() == values.max():
+        return {"held_out_r2": None, "shares": [0.0] * len(parts)}
     variances = np.array([part.sum(axis=1).var() for part in parts])
-    shares = variances / variances.sum() if variances.sum() > 0 else variances
     return {
-        "held_out_r2": round(1 - errors[penalty] / float(values.var()), 4),
-        "shares": [round(float(share), 4) for share in shares],
+        "held_out_r2": round(1 - held_out_error / float(values.var()), 4),
+        "shares": [round(float(variance), 4) for variance in variances / (variances.sum() or 1.0)],
     }
 
 
-def _held_out_errors(columns: _Floats, values: _Floats) -> dict[float, float]:
-    """Return the mean squared error on trials that a fit has not seen, by penalty."""
-    squares = dict.fromkeys(_PENALTIES, 0.0)
-    for fold in range(FOLDS):
-        held_out = np.arange(len(values)) % FOLDS == fold
-        fits = _fits(columns[~held_out], values[~held_out], _PENALTIES)
-        for penalty, (weights, mean) in zip(_PENALTIES, fits, strict=True):
-            squares[penalty] += float(((columns[held_out] @ weights + mean - values[held_out]) ** 2).sum())
-    return {penalty: total / len(values) for penalty, total in squares.items()}
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over trials, of which a ridge regression of q values on p columns needs no more.
+
+    Attributes:
+        count: Number of trials.
+        columns: Shape (p,).
+        values: Shape (q,).
+        squares: Of columns with columns, shape (p, p).
+        products: Of columns with values, shape (p, q).
+    """
+
+    count: int
+    columns: _Floats
+    values: _Floats
+    squares: _Floats
+    products: _Floats
+
+    @classmethod
+    def of(cls, columns: _Floats, values: _Floats) -> _Sums:
+        """Return the sums over trials, from the columns (trials, p) and the values (trials, q)."""
+        return cls(len(columns), columns.sum(axis=0), values.sum(axis=0), columns.T @ columns, columns.T @ values)
+
+    def without(self, part: _Sums) -> _Sums:
+        """Return the sums over the trials that are not in `part`."""
+        return _Sums(
+            self.count - part.count,
+            self.columns - part.columns,
+            self.values - part.values,
+            self.squares - part.squares,
+            self.products - part.products,
+        )
+
+    def fit(self, penalty: float) -> tuple[_Floats, _Floats]:
+        """Return the weights, shape (p, q), and the constants, shape (q,), of a ridge regression."""
+        column_means, value_means = self.columns / self.count, self.values / self.count
+        squares = self.squares - self.count * np.outer(column_means, column_means)
+        products = self.products - self.count * np.outer(column_means, value_means)
+        weights: _Floats = np.linalg.solve(squares + penalty * np.eye(len(squares)), products)
+        return weights, value_means - column_means @ weights
 
 
-def _fits(columns: _Floats, values: _Floats, penalties: Sequence[float]) -> list[tuple[_Floats, float]]:
-    """Return the weights of the columns and the constant of a ridge regression, for each penalty."""
-    means, mean = columns.mean(axis=0), float(values.mean())
-    centred = columns - means
-    gram, moments = centred.T @ centred, centred.T @ (values - mean)
-    weights = [np.linalg.solve(gram + penalty * np.eye(columns.shape[1]), moments) for penalty in penalties]
-    return [(one, mean - float(means @ one)) for one in weights]
+def _chosen_fits(columns: _Floats, values: _Floats) -> tuple[_Floats, _Floats]:
+    """Return the weights of each value with the penalty of the least error on trials that a fit has not seen.
+
+    Returns:
+        The weights, shape (p, q), and these mean squared errors, shape (q,).
+    """
+    folds = [np.arange(len(values)) % FOLDS == fold for fold in range(FOLDS)]
+    parts = [_Sums.of(columns[fold], values[fold]) for fold in folds]
+    whole = _Sums.of(columns, values)
+    errors = np.zeros((len(_PENALTIES), values.shape[1]))
+    for fold, part in zip(folds, parts, strict=True):
+        seen = whole.without(part)
+        for row, penalty in enumerate(_PENALTIES):
+            weights, constants = seen.fit(penalty)
+            errors[row] += ((columns[fold] @ weights + constants - values[fold]) ** 2).sum(axis=0)
+    best = errors.argmin(axis=0)
+    fits = [whole.fit(penalty)[0] for penalty in _PENALTIES]
+    weights = np.stack([fits[row][:, number] for number, row in enumerate(best)], axis=1)
+    return weights, errors.min(axis=0) / len(values)
 
 
 def _one_hot(chosen: npt.NDArray[np.int_], decisions: Sequence[Decision]) -> _Floats:

@@ -7,12 +7,15 @@ ended are not read again; they are kept for the `RUNS_KEPT` runs that were looke
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mnas.errors import Error
 from mnas.report.data import report_of, run_data
 from mnas.report.trials import trial_details
 from mnas.search.run import Run
@@ -21,6 +24,7 @@ from mnas.search.store import Trial
 
 READING_SHARE = 0.05
 RUNS_KEPT = 4
+STANDING = ("trials", "best accuracy", "latency (ms)", "reward")
 
 
 class LiveRun:
@@ -50,9 +54,10 @@ class LiveRun:
 
     def _read(self) -> dict[str, Any]:
         run = Run.open(self._directory)
-        with read_store(self._directory) as store:
-            self._trials = store.trials_again(self._trials)
-        return report_of([run_data(run, self._trials)], [run])
+        with _no_collections():
+            with read_store(self._directory) as store:
+                self._trials = store.trials_again(self._trials)
+            return report_of([run_data(run, self._trials)], [run])
 
     def trial(self, number: int) -> dict[str, Any]:
         """Return the details of one trial. Raises Error if there is none."""
@@ -69,6 +74,16 @@ class LiveRun:
         return "-".join(stamps)
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep Python from looking for cycles, which trials do not have: of 10,000 it looks through millions of objects."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class LiveFolder:
     """The runs below a folder, by their paths in it."""
 
@@ -81,6 +96,17 @@ class LiveFolder:
         """Return the paths of the runs, found again at each call; the folder itself is `.`."""
         found = sorted(path.parent for path in self._folder.rglob(DATABASE))
         return [path.relative_to(self._folder).as_posix() for path in found]
+
+    def standing(self, name: str) -> tuple[str, ...]:
+        """Return the columns `STANDING` of one of `names`, or in the first of them why the run cannot be read."""
+        try:
+            run = Run.open(self._folder / name)
+            counts, best = run.counts(), run.best_trials(1)
+        except Error as error:
+            return (str(error),)
+        ended = f"{counts['complete']} complete, {counts['failed']} failed, of {run.experiment.search.trials}"
+        numbers = [number for one in best for number in (one.accuracy, one.latency_ms, one.reward)]
+        return (ended, *("" if number is None else f"{number:.4f}" for number in numbers))
 
     def run(self, name: str) -> LiveRun | None:
         """Return a run; None unless it is one of `names`."""

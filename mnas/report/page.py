@@ -18,6 +18,7 @@ from mnas.documents.json_text import dump_json
 
 LIBRARY = "echarts.common.min.js"
 SCRIPTS = (LIBRARY, "dom.js", "charts.js", "page.js")
+_NUMBERS = frozenset((int, float, bool, type(None)))
 
 
 def report_page(data: Mapping[str, Any], *, extra_scripts: tuple[str, ...] = (), connect: str = "'none'") -> str:
@@ -71,4 +72,7 @@ def _harmless(value: object) -> object:
         return printable(value)
     if isinstance(value, Mapping):
         return {printable(key): _harmless(item) for key, item in value.items()}
-    return [_harmless(item) for item in value] if isinstance(value, list | tuple) else value
+    # Most of a report is long lists of numbers, which are as they should be.
+    if isinstance(value, list | tuple) and not _NUMBERS.issuperset(map(type, value)):
+        return [_harmless(item) for item in value]
+    return value

@@ -42,9 +42,7 @@ def _phone(name: str, serial: str, records: Sequence[tuple[int, Mapping[str, Any
     return {
         "name": name,
         "serial": serial,
-        "identity": {
-            key: identity[key] for key in ("kind", "fingerprint", "engine", "engine_version") if key in identity
-        },
+        "identity": {key: identity[key] for key in _IDENTITY if key in identity},
         "measured": len(ordered),
         "windows": sum(_windows(record) for _, record in ordered),
         "rejected": [{"reason": reason, "count": count} for reason, count in rejected.most_common()],

@@ -115,7 +115,7 @@ def _times(trial: Trial, start: float) -> TrialTimes:
         for name, phase in dict(training.get("phases") or {}).items()
         if isinstance(phase, Mapping) and isinstance(phase.get("wall_s"), int | float)
     }
-    measured = tuple(_measured(trial, start))
+    measured = tuple(_measured(trial, proposed, start))
     known = None if trial.latency is None else sum(end - begin for _, begin, end in measured)
     began = _known_time(training.get("started_at"))
     return TrialTimes(
@@ -130,11 +130,11 @@ def _times(trial: Trial, start: float) -> TrialTimes:
     )
 
 
-def _measured(trial: Trial, start: float) -> Iterable[tuple[str, float, float]]:
+def _measured(trial: Trial, proposed: float, start: float) -> Iterable[tuple[str, float, float]]:
     for name, record in latency_records(trial):
         end = _known_time(record.get("measured_at"))
         # Before the proposal: an earlier run, or an earlier trial of the same network, has measured it.
-        if end is None or end < _time(trial.proposed_at):
+        if end is None or end < proposed:
             continue
         took = record_ms(record) / 1000
         yield name, round(end - took - start, 3), round(end - start, 3)

@@ -37,6 +37,7 @@ def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[
         "queue_s": [one.queue_s for one in times],
         "training_s": [one.training_s for one in times],
         "phone_s": [one.phone_s for one in times],
+        "epochs": [len((trial.training or {}).get("epoch_losses", ())) or None for trial in trials],
     }
 
 

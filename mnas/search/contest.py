@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from mnas.experiment import FinalistSettings
 from mnas.search.finalists import Posterior, Standing
@@ -34,6 +35,18 @@ class Finalist:
     standing: Standing
     accuracy: float
     latency_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the fresh trainings say, as JSON has it: `reward` is their mean, the interval holds 95%."""
+        return {
+            "trainings": self.standing.trainings,
+            "accuracy": self.accuracy,
+            "latency_ms": self.latency_ms,
+            "reward": self.standing.mean,
+            "reward_estimate": self.standing.estimate,
+            "reward_interval": [self.standing.low, self.standing.high],
+            "probability_best": self.standing.probability_best,
+        }
 
 
 @dataclass(frozen=True)

@@ -136,18 +136,19 @@ def check_latency(what: str, latency_ms: float) -> None:
         raise ConfigurationError(f"the {what} is {latency_ms} ms; it must be a finite number above 0")
 
 
-def warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
+def warnings(leaders: Sequence[Trial], noise: Noise, classes: int, *, confirmed: bool = False) -> list[str]:
     """Return what must be said with the best trial.
 
     Args:
-        leaders: The complete trials, the best first, as `ranked` gives them.
+        leaders: The complete trials, the best first.
         noise: That of their accuracies.
         classes: Number of classes of the images.
+        confirmed: Whether fresh trainings, not single rewards, have made the first one the best.
     """
-    return [*chance_warnings(leaders, noise, classes), *luck_warnings(leaders, noise)]
+    return _chance_warnings(leaders, noise, classes) + ([] if confirmed else _luck_warnings(leaders, noise))
 
 
-def chance_warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
+def _chance_warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> list[str]:
     """Return what must be said of accuracies at chance; the arguments are those of `warnings`."""
     if not leaders:
         return []
@@ -166,7 +167,7 @@ def chance_warnings(leaders: Sequence[Trial], noise: Noise, classes: int) -> lis
     return said
 
 
-def luck_warnings(leaders: Sequence[Trial], noise: Noise) -> list[str]:
+def _luck_warnings(leaders: Sequence[Trial], noise: Noise) -> list[str]:
     """Return what must be said of a best trial that no fresh training has confirmed; arguments as of `warnings`."""
     if not leaders:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -198,9 +198,8 @@ class Run:
             return [f"None of {len(trials)} trials succeeded: {one_line(kinds_of(trials))}"]
         leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
         noise = ranking.noise_of(trials, self.reward_images)
-        said = ranking.chance_warnings(leaders, noise, self.images.num_classes)
-        if target_ms is not None or below_ms is not None or not self.finalists():
-            said += ranking.luck_warnings(leaders, noise)
+        confirmed = target_ms is None and below_ms is None and bool(self.finalists())
+        said = ranking.warnings(leaders, noise, self.images.num_classes, confirmed=confirmed)
         experiment = self.experiment if target_ms is None else self.experiment.changed({"latency.target_ms": target_ms})
         note = None if below_ms is not None else target_note(trials, experiment)
         return said + ([] if note is None else [note])
@@ -339,19 +338,24 @@ class Run:
             observer=observer,
         )
 
-    def report(self, path: str | os.PathLike[str]) -> Path:
+    def report(self, path: str | os.PathLike[str], *, references: Iterable[str | os.PathLike[str]] = ()) -> Path:
         """Write what the search has found as one HTML file with charts and tables, and return its path.
 
         The file needs no network. One that is there is replaced.
 
+        Args:
+            path: The file.
+            references: Files of what `mnas scale --json` has printed: networks to show next to those of the search.
+
         Raises:
-            ConfigurationError: The file cannot be written.
+            ConfigurationError: The file cannot be written, or a file of references does not fit the run.
+            DocumentError: A file of references cannot be read.
             StoreError: The run cannot be read.
         """
         # Here, because `mnas.report` needs this module to read a run.
         from mnas.report.file import write_report
 
-        return write_report([self], Path(path))
+        return write_report([self], Path(path), map(Path, references))
 
     def _repr_html_(self) -> str:
         """Return the counts and the best trials as a small table, for notebooks."""

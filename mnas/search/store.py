@@ -435,14 +435,11 @@ class TrialStore:
 
     def trials_again(self, known: Sequence[Trial]) -> list[Trial]:
         """Return all trials, by number; of those in `known` that have ended, only those that have changed are read."""
-        ended = {trial.id: trial for trial in known if trial.state != "proposed"}
+        if not known:
+            return list(self.iterate())
+        ended = {(trial.id, trial.state, trial.finished_at): trial for trial in known if trial.state != "proposed"}
         stands = self.rows("SELECT id, state, finished_at FROM trials ORDER BY id")
-        found: list[Trial] = []
-        for number, state, finished_at in stands:
-            trial = ended.get(number)
-            unchanged = trial is not None and (trial.state, trial.finished_at) == (state, finished_at)
-            found.append(trial if trial is not None and unchanged else self.trial(number))
-        return found
+        return [ended.get(stand) or self.trial(stand[0]) for stand in stands]
 
     def iterate(self) -> Iterator[Trial]:
         """Yield all trials by number, some at a time; what is written meanwhile may be among those still to come.

@@ -1,7 +1,7 @@
 """The curves of a search for MLflow and Weights & Biases (W&B), each an optional package.
 
-A tracker works in a thread of its own. One that fails is left out of the rest of the search: a line says so. Neither
-package has been installed where mnas is tested: the calls are checked against stand-ins, and no server was reached.
+A tracker works in a thread of its own. One that fails is left out of the rest of the search: a line says so. The tests
+with the real packages need no server, and none was reached; without the packages they are skipped.
 """
 
 from __future__ import annotations

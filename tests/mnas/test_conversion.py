@@ -2,6 +2,8 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -56,3 +58,18 @@ def test_a_folder_that_is_not_there_is_refused(
 ) -> None:
     assert main(["convert", str(searched_run), *words, "--out", str(tmp_path / "none" / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_optunas_dashboard_shows_the_best_reward(searched_run: Path, tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'mnas[optuna]'")
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    path = tmp_path / "study.db"
+    assert main(["convert", str(searched_run), "--to", "optuna", "--out", str(path)]) == 0
+    app = dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{path}"))
+    environment: dict[str, Any] = {"PATH_INFO": "/api/studies/1"}
+    setup_testing_defaults(environment)
+    shown = json.loads(b"".join(app(environment, lambda *_: None)))
+    assert (
+        max(trial["values"][0] for trial in shown["trials"] if trial["state"] == "Complete")
+        == Run.open(searched_run).best().reward
+    )

@@ -19,15 +19,18 @@ function chartInto(parent, make, { size = "", label, onPoint } = {}) {
   const chart = echarts.init(place, null, { renderer: "canvas" });
   const options = make();
   const frame = { lineStyle: { color: css("--line") } };
+  // Without this the legend shows a line with a symbol that the chart does not have.
+  for (const series of options.series) if (series.showSymbol === false) series.symbol = "none";
   const axis = (given) => ({
-    nameLocation: "middle", nameGap: 30, nameTextStyle: { color: css("--pale") }, axisLabel: { color: css("--pale"), hideOverlap: true },
-    axisLine: frame, splitLine: frame, ...given,
+    nameLocation: "middle", nameGap: 30, nameTextStyle: { color: css("--pale") }, axisLine: frame, splitLine: frame, ...given,
+    axisLabel: { color: css("--pale"), hideOverlap: true, ...given.axisLabel },
   });
   for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
   chart.setOption({
     animation: false, color: PALETTE[theme()], textStyle: { fontFamily: "system-ui, Arial, sans-serif", color: css("--ink") },
     grid: { left: 58, right: 18, top: 36, bottom: 44 },
     aria: { enabled: false },
+    dataZoom: [zoomAlong("x")],
     ...options,
     legend: options.legend === false ? undefined : { top: 0, left: 0, type: "scroll", itemHeight: 9, itemWidth: 16, textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, ...options.legend },
     tooltip: { renderMode: "richText", confine: true, backgroundColor: css("--card"), borderColor: css("--line"), textStyle: { color: css("--ink"), fontSize: 12 }, ...options.tooltip },
@@ -49,7 +52,16 @@ function roundLimits(low, high) {
   const tick = (value) => +value.toFixed(digits);
   return { min: tick(Math.max(0, Math.floor(low / interval + 1e-9) * interval)), max: tick(Math.ceil(high / interval - 1e-9) * interval), interval, digits };
 }
-const zoomed = { dataZoom: [{ type: "inside", xAxisIndex: 0, zoomOnMouseWheel: "ctrl" }] };
+const zoomAlong = (side) => ({ type: "inside", [`${side}AxisIndex`]: 0, zoomOnMouseWheel: "ctrl", preventDefaultMouseMove: false, filterMode: "none" });
+// Labelled places of a logarithmic axis: over a short range as on a linear axis, else 1, 2, 3, 5 and 7 times the powers of 10.
+function logTicks(low, high) {
+  if (high < 5 * low) {
+    const { min, max, interval, digits } = roundLimits(low, high);
+    return Array.from({ length: Math.round((max - min) / interval) + 1 }, (_, step) => +(min + step * interval).toFixed(digits));
+  }
+  const powers = Array.from({ length: 2 + Math.ceil(Math.log10(high / low)) }, (_, step) => 10 ** (Math.floor(Math.log10(low)) + step));
+  return powers.flatMap((power) => [1, 2, 3, 5, 7].map((share) => +(share * power).toPrecision(1)));
+}
 
 function rewardChart(run) {
   const t = run.trials, points = [], best = [], middles = [], failed = [], stopped = [], recent = [];
@@ -70,9 +82,8 @@ function rewardChart(run) {
   const pad = (high - low || 1) * 0.06, { digits, ...limits } = roundLimits(Math.max(0, low - pad), high + pad);
   const failures = failed.map(([id]) => [id, limits.min]);
   return {
-    ...zoomed,
     xAxis: { type: "value", name: "trial", min: 0, max: Math.max(1, t.id.length), minInterval: 1 },
-    yAxis: { type: "value", name: "reward", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits), color: css("--pale") } },
+    yAxis: { type: "value", name: "reward", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
     tooltip: { formatter: (item) => `${item.seriesName}\ntrial ${item.value[0]}${item.seriesName === "failed" ? "" : `: ${number(item.value[1])}`}` },
     series: [
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3 : 6, itemStyle: { opacity: points.length > 1500 ? 0.35 : 0.65, color: colour(5) } },
@@ -97,23 +108,28 @@ function contour(level, [alpha, beta], target, [from, to]) {
   return points;
 }
 function tradeOff(run) {
-  const t = run.trials, indices = complete(run), best = run.verdict.best;
-  const points = indices.map((index) => [t.latency_ms[index], t.accuracy[index], t.id[index], t.reward[index]]);
-  const front = points.filter((point) => run.pareto.includes(point[2])).sort((a, b) => a[0] - b[0]);
-  const [low, high] = points.length ? spread(points.map((point) => point[1])) : [0, 1];
-  const [fast, slow] = points.length ? spread(points.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
+  const t = run.trials, best = run.verdict.best, front = new Set(run.pareto);
+  const points = complete(run).map((index) => [t.latency_ms[index], t.accuracy[index], t.id[index], t.reward[index]]);
+  const references = data.references.filter((one) => one.phone === run.phone && one.num_classes === run.num_classes).map((one) => ({ value: [one.latency_ms, one.accuracy], one }));
+  const shown = [...points, ...references.map((reference) => reference.value)];
+  const [low, high] = shown.length ? spread(shown.map((point) => point[1])) : [0, 1];
+  const [fast, slow] = shown.length ? spread(shown.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
   const reach = [Math.min(fast, run.target_ms) * 0.93, Math.max(slow, run.target_ms) * 1.07], pad = (high - low || 0.1) * 0.08;
   const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
+  const ticks = logTicks(...reach).filter((tick) => tick > reach[0] && tick < reach[1]);
   const levels = best ? [1, 0.97, 0.94, 0.91].map((share) => share * best.reward) : [];
+  const told = ({ value, data: { one } }) => (one ? `${one.network}, ${one.image_size} pixels\naccuracy ${number(value[1])}, ${one.on} set${known(one.images) ? ` of ${count(one.images)} images` : ""}\nlatency ${milliseconds(value[0])}` : `trial ${value[2]}\naccuracy ${number(value[1])}\nlatency ${milliseconds(value[0])}\nreward ${number(value[3])}`);
   return {
-    xAxis: { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: reach[0], max: reach[1], minorTick: { show: true }, axisLabel: { formatter: (value) => String(+value.toPrecision(2)), color: css("--pale"), hideOverlap: true } },
-    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits), color: css("--pale") } },
-    tooltip: { formatter: (item) => (item.value.length < 4 ? item.seriesName : `trial ${item.value[2]}\naccuracy ${number(item.value[1])}\nlatency ${milliseconds(item.value[0])}\nreward ${number(item.value[3])}`) },
+    xAxis: { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: reach[0], max: reach[1], axisTick: { customValues: ticks }, axisLabel: { customValues: ticks, formatter: (value) => String(+value.toPrecision(3)) } },
+    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
+    dataZoom: [zoomAlong("x"), zoomAlong("y")],
+    tooltip: { formatter: told },
     series: [
-      ...levels.map((level, index) => ({ name: "equal reward", type: "line", silent: true, showSymbol: false, data: contour(level, run.exponents, run.target_ms, reach), lineStyle: { width: 1, type: "dotted", color: css("--pale"), opacity: 0.75 }, itemStyle: { color: css("--pale") }, endLabel: { show: false }, z: 1 })),
+      ...levels.map((level) => ({ name: "equal reward", type: "line", silent: true, showSymbol: false, data: contour(level, run.exponents, run.target_ms, reach), lineStyle: { width: 1, type: "dotted", color: css("--pale"), opacity: 0.75 }, itemStyle: { color: css("--pale") }, z: 1 })),
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3.5 : 7, itemStyle: { opacity: points.length > 1500 ? 0.4 : 0.7, color: colour(5) } },
-      { name: "Pareto front", type: "line", data: front, symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
+      { name: "Pareto front", type: "line", data: points.filter((point) => front.has(point[2])).sort((a, b) => a[0] - b[0]), symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
       ...(best ? [{ name: "best", type: "scatter", symbol: "diamond", symbolSize: 16, data: [[best.latency_ms, best.accuracy, best.trial, best.reward]], itemStyle: { color: colour(2), borderColor: css("--card"), borderWidth: 1.5 }, z: 5 }] : []),
+      ...(references.length ? [{ name: "reference", type: "scatter", symbol: "rect", symbolSize: 9, data: references, itemStyle: { color: colour(3) }, label: { show: true, position: "top", color: css("--ink"), fontSize: 11, formatter: (item) => item.data.one.network }, labelLayout: { hideOverlap: true }, z: 6 }] : []),
       { name: "target", type: "line", data: [[run.target_ms, limits.min], [run.target_ms, limits.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
     ],
   };
@@ -128,7 +144,7 @@ function latencyHistogram(run) {
   const data = [...counts.map((total, index) => [low + index * width, total]), [low + bins * width, 0]];
   return {
     legend: false,
-    xAxis: { type: "value", name: `latency on ${run.phone} (ms)`, min: Math.min(low - width / 2, run.target_ms * 0.98), max: Math.max(high + width / 2, run.target_ms * 1.02), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), color: css("--pale"), hideOverlap: true, showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
+    xAxis: { type: "value", name: `latency on ${run.phone} (ms)`, min: Math.min(low - width / 2, run.target_ms * 0.98), max: Math.max(high + width / 2, run.target_ms * 1.02), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
     yAxis: { type: "value", name: "networks", nameGap: 40, minInterval: 1 },
     tooltip: { trigger: "axis", formatter: ([item]) => (item.dataIndex < bins ? `${number(item.value[0])} to ${number(item.value[0] + width)} ms\n${item.value[1]} networks` : "") },
     series: [{ name: "networks", type: "line", step: "end", data: [[low, 0], ...data].slice(values.length ? 1 : 0), showSymbol: false, areaStyle: { opacity: 0.45 }, lineStyle: { width: 1.5 }, itemStyle: { color: colour(0) }, markLine: { symbol: "none", silent: true, label: { formatter: "target", color: css("--bad") }, lineStyle: { color: css("--bad"), type: "dashed" }, data: [{ xAxis: run.target_ms }] } }],
@@ -147,7 +163,7 @@ function sharesChart(shares, decision) {
   return {
     grid: { left: 42, right: 10, top: 30, bottom: 24 },
     xAxis: { type: "value", min: shares.last_trial[0], max: shares.last_trial[shares.last_trial.length - 1] },
-    yAxis: { type: "value", min: 0, max: 1, interval: 0.5, axisLabel: { formatter: (value) => `${Math.round(value * 100)}%`, color: css("--pale") } },
+    yAxis: { type: "value", min: 0, max: 1, interval: 0.5, axisLabel: { formatter: (value) => `${Math.round(value * 100)}%` } },
     tooltip: { trigger: "axis", valueFormatter: (value) => `${(100 * value).toFixed(0)}%` },
     series: decision.choices.map((choice, index) => ({
       name: choice, type: "line", stack: "all", showSymbol: false, areaStyle: { opacity: 0.75 }, lineStyle: { width: 0.5 },
@@ -159,7 +175,7 @@ function importanceChart(importances) {
   const order = importances.decisions.map((name, index) => index).sort((a, b) => importances.of.reward.shares[a] - importances.of.reward.shares[b]).slice(-16);
   return {
     grid: { left: 128, right: 18, top: 36, bottom: 40 },
-    xAxis: { type: "value", name: "share of the predicted variance", axisLabel: { formatter: (value) => `${Math.round(100 * value)}%`, color: css("--pale") } },
+    xAxis: { type: "value", name: "share of the predicted variance", axisLabel: { formatter: (value) => `${Math.round(100 * value)}%` } },
     yAxis: { type: "category", data: order.map((index) => importances.decisions[index].replace("blocks[", "block ").replace("].", " ")), splitLine: { show: false } },
     tooltip: { valueFormatter: (value) => `${(100 * value).toFixed(1)}%` },
     series: ["reward", "accuracy", "latency"].map((name) => ({ name, type: "bar", barGap: "10%", data: order.map((index) => importances.of[name].shares[index]) })),
@@ -186,6 +202,7 @@ function trialTimeChart(run) {
       ...(known(run.times.queue_s) ? [{ name: "queue", type: "bar", stack: "time", itemStyle: { color: css("--pale"), opacity: 0.5 }, data: rows.map((id, row) => t.queue_s[first + row] ?? 0) }] : []),
       ...names.map((name) => ({ name, type: "bar", stack: "time", data: run.phase_s[name].slice(first, last).map((value) => value ?? 0) })),
       { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--line") }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index] - (t.queue_s[index] ?? 0)).toFixed(3)) : 0; }) },
+      { name: "phone", type: "scatter", symbolSize: 4, itemStyle: { color: css("--ink") }, data: rows.map((id, row) => t.phone_s[first + row]) },
     ],
   };
 }
@@ -205,7 +222,7 @@ function phoneChart(phone, key, title, show) {
   const data = phone.measurements.filter((one) => known(one[key]) && one.at).map((one) => [Date.parse(one.at), one[key], one.trial]);
   return {
     legend: false, grid: { left: 58, right: 14, top: 14, bottom: 40 },
-    xAxis: { type: "time", splitLine: { show: false } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show, color: css("--pale") } },
+    xAxis: { type: "time", splitLine: { show: false } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show } },
     tooltip: { formatter: (item) => `trial ${item.value[2]}\n${title} ${show(item.value[1])}` },
     series: [{ type: "scatter", symbolSize: 5, data, itemStyle: { opacity: 0.65 } }],
   };
@@ -232,15 +249,16 @@ function learningCurve(losses) {
 // Best so far against something that grows; runs of one experiment with several seeds get a band from worst to best.
 function bestCurve(run, along) {
   const t = run.trials, curve = [];
-  let top = -Infinity, sum = 0;
+  let top = -Infinity, epochs = 0;
+  const trained = (index) => known(t.training_s[index]) || (t.state[index] === "complete" && !known(t.repeat_of[index]));
   const order = t.id.map((id, index) => index);
   const end = (index) => (known(t.duration_s[index]) ? t.proposed_s[index] + t.duration_s[index] : Infinity);
   if (along !== "trials") order.sort((a, b) => end(a) - end(b));
   for (const index of order) {
-    sum += t.training_s[index] || 0;
-    if (!known(t.reward[index])) continue;
+    if (trained(index)) epochs += t.epochs[index] ?? run.experiment.training.epochs;
+    if (!known(t.reward[index]) || t.state[index] === "stopped") continue;
     top = Math.max(top, t.reward[index]);
-    curve.push([along === "trials" ? t.id[index] : along === "child hours" ? sum / 3600 : end(index) / 3600, top]);
+    curve.push([along === "trials" ? t.id[index] : along === "child-epochs" ? epochs : end(index) / 3600, top]);
   }
   return curve;
 }
@@ -267,7 +285,7 @@ function comparison(runs, along) {
     series.push({ name: `${name}: highest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, areaStyle: { color: tint, opacity: 0.18 }, data: rows.map(([x, values]) => [x, Math.max(...values) - Math.min(...values)]), tooltip: { show: false } });
   });
   return {
-    xAxis: { type: "value", name: along, min: 0 }, yAxis: { type: "value", name: "best reward so far", nameGap: 46, scale: true, axisLabel: { formatter: (value) => value.toFixed(3), color: css("--pale") } },
+    xAxis: { type: "value", name: along, min: 0 }, yAxis: { type: "value", name: "best reward so far", nameGap: 46, scale: true, axisLabel: { formatter: (value) => value.toFixed(3) } },
     legend: { data: series.map((one) => one.name).filter((name) => !/: (lowest|highest)$/.test(name)) },
     tooltip: { trigger: "item", formatter: (item) => `${item.seriesName}\n${along} ${+item.value[0].toPrecision(4)}: ${number(item.value[1])}` },
     series,

@@ -37,38 +37,48 @@ function median(values) {
 }
 const spread = (values) => [values.reduce((a, b) => Math.min(a, b), Infinity), values.reduce((a, b) => Math.max(a, b), -Infinity)];
 
-// A table with sortable columns, a filter and pages; `columns`: {title, value(row), show(row), number, class}.
-function sortableTable(columns, rows, { filterText, onRow, pageSize = 50, sortBy = 0, descending = false, filters = [] }) {
-  let sort = sortBy, down = descending, shown = pageSize, words = "", chosen = filters.length ? filters[0] : null;
-  const body = el("tbody"), head = el("tr"), more = el("button", { type: "button", onclick: () => { shown += pageSize * 4; draw(); } });
+// A small table; the first cell of each row is its head.
+function plainTable(titles, rows) {
+  const line = ([first, ...rest]) => el("tr", {}, el("th", {}, first), ...rest.map((cell) => el("td", { class: "cell" }, cell)));
+  const head = el("thead", {}, el("tr", {}, ...titles.map((title) => el("th", {}, title))));
+  return el("table", {}, titles.length ? head : null, el("tbody", {}, ...rows.map(line)));
+}
+
+// A table with sortable columns, a filter and pages; `columns`: {title, value(row), show(row), number, class}. `kept` holds
+// what the reader has chosen, so that it outlasts another drawing of the page.
+function sortableTable(columns, rows, kept, { filterText, onRow, pageSize = 50, sortBy = columns[0].title, descending = false, filters = [] }) {
+  const state = Object.assign(kept, { sort: sortBy, down: descending, shown: pageSize, words: "", filter: 0, ...kept });
+  const body = el("tbody"), head = el("tr"), more = el("button", { type: "button", onclick: () => { state.shown += pageSize * 4; draw(); } });
   const status = el("span", { class: "note" });
-  columns.forEach((column, index) => {
-    const label = el("button", { type: "button", onclick: () => { down = sort === index ? !down : !!column.number; sort = index; draw(); } }, column.title);
+  const sorted = () => columns.find((column) => column.title === state.sort) || columns[0];
+  for (const column of columns) {
+    const label = el("button", { type: "button", onclick: () => { state.down = sorted() === column ? !state.down : !!column.number; state.sort = column.title; draw(); } }, column.title);
     head.append(el("th", { class: column.number ? "number" : "" }, label));
-  });
+  }
   function draw() {
-    const found = rows.filter((row) => (!chosen || chosen.keep(row)) && words.split(" ").every((word) => filterText(row).includes(word)));
-    const value = columns[sort].value;
+    const words = state.words.toLowerCase().trim().split(" "), { value } = sorted();
+    const found = rows.filter((row) => (!filters.length || filters[state.filter].keep(row)) && words.every((word) => filterText(row).includes(word)));
     found.sort((a, b) => {
       const x = value(a), y = value(b);
       if (!known(x) || !known(y)) return known(x) ? -1 : known(y) ? 1 : 0;
-      return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+      return (x < y ? -1 : x > y ? 1 : 0) * (state.down ? -1 : 1);
     });
-    [...head.children].forEach((cell, index) => {
-      cell.setAttribute("aria-sort", index === sort ? (down ? "descending" : "ascending") : "none");
-      cell.firstChild.textContent = columns[index].title + (index === sort ? (down ? " ↓" : " ↑") : "");
+    columns.forEach((column, index) => {
+      const cell = head.children[index], isSorted = column === sorted();
+      cell.setAttribute("aria-sort", isSorted ? (state.down ? "descending" : "ascending") : "none");
+      cell.firstChild.textContent = column.title + (isSorted ? (state.down ? " ↓" : " ↑") : "");
     });
-    body.replaceChildren(...found.slice(0, shown).map((row) => {
+    body.replaceChildren(...found.slice(0, state.shown).map((row) => {
       const cells = columns.map((column) => el("td", { class: column.class || (column.number ? "number" : "") }, column.show(row)));
-      const line = el("tr", onRow ? { tabindex: 0, onclick: () => onRow(row), onkeydown: (event) => { if (event.key === "Enter") onRow(row); } } : {}, ...cells);
-      return line;
+      return el("tr", onRow ? { tabindex: 0, onclick: () => onRow(row), onkeydown: (event) => { if (event.key === "Enter") onRow(row); } } : {}, ...cells);
     }));
-    more.hidden = found.length <= shown;
+    more.hidden = found.length <= state.shown;
     more.textContent = `show more of ${count(found.length)}`;
     status.textContent = `${count(found.length)} of ${count(rows.length)}`;
   }
-  const search = el("input", { type: "search", placeholder: "filter: block strings, states, failures", "aria-label": "filter the table", oninput: (event) => { words = event.target.value.toLowerCase().trim(); shown = pageSize; draw(); } });
-  const choice = filters.length ? el("select", { "aria-label": "which rows", onchange: (event) => { chosen = filters[event.target.selectedIndex]; shown = pageSize; draw(); } }, ...filters.map((filter) => el("option", {}, filter.title))) : null;
+  const choose = (change) => { Object.assign(state, change, { shown: pageSize }); draw(); };
+  const search = el("input", { type: "search", value: state.words, placeholder: "filter: block strings, states, failures", "aria-label": "filter the table", oninput: (event) => choose({ words: event.target.value }) });
+  const choice = filters.length ? el("select", { "aria-label": "which rows", onchange: (event) => choose({ filter: event.target.selectedIndex }) }, ...filters.map((filter, index) => el("option", { selected: index === state.filter }, filter.title))) : null;
   draw();
   return el("div", {}, el("div", { class: "controls" }, choice, search, status), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), body)), el("p", {}, more));
 }

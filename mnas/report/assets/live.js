@@ -1,19 +1,24 @@
 "use strict";
-// Ask for what is new once a second; the server answers 204 if nothing is.
+// The live page comes without its run, so that it opens at once: the run is asked for now, and once a second for what is
+// new. The server answers 204 if nothing is.
 (async () => {
-  const live = data.live;
+  const { live } = data;
+  let version = "";
+  byId("state").textContent = "reading the run";
   for (;;) {
-    await new Promise((done) => setTimeout(done, 1000));
-    if (document.hidden) continue;
     try {
-      const answer = await fetch(`${live.data}?version=${encodeURIComponent(live.version)}`);
-      if (answer.status !== 200) continue;
-      const found = await answer.json();
-      live.version = found.version;
-      data = { ...found.data, live };
-      await showAll();
+      const answer = await fetch(`/data/${live.run}?version=${encodeURIComponent(version)}`);
+      if (answer.status !== 204) {
+        const found = await answer.json();
+        if (!answer.ok) throw new Error(found.error);
+        ({ version } = found);
+        data = { ...found.data, live };
+        await showAll();
+      }
     } catch (error) {
-      byId("state").textContent = "the server does not answer";
+      version = ""; // the next answer draws the page again
+      byId("state").textContent = error instanceof TypeError ? "the server does not answer" : error.message;
     }
+    do await new Promise((done) => setTimeout(done, 1000)); while (document.hidden);
   }
 })();

@@ -1,6 +1,7 @@
 "use strict";
 let data = JSON.parse(document.getElementById("data").textContent);
 let chosenRun = 0, chosenTrial = null, chosenBlock = 0;
+const tables = { trials: {}, failures: {} };
 const byId = (id) => document.getElementById(id);
 
 function card(title, note, { wide = false } = {}, ...children) {
@@ -26,7 +27,7 @@ function tile(label, value, small) {
   return el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: "value" }, value), el("div", { class: "small" }, small || ""));
 }
 function showVerdict(run) {
-  const { best, counts, of, wall_s, children_s, phone_s, reward_images, notes } = run.verdict;
+  const { best, counts, of, wall_s, children_s, phone_s, reward_images, notes, finalists } = run.verdict, winner = finalists[0];
   byId("name").textContent = run.name;
   const state = ended(run) >= of ? "finished" : counts.proposed ? `${ended(run)} of ${of} trials` : `stopped at ${ended(run)} of ${of}`;
   byId("state").textContent = state;
@@ -37,27 +38,37 @@ function showVerdict(run) {
     return;
   }
   const meets = best.latency_ms <= run.target_ms;
+  const leads = winner ? `Trial ${best.trial} is the best of ${finalists.length} finalists with a probability of ${number(winner.probability_best, 3)}, by trainings with fresh seeds.` : `Trial ${best.trial} is the best of ${count(counts.complete)} complete trials.`;
   const sure = best.near_best === 0 && counts.complete > 1 ? " No other network is within one standard error of its reward." : "";
   const source = best.is_lower_bound ? `at least: ${count(reward_images)} images` : "networks trained more than once";
-  byId("sentence").textContent = `Trial ${best.trial} is the best of ${count(counts.complete)} complete trials. It ${meets ? "meets" : "misses"} the target of ${milliseconds(run.target_ms)} on ${run.phone}.${sure}`;
+  const error = known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${source})` : "on the reward set";
+  byId("sentence").textContent = `${leads} It ${meets ? "meets" : "misses"} the target of ${milliseconds(run.target_ms)} on ${run.phone}.${sure}`;
   byId("tiles").replaceChildren(
-    tile("accuracy", number(best.accuracy), known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${source})` : "on the reward set"),
+    winner ? tile("accuracy", number(winner.accuracy), `mean of ${winner.trainings} fresh trainings; ${number(best.accuracy)} in the search`) : tile("accuracy", number(best.accuracy), error),
     tile(`latency on ${run.phone}`, milliseconds(best.latency_ms), known(best.mad_ms) ? `MAD ${milliseconds(best.mad_ms)}, 90% within ${milliseconds(best.p90_ms)}` : "measured"),
     ...Object.entries(best.other_latencies_ms).map(([name, latency]) => tile(`latency on ${name}`, milliseconds(latency), known(run.others[name]) ? `target ${milliseconds(run.others[name])}` : "")),
-    tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
+    winner ? tile("reward", number(winner.reward), `true reward from ${interval(winner)} (95%); ${number(best.reward)} in the search`) : tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
     tile("size", count(best.parameters), `parameters; ${count(best.multiply_adds)} multiply-adds`),
     tile("trials", `${count(counts.complete)}`, `complete; ${counts.stopped ? `${count(counts.stopped)} stopped early, ` : ""}${counts.failed} failed, ${counts.proposed} pending, of ${count(of)}`),
     tile("cost so far", duration(wall_s), `children ${duration(children_s)}, phones ${duration(phone_s)}`),
   );
 }
+const interval = (finalist) => finalist.reward_interval.map((value) => number(value)).join(" to ");
+function finalistsCard(finalists) {
+  return card("Finalists", "The best networks of the search, trained again with fresh seeds. The interval holds the true reward with a probability of 95%.", { wide: true }, el("div", { class: "scroll" }, plainTable(
+    ["trial", "best with probability", "mean reward", "true reward, 95%", "mean accuracy", "mean latency", "trainings"],
+    finalists.map((one) => [one.trial, number(one.probability_best, 3), number(one.reward), `${number(one.reward_estimate)} (${interval(one)})`, number(one.accuracy), milliseconds(one.latency_ms), one.trainings]),
+  )));
+}
 
 function showProgress(run) {
   const grid = section("What the search found");
   const pick = (item) => { if (item.value && item.seriesName !== "failed") showTrial(run, item.value.length > 2 ? item.value[2] : item.value[0], true); };
-  chartCard(grid, "Reward of each trial", "Repeats of a network included. Ctrl and the mouse wheel zoom; a click opens a trial.", () => rewardChart(run), { onPoint: pick });
+  chartCard(grid, "Reward of each trial", "Repeats included. A click opens a trial; Ctrl and the wheel zoom every chart.", () => rewardChart(run), { onPoint: pick });
   chartCard(grid, "Accuracy against latency", "Each network once. Along a dotted line the reward is equal; up and left is better.", () => tradeOff(run), { onPoint: pick });
   chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(run));
   if (run.shares.decisions.length) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
+  if (run.verdict.finalists.length) grid.append(finalistsCard(run.verdict.finalists));
 }
 function showLearning(run) {
   if (!run.shares.decisions.length) return;
@@ -82,7 +93,7 @@ function showTime(run) {
   const grid = section("Where the time went");
   chartCard(grid, "In sum", known(run.times.queue_s) ? "Queue: from proposal to the start of the child. Waiting: the rest until the outcome: for a phone, for other trials." : "Waiting: from proposal to outcome, without the training: for a worker, a phone, a repeat.", () => timeChart(run));
   chartCard(grid, "Workers and phones", "How many children trained at a time, and the share of time in which a phone measured.", () => busyChart(run));
-  if (Object.keys(run.phase_s).length) chartCard(grid, "Each trial", null, () => trialTimeChart(run), { wide: true });
+  if (Object.keys(run.phase_s).length) chartCard(grid, "Each trial", "A dot is the time of the phones, which is part of the training or of the waiting.", () => trialTimeChart(run), { wide: true });
 }
 
 const FILLS = { light: { conv: "#dfd3f3", sep: "#d3ecd9", mb: "#d3e4f7", wide: "#fbdcd3", plain: "#e4e7eb" }, dark: { conv: "#463a66", sep: "#28513a", mb: "#274767", wide: "#6b3a2c", plain: "#3a444e" } };
@@ -115,7 +126,7 @@ function networkDiagram(architecture) {
 async function detailsOf(run, id) {
   if (run.details[id]) return run.details[id];
   if (!data.live) return null;
-  const answer = await fetch(`${data.live.trials}/${id}`);
+  const answer = await fetch(`/trials/${id}/${data.live.run}`);
   if (!answer.ok) return null;
   run.details[id] = await answer.json();
   return run.details[id];
@@ -132,7 +143,7 @@ async function showTrial(run, id, scroll) {
   const failure = run.failures.find((one) => one.trial === id) || run.failures.find((one) => one.trial === t.repeat_of[index]);
   if (failure) facts.push([failure.kind, failure.message]);
   const left = el("div", {}, networkDiagram(detail ? detail.architecture : { blocks: blocksOf(run, index), stem_filters: "–", head_filters: "–" }));
-  const right = el("div", {}, el("table", {}, el("tbody", {}, ...facts.map(([key, value]) => el("tr", {}, el("th", {}, key), el("td", { class: "text" }, value))))), el("p", {}, ...blocksOf(run, index).flatMap((block) => [el("code", {}, block), el("br")])));
+  const right = el("div", {}, plainTable([], facts), el("p", {}, ...blocksOf(run, index).flatMap((block) => [el("code", {}, block), el("br")])));
   place.replaceChildren(el("h3", {}, `Trial ${id}`), el("div", { class: "detail" }, left, right));
   if (detail) {
     if (detail.epoch_losses.length > 1) { right.append(el("strong", {}, "Learning curve")); chartInto(right, () => learningCurve(detail.epoch_losses), { size: "small", label: "learning curve" }); }
@@ -161,9 +172,9 @@ function showTable(run) {
     { title: "network", class: "text", value: text, show: (index) => el("code", {}, text(index)) },
   ];
   const place = el("section", { class: "card wide", id: "trial" });
-  const table = sortableTable(columns, rows, {
+  const table = sortableTable(columns, rows, tables.trials, {
     filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => showTrial(run, t.id[index], true),
-    sortBy: columns.findIndex((one) => one.title === "reward"), descending: true, pageSize: 20,
+    sortBy: "reward", descending: true, pageSize: 20,
     filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "stopped early", keep: (index) => t.state[index] === "stopped" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
   });
   grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, table), place);
@@ -183,7 +194,7 @@ function showFailures(run) {
     { title: "trial", number: true, value: (row) => row.trial, show: (row) => row.trial },
     { title: "kind", value: (row) => row.kind, show: (row) => row.kind },
     { title: "message", class: "text", value: (row) => row.message, show: (row) => row.message },
-  ], run.failures, { filterText: (row) => `${row.trial} ${row.kind} ${row.message}`.toLowerCase(), pageSize: 8 })));
+  ], run.failures, tables.failures, { filterText: (row) => `${row.trial} ${row.kind} ${row.message}`.toLowerCase(), pageSize: 8 })));
 }
 function showPhones(run) {
   if (!run.phones.length) return;
@@ -201,27 +212,31 @@ function showPhones(run) {
       charts.append(box);
       chartInto(box, () => phoneChart(phone, key, "", show), { size: "small", label: `${phone.name}: ${title}` });
     }
-    if (phone.rejected.length) holder.append(el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "rejected because"), el("th", { class: "number" }, "windows"))), el("tbody", {}, ...phone.rejected.map((one) => el("tr", {}, el("td", { class: "text" }, one.reason), el("td", { class: "number" }, one.count))))));
+    if (phone.rejected.length) holder.append(plainTable(["windows", "rejected because"], phone.rejected.map((one) => [count(one.count), one.reason])));
   }
 }
 function showComparison() {
   if (data.runs.length < 2) return;
   const grid = section("Runs compared");
-  for (const along of ["trials", "child hours", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? "Runs of one experiment with several seeds: the median, and a band from the worst to the best." : null, () => comparison(data.runs, along), {});
-  const cell = (value) => el("td", { class: "text" }, value);
-  grid.append(card("What differs", data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same.", {}, el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "setting"), ...data.runs.map((run) => el("th", {}, run.name)))),
-    el("tbody", {}, el("tr", {}, el("th", {}, "best reward"), ...data.runs.map((run) => cell(run.verdict.best ? number(run.verdict.best.reward) : "–"))), ...data.differences.map((one) => el("tr", {}, el("th", {}, one.key), ...one.values.map(cell))))))));
+  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? "Runs of one experiment with several seeds: the median, and a band from the worst to the best." : null, () => comparison(data.runs, along), {});
+  grid.append(card("What differs", data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same.", {}, el("div", { class: "scroll" }, plainTable(
+    ["setting", ...data.runs.map((run) => run.name)],
+    [...[["best reward", "reward"], ["its accuracy", "accuracy"], ["its latency (ms)", "latency_ms"]].map(([title, key]) => [title, ...data.runs.map((run) => number(run.verdict.best && run.verdict.best[key]))]), ...data.differences.map((one) => [one.key, ...one.values])],
+  ))));
 }
 function showSettings(run) {
   const grid = section("Experiment"), rows = [];
   const walk = (value, path) => { if (value !== null && typeof value === "object" && !Array.isArray(value)) Object.entries(value).forEach(([key, item]) => walk(item, path ? `${path}.${key}` : key)); else rows.push([path, Array.isArray(value) ? value.join(", ") : value === null ? "–" : String(value)]); };
   walk(run.experiment, "");
   if (run.classes.length) rows.push(["classes", run.classes.join(", ")]);
-  grid.append(card("Settings", null, { wide: true }, el("details", {}, el("summary", {}, `${rows.length} values`), el("table", {}, el("tbody", {}, ...rows.map(([key, value]) => el("tr", {}, el("th", {}, key), el("td", { class: "text" }, value))))))));
+  grid.append(card("Settings", null, { wide: true }, el("details", {}, el("summary", {}, `${rows.length} values`), plainTable([], rows))));
 }
 
+const focusable = () => [...document.querySelectorAll("input, select, button, [tabindex]")];
 async function showAll() {
-  const run = data.runs[chosenRun], y = window.scrollY;
+  const run = data.runs[chosenRun], y = window.scrollY, active = document.activeElement;
+  if (!run) return; // the live page gets its run later
+  const place = focusable().indexOf(active), caret = active.selectionStart;
   delete document.body.dataset.ready;
   clearCharts();
   byId("main").replaceChildren();
@@ -238,6 +253,9 @@ async function showAll() {
   showPhones(run);
   showSettings(run);
   byId("footer").textContent = `Made by mnas ${data.mnas_version} from ${run.directory}. Times of day are UTC in the store and local here.`;
+  const again = focusable()[place];
+  if (again) again.focus({ preventScroll: true });
+  if (again && known(again.selectionStart)) again.setSelectionRange(caret, caret);
   window.scrollTo(0, y);
   document.body.dataset.ready = "yes";
 }

@@ -14,6 +14,8 @@ from mnas.checkpoints.image_input import conventional_input
 from mnas.cli import main
 from mnas.network.onnx_graph import build_onnx
 from mnas.network.weights import initial_weights
+from mnas.report.data import report_data
+from mnas.search.run import Run
 from search_space import find_architecture_file, lower, reference
 
 SMALL = ("scale", "mnasnet-small", "--widths", "0.5,1.0", "--resolutions", "32,64", "--classes", "10")
@@ -111,7 +113,9 @@ def test_people_see_the_latency_of_a_phone(run: Callable[..., str]) -> None:
     assert lines[1].endswith("1.0000")
 
 
-def test_a_trained_network_has_its_accuracy_and_the_others_none(tmp_path: Path, run: Callable[..., str]) -> None:
+@pytest.fixture
+def trained_half(tmp_path: Path) -> Path:
+    """A checkpoint of mnasnet-small at width 0.5 for 32 pixels and 10 classes."""
     path = tmp_path / "half.safetensors"
     file = find_architecture_file("mnasnet-small")
     half = Checkpoint(
@@ -121,10 +125,24 @@ def test_a_trained_network_has_its_accuracy_and_the_others_none(tmp_path: Path, 
         accuracy=Accuracy(top1=0.5125, top5=0.75, loss=1.25, images=1000, of_ema=False, on="validation"),
     )
     write_checkpoint(path, replace(half, weights=initial_weights(half.network(), seed=0)))
-    lines = run(*SMALL, "--trained", str(path)).splitlines()
+    return path
+
+
+def test_a_trained_network_has_its_accuracy_and_the_others_none(trained_half: Path, run: Callable[..., str]) -> None:
+    lines = run(*SMALL, "--trained", str(trained_half)).splitlines()
     assert lines[0].split()[-2:] == ["top1_percent", "images"]
     assert lines[1].split()[-3:] == ["51.25", "1,000", "validation"]
     assert [line.split()[-2:] for line in lines[2:]] == [["-", "-"]] * 3
+
+
+def test_a_report_shows_what_is_timed_and_trained(
+    phone: RecordingPhone, trained_half: Path, run: Callable[..., str], searched_run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.json"
+    path.write_text(run(*SMALL, "--phone", "host", "--trained", str(trained_half), "--json"))
+    (shown,) = report_data([Run.open(searched_run)], [path])["references"]
+    assert (shown["network"], shown["latency_ms"], shown["accuracy"]) == ("mnasnet-small x0.5", 1.0, 0.5125)
+    assert (shown["images"], shown["on"]) == (1000, "validation")
 
 
 @pytest.mark.parametrize(

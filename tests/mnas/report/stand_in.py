@@ -16,7 +16,7 @@ from latency.measurement.window import TimedWindow
 from mnas.data import DigitsSettings
 from mnas.documents.json_text import dump_json
 from mnas.errors import Failure, FailureKind
-from mnas.experiment import Experiment, LatencySettings, OtherPhone, SearchSettings
+from mnas.experiment import Experiment, FinalistSettings, LatencySettings, OtherPhone, SearchSettings
 from mnas.reward import reward
 from mnas.search.run_directory import open_run
 from mnas.search.store import Outcome, Proposal
@@ -47,6 +47,7 @@ def stand_in_run(
     pending: int = 0,
     other: str | None = None,
     failure: Failure | None = None,
+    finalists: int = 0,
 ) -> Path:
     """Write a run whose proposals get better over time; about every 12th fails.
 
@@ -58,6 +59,7 @@ def stand_in_run(
         pending: How many of the last trials have not ended.
         other: The name of a second phone, if there is one.
         failure: What failed trials say, instead of `FAILURES`.
+        finalists: How many of the best are trained again, three times each.
     """
     data = DigitsSettings(image_size=16, reward_images=300)
     space = SearchSpace.load(space_name)
@@ -65,7 +67,10 @@ def stand_in_run(
         space=space_name,
         data=data,
         training=TrainingSettings(epochs=3, learning_rate=0.01),
-        search=SearchSettings(trials=trials),
+        search=SearchSettings(
+            trials=trials,
+            finalists=FinalistSettings(count=finalists, extra_trainings=3 * finalists) if finalists else None,
+        ),
         latency=LatencySettings(target_ms=1.0, others={other: OtherPhone(target_ms=2.0)} if other else {}),
         seed=seed,
     )
@@ -91,6 +96,13 @@ def stand_in_run(
                 "UPDATE trials SET training = ?, latency = ?, state = ?, accuracy = ?, latency_ms = ?, reward = ?, "
                 "failure_kind = ?, failure_message = ?, proposed_at = ?, finished_at = ? WHERE id = ?",
                 rows,
+            )
+        for place, trial in enumerate(store.best(finalists) * 3 if finalists else ()):
+            fresh = (trial.reward or 0.0) + float(random.normal(0, 0.004))
+            store.write(
+                "INSERT INTO finalist_trainings (trial, seed, state, accuracy, latency_ms, reward, proposed_at, "
+                "finished_at) VALUES (?, ?, 'complete', ?, ?, ?, ?, ?)",
+                (trial.id, place, trial.accuracy, trial.latency_ms, fresh, trial.proposed_at, trial.finished_at),
             )
     return directory
 

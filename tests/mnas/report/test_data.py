@@ -155,3 +155,13 @@ def test_runs_are_compared_by_what_differs(two_phones: Run, searched_run: Path) 
     keys = {one["key"]: one["values"] for one in report_data([two_phones, Run.open(searched_run)])["differences"]}
     assert keys["search.trials"] == ["60", "3"]
     assert "space" not in keys
+
+
+def test_finalists_decide_the_verdict(tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 40, finalists=4))
+    told = run_data(run, run.trials)["verdict"]
+    first, winner = told["finalists"][0], run.finalists()[0]
+    assert told["best"]["trial"] == first["trial"] == run.best().id
+    assert (len(told["finalists"]), first["trainings"], first["reward"]) == (4, 3, winner.standing.mean)
+    assert told["best"]["near_best"] is None
+    assert told["notes"] == run.notes()

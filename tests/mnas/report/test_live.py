@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from mnas.cli import main
+from mnas.report.live_runs import LiveRun
 from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
 from tests.mnas.report.stand_in import stand_in_run
 
 RUN = "deep/%3Cb%3Erun"
@@ -18,8 +20,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def client(folder: Path) -> Any:
+def opened(folder: Path) -> Any:
+    """Return a client of the page of a folder."""
     pytest.importorskip("starlette", reason="Starlette is not installed: pip install 'mnas[ui]'")
     pytest.importorskip("httpx", reason="httpx is not installed, which Starlette's tests need")
     from starlette.testclient import TestClient
@@ -29,13 +31,19 @@ def client(folder: Path) -> Any:
     return TestClient(live_app(folder), base_url="http://localhost")
 
 
+@pytest.fixture
+def client(folder: Path) -> Any:
+    return opened(folder)
+
+
 def test_runs_are_listed_as_text(client: Any) -> None:
     page = client.get("/").text
-    assert "deep/&lt;b&gt;run" in page
+    assert "deep/&lt;b&gt;run</a></td><td>" in page
     assert "<b>" not in page
 
 
-def test_a_page_shows_a_run(client: Any) -> None:
+def test_a_page_opens_before_its_run_is_read(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(LiveRun, "data")
     answer = client.get(f"/run/{RUN}")
     assert answer.status_code == 200
     assert "connect-src 'self'" in answer.text
@@ -50,13 +58,26 @@ def test_only_news_are_sent(client: Any, folder: Path) -> None:
 
 def test_a_trial_has_its_details(client: Any, folder: Path) -> None:
     stored = Run.open(folder / "deep" / "<b>run").trial(1)
-    assert client.get(f"/trials/{RUN}/1").json()["architecture"] == stored.architecture
-    assert client.get(f"/trials/{RUN}/99").status_code == 404
+    assert client.get(f"/trials/1/{RUN}").json()["architecture"] == stored.architecture
+    assert client.get(f"/trials/99/{RUN}").status_code == 404
+
+
+def test_a_run_that_cannot_be_read_says_why(client: Any, folder: Path) -> None:
+    (folder / "deep" / "<b>run" / DATABASE).write_bytes(b"no database")
+    answer = client.get(f"/data/{RUN}")
+    assert answer.status_code == 503
+    assert "no database" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("path", ["/run/none", "/run/../../etc", "/data/%2e%2e", "/run/deep"])
 def test_nothing_else_is_shown(client: Any, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_the_folder_itself_may_be_a_run(folder: Path) -> None:
+    client = opened(folder / "deep" / "<b>run")
+    assert 'href="run/."' in client.get("/").text
+    assert [client.get(path).status_code for path in ("/run/", "/data/", "/trials/1/")] == [200, 200, 200]
 
 
 def test_a_page_of_elsewhere_cannot_read_it(client: Any) -> None:

@@ -54,3 +54,17 @@ def test_a_folder_gives_its_own_runs_only(tmp_path: Path) -> None:
     assert runs.names() == ["run"]
     assert isinstance(runs.run("run"), LiveRun)
     assert runs.run("../other") is None
+
+
+def test_each_run_is_listed_with_its_best_or_why_it_cannot_be_read(tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 30, pending=3))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / DATABASE).write_bytes(b"no database")
+    runs = LiveFolder(tmp_path)
+    counts, best = run.counts(), run.best()
+    trials, *numbers = runs.standing("run")
+    assert trials == f"{counts['complete']} complete, {counts['failed']} failed, of 30"
+    assert [float(number) for number in numbers] == pytest.approx(
+        [best.accuracy, best.latency_ms, best.reward], abs=5e-5
+    )
+    assert "no database" in runs.standing("damaged")[0]

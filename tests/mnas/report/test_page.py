@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from mnas.errors import Failure, FailureKind
 from mnas.report.data import report_data
 from mnas.report.page import asset, report_page
 from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
+from mnas.search.store import Outcome, TrialStore
 from tests.mnas.report.browser import PROGRAM, Page, opened_browser
 from tests.mnas.report.stand_in import stand_in_run
 
@@ -130,6 +135,7 @@ def test_foreign_text_is_shown_as_text(browser: Page, tmp_path: Path) -> None:
     data["runs"][0]["phones"][0]["name"] = INJECTION
     data["runs"][0]["phones"][0]["serial"] = INJECTION
     data["runs"][0]["phones"][0]["rejected"] = [{"reason": INJECTION, "count": 1}]
+    data["references"] = [{"network": INJECTION, "phone": INJECTION, "num_classes": 10, "latency_ms": 1, "accuracy": 1}]
     path = tmp_path / "report.html"
     path.write_text(report_page(data))
     browser.open(path.as_uri())
@@ -137,6 +143,56 @@ def test_foreign_text_is_shown_as_text(browser: Page, tmp_path: Path) -> None:
     assert browser.evaluate("document.title") != "hit"
     assert browser.evaluate("document.querySelectorAll('img, main b').length") == 0
     assert browser.evaluate("document.body.textContent.includes('onerror')")
+
+
+def test_references_and_finalists_are_shown(browser: Page, tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 40, finalists=3))
+    measured = {"width": 0.5, "image_size": 16, "latency_ms": 4.5, "top1": 0.97, "images": 300, "on": "test"}
+    reference = tmp_path / "reference.json"
+    reference.write_text(dump_json({"network": "net", "num_classes": 10, "phone": "host", "networks": [measured]}))
+    browser.open(run.report(tmp_path / "report.html", references=[reference]).as_uri())
+    assert browser.complaints == []
+    chart = "echarts.getInstanceByDom(document.querySelector('[aria-label=\"Accuracy against latency\"]'))"
+    series = browser.evaluate(f"{chart}.getOption().series.filter((one) => one.name === 'reference')")
+    assert [(one["value"], one["one"]["network"]) for one in series[0]["data"]] == [([4.5, 0.97], "net x0.5")]
+    winner = run.finalists()[0]
+    cells = "[...[...document.querySelectorAll('h3')].find((one) => one.textContent === 'Finalists').parentNode"
+    first = browser.evaluate(f"{cells}.querySelectorAll('tbody tr:first-child > *')].map((one) => one.textContent)")
+    standing = winner.standing
+    assert first[:3] == [str(winner.trial.id), f"{standing.probability_best:.3f}", f"{standing.mean:.4f}"]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of the live page of a run with pending trials, and the run's directory."""
+    pytest.importorskip("starlette", reason="Starlette is not installed: pip install 'mnas[ui]'")
+    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install 'mnas[ui]'")
+    from mnas.report.live import live_app
+
+    directory = stand_in_run(tmp_path / "run", 20, pending=2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(live_app(tmp_path), log_level="critical"))
+        serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/run/run", directory
+        finally:
+            server.should_exit = True
+            serving.join()
+
+
+def test_a_live_page_shows_what_is_new_and_keeps_what_was_chosen(browser: Page, served: tuple[str, Path]) -> None:
+    url, directory = served
+    browser.open(url)
+    browser.evaluate(
+        "(() => { const box = document.querySelector('input[type=search]'); box.focus(); box.value = 'complete';"
+        "box.dispatchEvent(new Event('input')); })()"
+    )
+    with closing(TrialStore(directory / DATABASE, create=True)) as store:
+        store.finish([Outcome(19, 0.99, 0.5, 0.99)])
+    browser.wait_until("document.querySelector('tbody tr[tabindex]').cells[0].textContent === '19'")
+    assert browser.evaluate("document.activeElement.value") == "complete"
+    assert browser.complaints == []
 
 
 def test_scripts_are_allowed_by_their_hashes_only() -> None:

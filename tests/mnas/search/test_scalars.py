@@ -39,3 +39,15 @@ def test_the_curves_are_those_of_the_store_after_any_session(searched_run: Path,
     assert scalars(tmp_path, "search/best_reward")[-1] == (3, 0.57)
     assert scalars(tmp_path, "search/failed") == [(1, 0), (2, 0), (3, 1)]
     assert scalars(tmp_path, "search/latency_ms_pixel6") == [(2, 2.1)]
+
+
+def test_tensorboards_own_reader_has_the_numbers_of_the_store(searched_run: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard is not installed"
+    )
+    trials = Run.open(searched_run).trials
+    with scalar_observer(tmp_path, trials):
+        pass
+    found = reader.EventAccumulator(str(tmp_path / TENSORBOARD_FOLDER)).Reload()
+    shown = [(event.step, event.value) for event in found.Scalars("search/reward")]
+    assert shown == [(trial.id, pytest.approx(trial.reward)) for trial in trials if trial.reward is not None]

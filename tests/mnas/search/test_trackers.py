@@ -1,6 +1,7 @@
 """Trackers get the numbers of the store, and cannot harm a search. MLflow and W&B are stand-ins here."""
 
 import logging
+import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -156,3 +157,61 @@ def test_the_command_names_the_missing_package(
     monkeypatch.setattr("mnas.cli.search.stop_cleanly", lambda: None)
     assert main(["search", "quickstart", "--run-dir", str(tmp_path / "new"), "--track", "wandb"]) == 2
     assert "pip install 'mnas[wandb]'" in capsys.readouterr().err
+
+
+def track(name: str, searched_run: Path, monkeypatch: pytest.MonkeyPatch) -> list[Point]:
+    """Hand the trials of a run to a real tracker, and return the points that it should have."""
+    monkeypatch.setattr(trackers, "CLOSING_S", 120.0)
+    run = Run.open(searched_run)
+    with tracking_observers([name], run.experiment, searched_run) as (observer,):
+        observer.trial_finished(run.trials[0])
+    curves = Curves()
+    return [*curves.earlier(run.trials), curves.point(run.trials[0])]
+
+
+def test_the_real_mlflow_keeps_the_numbers(searched_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'mnas[mlflow]'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    points = track("mlflow", searched_run, monkeypatch)
+    (kept,) = mlflow.search_runs(output_format="list")
+    assert kept.data.params["space"] == "tiny16"
+    for name in ("search/reward", "search/best_reward", "search/failed"):
+        history = mlflow.MlflowClient().get_metric_history(kept.info.run_id, name)
+        expected = [(point.step, point.values[name]) for point in points if name in point.values]
+        assert [(one.step, one.value) for one in history] == expected
+
+
+def log_records(content: bytes) -> Iterator[bytes]:
+    """Yield the records of a file in the log format of LevelDB, as W&B writes it after a header of 7 bytes."""
+    place, record = 7, b""
+    while place < len(content):
+        if 32768 - place % 32768 < 7:  # the rest of a block that holds no record
+            place += 32768 - place % 32768
+            continue
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        record += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield record
+            record = b""
+
+
+def test_the_real_wandb_keeps_the_numbers_offline(
+    searched_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="W&B is not installed: pip install 'mnas[wandb]'")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    points = track("wandb", searched_run, monkeypatch)
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    rewards = []
+    for record in log_records(path.read_bytes()):
+        items = Record.FromString(record).history.item
+        values = {item.key or item.nested_key[0]: float(item.value_json) for item in items}
+        if "search/reward" in values:
+            rewards.append((values["_step"], values["search/reward"]))
+    assert rewards == [
+        (point.step, point.values["search/reward"]) for point in points if "search/reward" in point.values
+    ]
