@@ -95,6 +95,21 @@ class LatencyFirstSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     highest_accuracy: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
 
 
+class RepeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which networks are trained more than once, to know how far accuracies of one network differ.
+
+    Attributes:
+        share: The part of the networks that is trained a second time, with another seed, spread evenly over the search.
+            The reward is that of the first training.
+        proposed_again: What happens to a network that the controller proposes again. `copy`: the trial takes over the
+            outcome of the earlier one and costs nothing. `train`: it is trained again, with a seed of its own, timed
+            again, and the controller is told that reward.
+    """
+
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    proposed_again: Literal["copy", "train"] = "copy"
+
+
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many children are trained, how they are scheduled, and what happens when something fails.
 
@@ -125,6 +140,11 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         halving: How children that are behind are stopped early. Absent: each is trained to its end.
         latency_first: Whether networks are timed before they are trained, and left out if they are too slow. Absent:
             they are trained and timed at the same time.
+        repeats: Which networks are trained more than once, so that the noise of the accuracies is known. Absent: none.
+        keep_weights: Whose trained weights are kept in `weights/` of the run directory: those of so many networks of
+            highest reward (with finalists, of at least as many as these), of `all`, or of `none`.
+        keep_weights_gb: Kept weights at most, in 10^9 bytes. When they are reached, the weights of the lowest rewards
+            are deleted first, and that is said. Those of pending trials count.
         ray_address: An existing Ray cluster to work on: HOST:PORT of its head, or `auto`. By default a cluster is
             started on this machine.
     """
@@ -144,7 +164,15 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     finalists: FinalistSettings | None = None
     halving: HalvingSettings | None = None
     latency_first: LatencyFirstSettings | None = None
+    repeats: RepeatSettings | None = None
+    keep_weights: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Literal["all", "none"] = "none"
+    keep_weights_gb: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 10.0
     ray_address: str | None = None
+
+    @property
+    def max_weights_bytes(self) -> int:
+        """The bytes of trained weights that are kept at most; 0 if none are."""
+        return 0 if self.keep_weights == "none" else int(self.keep_weights_gb * 1e9)
 
 
 class OtherPhone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -465,6 +493,7 @@ RESUMABLE_EXPERIMENT_KEYS = frozenset(
     | {"latency.cache", "space", "data.directory", "ascend.memory_gb"}
     | {f"search.budget.{key}" for key in BudgetSettings.__struct_fields__}
     | {f"search.finalists.{key}" for key in FinalistSettings.__struct_fields__}
+    | {f"search.repeats.{key}" for key in RepeatSettings.__struct_fields__}
 )
 
 

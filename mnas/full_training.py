@@ -17,6 +17,7 @@ from mnas.mindspore_setup import Compute, prepare_mindspore
 from mnas.retrain.loop import RetrainObserver, SilentObserver
 from mnas.retrain.recipe import Recipe, open_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
+from mnas.retrain.starting_point import find_starting_point
 from search_space import Architecture, ArchitectureFile, find_architecture_file
 
 
@@ -27,6 +28,7 @@ def train(
     directory: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     width: float = 1.0,
+    init: str | os.PathLike[str] | None = None,
     observer: RetrainObserver | None = None,
 ) -> RetrainResult:
     """Train a network fully by a recipe, or go on with the training that is in the directory.
@@ -41,6 +43,8 @@ def train(
         directory: The run directory; made if it is new.
         data: The folder of the images. None takes what the recipe says.
         width: Multiplies every width of the network but the head's.
+        init: The weights to start from: a checkpoint of mnas, an exported folder, or a .ckpt of MindSpore under the
+            names of mnas or MindCV. For other classes the classifier is drawn again. None draws all weights.
         observer: Is told what happens. An exception that it raises ends the training.
 
     Returns:
@@ -52,7 +56,7 @@ def train(
         SpaceError: There is no such reference network.
         DataError: The images cannot be loaded.
         RunDirectoryError: The directory is that of another training.
-        CheckpointError: The last checkpoint is damaged.
+        CheckpointError: The last checkpoint is damaged, or `init` does not fit the network.
         TrainingError: The training failed.
     """
     chosen = open_recipe(recipe, data)
@@ -60,7 +64,9 @@ def train(
     scaled = replace(file, architecture=file.architecture.scaled(width))
     require_machine(chosen.device)
     prepare_mindspore(chosen.compute)
-    result = retrain(scaled, chosen, Path(directory), observer or SilentObserver())
+    folder = Path(directory)
+    start = None if init is None else find_starting_point(Path(init), folder, scaled, chosen.compute)
+    result = retrain(scaled, chosen, folder, observer or SilentObserver(), start=start)
     assert result is not None, "this is the only process"
     return result
 

@@ -15,7 +15,12 @@ from mnas.evaluation.accuracy import BATCH_SIZE, Evaluation, Evaluator
 from mnas.evaluation.classifiers import Engine
 from mnas.export.folder import CHECKPOINT, ONNX
 from mnas.export.onnx_file import read_onnx
+from mnas.files import RunDirectoryError
 from mnas.mindspore_setup import Compute
+from mnas.search.run import Run
+from mnas.search.run_directory import read_store
+from mnas.search.trial import Trial
+from mnas.search.weights import read_weights
 from search_space import ArchitectureFile
 
 
@@ -67,6 +72,37 @@ def open_model(path: Path, architecture: ArchitectureFile | None = None, image_s
         )
     checkpoint = load_checkpoint(path / CHECKPOINT, architecture, image_size)
     return Model(checkpoint, read_onnx(path / ONNX, checkpoint.network()))
+
+
+def open_trial(directory: Path, trial_id: int | None) -> tuple[Model, Run, Trial]:
+    """Read the trained weights that a search has kept of a trial; None takes the best trial.
+
+    Raises:
+        CheckpointError: None are kept, or the file is damaged.
+        RunDirectoryError: The run has no such complete trial.
+        StoreError: There is no run, or no trial of that number.
+    """
+    run = Run.open(directory)
+    trial = run.best() if trial_id is None else run.trial(trial_id)
+    return Model(read_weights(run, trial)), run, trial
+
+
+def reward_images(run: Run) -> ImageSource:
+    """Load the held-out training images that the accuracies of a run are of.
+
+    Raises:
+        DataError: The images cannot be loaded.
+        RunDirectoryError: They are not those of the run any more.
+    """
+    data = run.experiment.data.load_search()
+    with read_store(run.directory) as store:
+        fingerprint = store.meta().get("data_fingerprint")
+    if data.fingerprint() != fingerprint:
+        raise RunDirectoryError(
+            f"{run.directory}: the images have changed since its search, so its accuracies cannot be repeated; bring "
+            "them back, or give a test set (--data)"
+        )
+    return data.reward
 
 
 def evaluate_model(

@@ -122,10 +122,18 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
         WeightsError: The weights are not those of the network, or the loss or a counter is not finite.
         OSError: The file cannot be written.
     """
+    write_atomically(Path(path), checkpoint_bytes(Path(path), checkpoint))
+
+
+def checkpoint_bytes(path: Path, checkpoint: Checkpoint) -> bytes:
+    """Return the content of the file of a checkpoint; `path` names it in messages.
+
+    Raises WeightsError as `write_checkpoint`.
+    """
     import safetensors.numpy
 
     _check_weights(checkpoint)
-    _check_finite(Path(path), checkpoint)
+    _check_finite(path, checkpoint)
     info = msgspec.json.encode(
         {
             "format_version": FORMAT_VERSION,
@@ -143,7 +151,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
         for name, value in named.items()
     }
     metadata = {"mnas": info, "sha256": _digest(info, tensors)}
-    write_atomically(Path(path), safetensors.numpy.save(tensors, metadata))
+    return safetensors.numpy.save(tensors, metadata)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
                     "accuracy_error": error,
                     "target_ms": target_ms,
                     "finalist": finalists[trial.id].to_dict() if trial.id in finalists else None,
+                    "weights": None if (weights := found.weights(trial)) is None else str(weights),
                     "notes": notes,
                 }
                 for trial, error in zip(trials, errors, strict=True)
@@ -97,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
             print_trial(trial, found.image_form, noise)
             if trial.id in finalists:
                 print_finalist(finalists[trial.id], len(finalists))
+            if (weights := found.weights(trial)) is not None:
+                print(f"weights        {weights}")
         for note in notes:
             print(note)
     return DONE

@@ -21,8 +21,8 @@ _DESCRIPTION = """\
 Write a self-contained folder of a network: architecture.yaml, ONNX, MindIR,
 checkpoints, a model card and a diagram. The network is the best trial of a
 search (or another with --trial), a reference network, or that of an
-architecture.yaml. Without --checkpoint its weights are initial ones, and the
-folder says so.
+architecture.yaml. Without --checkpoint its weights are those that the search
+has kept (search.keep_weights), else initial ones; the folder says which.
 """
 _EPILOG = """\
 examples:
@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "name": subject.name,
                 "fingerprint": fingerprint(subject.checkpoint.architecture.architecture),
                 "weights": weights,
+                "weights_from": None if subject.weights_from is None else str(subject.weights_from),
                 "image_size": form.image_size,
                 "channels": form.channels,
                 "num_classes": form.num_classes,
@@ -119,7 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return DONE
     print(f"network        {subject.name}")
-    print(f"weights        {weights}" + ("" if subject.is_trained else " (not trained; give --checkpoint)"))
+    said = f" ({subject.weights_from})" if subject.is_trained else " (not trained; give --checkpoint)"
+    print(f"weights        {weights}{said}")
+    if subject.is_child and (accuracy := subject.checkpoint.accuracy) is not None:
+        print(f"               of the child of the search: {accuracy.top1:.2%} of {accuracy.images:,} held-out images")
     print(f"parameters     {counted.trainable_params:,}")
     print(f"multiply-adds  {counted.multiply_adds:,}")
     print(f"checked        ONNX and MindIR agree to {exported.difference:.1e} of the largest logit")

@@ -35,6 +35,8 @@ def run_top(arguments: argparse.Namespace) -> int:
             "--top trains the best networks as the search has found them, each on one device; leave out --trial, "
             "--cards and --width"
         )
+    if arguments.from_run is not None or arguments.init is not None:
+        raise ConfigurationError("--top draws the weights of each network; leave out --from and --init")
     run_directory = Path(arguments.architecture or "")
     if arguments.architecture is None or not (run_directory / DATABASE).is_file():
         raise ConfigurationError(

@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             "counts": opened.counts(),
             "best": best[0].id if best else None,
             "notes": opened.notes(),
+            "second_trainings": opened.second_trainings(),
         }
         print_json_with_list(document, "trials", map(trial_to_dict, _whole(opened, arguments)))
         return DONE
@@ -156,6 +157,9 @@ def _lines(opened: Run, arguments: argparse.Namespace) -> list[str]:
         lines.append("No trial succeeded, so there is no best.")
     if best:
         lines.append(f"best: trial {best_id}, accuracy {accuracy_text(best[0], noise)}")
+    if noise.repeated is not None:
+        networks = "1 network was" if noise.networks == 1 else f"{noise.networks} networks were"
+        lines.append(f"{networks} trained more than once: their accuracies differ by {noise.repeated:.2g} (1 sigma)")
     return [*lines, *(line for note in opened.notes() for line in note.splitlines())]
 
 

@@ -14,18 +14,23 @@ from mnas.cli.errors import DONE, FAILED
 from mnas.cli.options import name_or_path, path, percent, positive, target_percent, width
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
-from mnas.data import load_images
+from mnas.data import ImageSource, load_images
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute
-from mnas.validation import Model, Target, evaluate_model, open_model
+from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
+from mnas.search.trial import Trial
+from mnas.validation import Model, Target, evaluate_model, open_model, open_trial, reward_images
 from search_space import ArchitectureFile, cost, find_architecture_file
 
 _DESCRIPTION = """\
 Measure the accuracy of a checkpoint, or of a folder that `mnas export` has
 written, on a test set; with --target-top1, say whether it reaches a target.
+A run directory of a search gives the weights that it has kept of its best
+trial (search.keep_weights), by default on the images of its reward.
 Images are prepared as the checkpoint says, that of a .ckpt as the architecture
 file says (lineage.input), else as MindCV does (ImageNet's normalisation; the
 central 87.5% of images of 96 pixels and more).
@@ -34,6 +39,7 @@ _EPILOG = """\
 examples:
   mnas validate export/final --data data/cifar10
   mnas validate export/final --data imagenet --target-top1 71.77 --tolerance 0.1
+  mnas validate runs/cifar10 --trial 12
   mnas validate mnasnet_075.ckpt --arch mnasnet-b1 --width 0.75 \\
       --data imagenet --engine onnx
 
@@ -52,15 +58,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", metavar="MODEL", type=path, help="a checkpoint of mnas or MindSpore (.ckpt), or an exported folder"
+        "model",
+        metavar="MODEL",
+        type=path,
+        help="a checkpoint of mnas or MindSpore (.ckpt), an exported folder, or the run directory of a search",
     )
+    parser.add_argument("--trial", metavar="N", type=int, help="trial of the run directory (default: the best)")
     parser.add_argument(
         "--data",
         metavar="DIR",
         type=name_or_path,
-        required=True,
         help="the images: a folder with test/CLASS/* or val/CLASS/*, one with CIFAR-10's binary batches, `digits`, or "
-        "your own function, package.module:function",
+        "your own function, package.module:function (default: for a run, those of its reward)",
     )
     parser.add_argument(
         "--test-folder", metavar="NAME", type=name_or_path, help="its folder of test images (default: test or val)"
@@ -77,8 +86,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     parser.add_argument(
         "--engine",
         choices=("mindspore", "onnx"),
-        default="mindspore",
-        help="what computes: MindSpore, or onnxruntime with the exported model (default: mindspore)",
+        help="what computes: MindSpore, or onnxruntime with the exported model (default: mindspore; for a run, what "
+        "its search has computed with)",
     )
     parser.add_argument(
         "--device", choices=("CPU", "Ascend"), default="CPU", help="where MindSpore computes (default: CPU)"
@@ -107,10 +116,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"--image-size: {arguments.model} has its own input, which only a {MINDSPORE_SUFFIX} has not; leave it out"
         )
+    is_run = (arguments.model / DATABASE).is_file()
+    if arguments.engine is None and not is_run:
+        arguments.engine = "mindspore"
     require_machine(arguments.device)
-    model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
+    run, trial = None, None
+    if is_run:
+        if arguments.arch is not None:
+            raise ConfigurationError("--arch: a run has its own networks; leave it out")
+        model, run, trial = open_trial(arguments.model, arguments.trial)
+    elif arguments.trial is not None:
+        raise ConfigurationError(f"--trial: {arguments.model} is no run directory, and only a run has trials")
+    else:
+        model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
     with waiting_for("loading the images"):
-        source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
+        source = _images(arguments, model, run)
     with counted_progress("images", len(source)) as on_batch:
         evaluation = evaluate_model(
             model,
@@ -122,9 +142,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     target = None if arguments.target_top1 is None else Target(arguments.target_top1, _tolerance(arguments))
     if arguments.json:
-        _print_json(arguments, model, evaluation, target)
+        _print_json(arguments, model, evaluation, target, trial)
     else:
         _print_lines(model, evaluation)
+        if trial is not None:
+            print(f"in the search  {trial.accuracy:.2%} of its reward images")
     if target is None:
         return DONE
     verdict = _verdict(target, evaluation)
@@ -147,6 +169,16 @@ def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
     scale = arguments.width or 1.0
     scaled = "" if scale == 1 else f" x{scale:g}"
     return replace(file, architecture=file.architecture.scaled(scale), name=f"{file.name}{scaled}")
+
+
+def _images(arguments: argparse.Namespace, model: Model, run: Run | None) -> ImageSource:
+    if arguments.data is not None:
+        return load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
+    if run is None:
+        raise ConfigurationError("--data: names the images to validate on; give it")
+    if arguments.test_folder is not None:
+        raise ConfigurationError("--test-folder: is that of --data; give --data, too")
+    return reward_images(run)
 
 
 def _tolerance(arguments: argparse.Namespace) -> float:
@@ -172,13 +204,16 @@ def _print_lines(model: Model, evaluation: Evaluation) -> None:
     print(f"multiply-adds  {counted.multiply_adds:,}")
 
 
-def _print_json(arguments: argparse.Namespace, model: Model, evaluation: Evaluation, target: Target | None) -> None:
+def _print_json(
+    arguments: argparse.Namespace, model: Model, evaluation: Evaluation, target: Target | None, trial: Trial | None
+) -> None:
 
     counted = cost(model.checkpoint.network())
     print_json(
         {
             "model": str(arguments.model),
             "network": model.checkpoint.architecture.name,
+            "trial": trial and {"id": trial.id, "accuracy": trial.accuracy},
             "data": arguments.data,
             "engine": arguments.engine,
             "images": evaluation.images,

@@ -51,6 +51,12 @@ def _head(subject: Subject) -> Iterator[str]:
             "time the network, to look at it and to train it (`mnas retrain`); export again with `--checkpoint` after "
             "the training."
         )
+    elif subject.is_child:
+        yield ""
+        yield (
+            "**Its weights are those of a child of the search**, which trains only as long as a comparison of networks "
+            "needs. Train it fully (`mnas retrain`) before you rely on it."
+        )
     yield ""
     yield "![The network](network.svg)"
 
@@ -134,7 +140,7 @@ def _origin(subject: Subject) -> Iterator[str]:
     yield ""
     if subject.weights_from is None:
         of_search = (
-            "" if subject.source.trial is None else " A search keeps its children's accuracies, not their weights."
+            "" if subject.source.trial is None else " The search has kept none of this network (`search.keep_weights`)."
         )
         yield f"Weights: initial ones.{of_search}"
         return

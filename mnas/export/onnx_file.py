@@ -9,6 +9,7 @@ import onnx
 
 import mnas
 from mnas.checkpoints.checkpoint import CheckpointError
+from mnas.documents.user_paths import path_text
 from mnas.export.subject import Subject
 from mnas.network.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_onnx
 from search_space import LoweredNetwork, architecture_to_dict, format_block
@@ -27,7 +28,8 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
     """Return the metadata of the model: text by key.
 
     `architecture`, `input` and `class_names` are JSON; `class_names` is there if the names are known. `weights` is
-    "initial" or "trained". `top1`, the accuracy of these very weights, is there if they were validated.
+    "initial" or "trained", and `weights_from` the checkpoint of trained ones. `top1`, the accuracy of these very
+    weights, is there if they were validated.
     """
     form, accuracy = subject.checkpoint.input, subject.checkpoint.accuracy
     architecture = subject.checkpoint.architecture.architecture
@@ -51,6 +53,8 @@ def onnx_metadata(subject: Subject) -> dict[str, str]:
         "num_classes": str(form.num_classes),
         "mnas_version": mnas.__version__,
     }
+    if subject.weights_from is not None:
+        metadata["weights_from"] = path_text(subject.weights_from)
     if form.class_names is not None:
         metadata["class_names"] = json.dumps(list(form.class_names))
     if accuracy is not None:

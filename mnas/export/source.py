@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnas.checkpoints.checkpoint import Checkpoint
 from mnas.checkpoints.foreign import check_holds_no_weights
 from mnas.checkpoints.image_input import conventional_input
 from mnas.checkpoints.provenance import Provenance
@@ -15,6 +16,7 @@ from mnas.errors import ConfigurationError
 from mnas.files import RunDirectoryError
 from mnas.search.run import Run
 from mnas.search.store import Trial
+from mnas.search.weights import read_weights
 from search_space import (
     ArchitectureFile,
     Reference,
@@ -47,6 +49,17 @@ class Source:
     trial: Trial | None = None
     run: Run | None = None
     reference: Reference | None = None
+
+    def child(self) -> tuple[Path, Checkpoint] | None:
+        """Return the file and the trained weights that the search has kept of this network; None without any.
+
+        Raises:
+            CheckpointError: The file is damaged, or of another training.
+        """
+        if self.run is None or self.trial is None:
+            return None
+        path = self.run.weights(self.trial)
+        return None if path is None else (path, read_weights(self.run, self.trial))
 
 
 def find_source(what: str, trial_id: int | None = None) -> Source:

@@ -37,6 +37,7 @@ class Subject:
         weights_from: The checkpoint file of the weights; None if they are initial (the checkpoint of an export may hold
             initial weights too).
         published: Numbers from the literature for this network and its training.
+        is_child: Whether the weights are those that the search has kept of its child.
     """
 
     checkpoint: Checkpoint
@@ -46,6 +47,7 @@ class Subject:
     width: float
     weights_from: Path | None
     published: Published | None
+    is_child: bool = False
 
     @property
     def name(self) -> str:
@@ -138,14 +140,18 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
     Args:
         source: The architecture as it was found.
         adaptation: What is changed about it.
-        checkpoint_path: File of the weights; None for initial weights.
+        checkpoint_path: File of the weights. None takes those that the search has kept if nothing is changed, else
+            initial weights.
 
     Raises:
         CheckpointError: The file is no checkpoint, or is of another network.
         ConfigurationError: The input of the checkpoint is not the one that was asked for.
     """
     scaled = _scaled(source.architecture, adaptation.width)
-    if checkpoint_path is None:
+    child = source.child() if checkpoint_path is None and adaptation == Adaptation() else None
+    if child is not None:
+        checkpoint_path, checkpoint = child
+    elif checkpoint_path is None:
         form = adaptation.apply(source.input)
         network = ImageForm.of(form).lower(scaled.architecture)
         checkpoint = Checkpoint(scaled, form, initial_weights(network, INITIAL_SEED))
@@ -158,7 +164,7 @@ def subject_of(source: Source, adaptation: Adaptation, checkpoint_path: Path | N
     lineage = provenance.lineage(scaled.lineage)
     checkpoint = replace(checkpoint, architecture=replace(scaled, lineage=lineage))
     published = _published(source, adaptation, checkpoint)
-    return Subject(checkpoint, source, provenance, as_found, adaptation.width, trained, published)
+    return Subject(checkpoint, source, provenance, as_found, adaptation.width, trained, published, child is not None)
 
 
 def _has_initial_weights(checkpoint: Checkpoint) -> bool:

@@ -88,7 +88,7 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
     ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
     finalists = run.finalists()
     leaders = [*(one.trial for one in finalists[:1]), *ranked(trials)]
-    noise = noise_of(trials, run.reward_images)
+    noise = noise_of(trials, run.reward_images, run.second_trainings())
     note = target_note(trials, run.experiment)
     found: dict[str, Any] = {
         "counts": counts,

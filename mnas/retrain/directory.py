@@ -27,6 +27,7 @@ from search_space import ArchitectureFile, ArchitectureFileFields, architecture_
 START_FILE = "retraining.json"
 COUNTERS = frozenset(("loss_scale", "good_steps", "loss_sum", "loss_steps"))
 """What `Checkpoint.counters` of a training has."""
+INIT_FILE = f"init{CHECKPOINT_SUFFIX}"
 LAST_FILE = f"last{CHECKPOINT_SUFFIX}"
 BEST_FOLDER = "best"
 TEST_FILE = "test.json"
@@ -36,6 +37,18 @@ PROCESSES_FOLDER = "processes"  # output of all processes but the first; `--card
 _NOT_OURS = "has no accuracy, so it is not one of the best checkpoints; remove it, and run the same command again"
 
 
+class InitRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The trained weights that a retraining started from.
+
+    Attributes:
+        path: Where they were from; `init.safetensors` keeps them.
+        drawn: Why the classifier was drawn again; empty if it was not.
+    """
+
+    path: str
+    drawn: str = ""
+
+
 class _StartRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a retraining was started with; the content of `retraining.json`."""
 
@@ -43,6 +56,7 @@ class _StartRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     architecture: ArchitectureFileFields
     data_fingerprint: str
     mnas_version: str
+    init: InitRecord | None = None
 
 
 class FinalAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,8 +77,9 @@ class FinalAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class RetrainDirectory:
     """An open run directory.
 
-    It holds `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv`, `tensorboard/` and, if
-    held-out images validate, `test.json`. Of several processes, only the first writes.
+    It holds `last.safetensors`, `best/epoch-NNNN.safetensors`, `epochs.csv`, `steps.csv`, `tensorboard/`, if held-out
+    images validate `test.json`, and if it started from trained weights `init.safetensors`. Of several processes, only
+    the first writes.
     """
 
     path: Path
@@ -91,6 +106,12 @@ class RetrainDirectory:
                     "restore the file from a copy"
                 )
         return checkpoint
+
+    def keep_init(self, checkpoint: Checkpoint) -> None:
+        """Keep the weights at the start, so that a resumed training does not need their file."""
+        path = self.path / INIT_FILE
+        if not path.exists():
+            write_checkpoint(path, checkpoint)
 
     def write_last(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint to resume from."""
@@ -151,7 +172,13 @@ def _read_best(path: Path) -> Checkpoint:
 
 
 @contextmanager
-def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, data_fingerprint: str) -> Iterator[None]:
+def open_directory(
+    path: Path,
+    recipe: Recipe,
+    architecture: ArchitectureFile,
+    data_fingerprint: str,
+    init: InitRecord | None = None,
+) -> Iterator[InitRecord | None]:
     """Lock a directory for training: make it if it is new, or resume a training that was started the same way.
 
     Args:
@@ -159,6 +186,10 @@ def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, d
         recipe: The recipe; the keys of `RESUMABLE_RECIPE_KEYS` may differ from those at the start.
         architecture: What is trained.
         data_fingerprint: Hash of the images.
+        init: The trained weights that it starts from; None for drawn ones.
+
+    Yields:
+        `init` as it was at the start of the training.
 
     Raises:
         RunDirectoryError: Another process works on it, it belongs to another recipe, architecture or other data, or it
@@ -169,15 +200,18 @@ def open_directory(path: Path, recipe: Recipe, architecture: ArchitectureFile, d
         architecture=convert(architecture_file_to_dict(architecture), ArchitectureFileFields, source="architecture"),
         data_fingerprint=data_fingerprint,
         mnas_version=mnas.__version__,
+        init=init,
     )
     with locked_directory(path, "mnas retrain"):
         file = path / START_FILE
         if file.exists():
-            _check_same(path, _read_start(file), start)
+            before = _read_start(file)
+            _check_same(path, before, start)
+            start = msgspec.structs.replace(start, init=before.init)
         elif any(entry.name not in (LOCK_FILE, PROCESSES_FOLDER) for entry in path.iterdir()):
             raise RunDirectoryError(f"{path}: not empty and no retraining; choose a new directory with --run-dir")
         write_atomically(file, msgspec.json.format(msgspec.json.encode(start)))
-        yield
+        yield start.init
 
 
 def _read_start(file: Path) -> _StartRecord:
@@ -190,6 +224,9 @@ def _read_start(file: Path) -> _StartRecord:
 def _check_same(path: Path, before: _StartRecord, now: _StartRecord) -> None:
     changed = changed_keys(before.recipe, now.recipe, RESUMABLE_RECIPE_KEYS)
     changed += [f"architecture {each}" for each in changed_keys(before.architecture, now.architecture)]
+    starts = [None if start.init is None else start.init.path for start in (before, now)]
+    if starts[0] != starts[1]:
+        changed.append(f"init: {starts[0] or 'absent'} -> {starts[1] or 'absent'}")
     if changed:
         raise RunDirectoryError(
             f"{path}: this retraining was started differently ({'; '.join(changed)}); undo the change, or start "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,19 @@ from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, CheckpointError, P
 from mnas.data import FullData, ImageForm, InputForm
 from mnas.errors import DataError
 from mnas.evaluation.accuracy import Evaluator
-from mnas.retrain.directory import LAST_FILE, FinalAccuracy, RetrainDirectory, open_directory
+from mnas.retrain.directory import LAST_FILE, FinalAccuracy, InitRecord, RetrainDirectory, open_directory
 from mnas.retrain.logs import open_logs
 from mnas.retrain.loop import Loop, RetrainObserver
 from mnas.retrain.processes import Process
 from mnas.retrain.recipe import Recipe
+from mnas.retrain.starting_point import StartingPoint, fitted_weights
 from mnas.retrain.validation import Validator, accuracy_of, add_up_over, share_of
 from mnas.retrain.writer import Writer, trainer_state
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.trainer import Trainer
 from search_space import ArchitectureFile, LoweredNetwork
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class RetrainResult:
         tested: The checkpoint that `accuracy` is of: the last, or with held-out images (`validation` of the recipe) the
             best on these.
         validation: On the held-out images, of the weights in `tested`; None without such images.
+        init: The trained weights that it started from; None if they were drawn.
     """
 
     accuracy: Accuracy
@@ -41,6 +46,7 @@ class RetrainResult:
     best: tuple[Path, ...]
     tested: Path
     validation: Accuracy | None = None
+    init: InitRecord | None = None
 
 
 def retrain(
@@ -49,6 +55,7 @@ def retrain(
     directory: Path,
     observer: RetrainObserver,
     process: Process = Process(),
+    start: StartingPoint | None = None,
 ) -> RetrainResult | None:
     """Train an architecture by a recipe, or resume its training at the last checkpoint.
 
@@ -58,13 +65,14 @@ def retrain(
         directory: The run directory: new, or that of this training.
         observer: Called as the training goes on.
         process: The place of this process among those of the training (see `join_processes`).
+        start: Trained weights to start from; None draws them from the seed of the recipe.
 
     Returns:
         The result, or None in all processes but the first.
 
     Raises:
         RunDirectoryError: The directory is that of another training.
-        CheckpointError: Its checkpoint is damaged.
+        CheckpointError: Its checkpoint is damaged, or the weights to start from do not fit.
         ConfigurationError: The batch cannot be divided among the processes, or the recipe has a key that full training
             does not obey.
         DataError: The data is not that of the recipe, or an image cannot be read.
@@ -77,14 +85,21 @@ def retrain(
     validated_on: ValidatedOn = "test" if data.validation is None else "validation"
     form = input_form(recipe, data)
     network = ImageForm.of(form).lower(architecture.architecture)
+    fitted = None if start is None else fitted_weights(start, architecture, form, recipe.seed)
     with ExitStack() as stack:
         run = RetrainDirectory(directory)
+        init = None if fitted is None else fitted.record
         if process.is_first:
-            stack.enter_context(open_directory(directory, recipe, architecture, data.fingerprint()))
+            init = stack.enter_context(open_directory(directory, recipe, architecture, data.fingerprint(), init))
+            if fitted is not None:
+                if fitted.record.drawn:
+                    _LOG.warning("mnas: the classifier is drawn again: %s", fitted.record.drawn)
+                run.keep_init(Checkpoint(architecture, form, fitted.weights))
             run.best_files()  # a damaged one is said before anything is trained
         last = run.last()
         if last is not None and last.position.epoch == settings.epochs:
-            return _result(run, network, data, recipe) if process.is_first else None
+            return _result(run, network, data, recipe, init) if process.is_first else None
+        initial = None if fitted is None else fitted.weights
         trainer = Trainer(
             network,
             settings,
@@ -92,7 +107,7 @@ def retrain(
             seed=recipe.seed,
             plan=plan,
             compute=recipe.compute,
-            start=None if last is None else trainer_state(last),
+            start=initial if last is None else trainer_state(last),
             compiles=recipe.sink_steps is None,
         )
         position = Position() if last is None else last.position
@@ -105,13 +120,15 @@ def retrain(
             writer = Writer(run, logs, Checkpoint(architecture, form, weights={}))
         observer.started(position, settings.epochs, trainer.steps_per_epoch, trainer.phases)
         Loop(recipe, trainer, validator, writer, observer).run_from(last)
-        return _result(run, network, data, recipe) if process.is_first else None
+        return _result(run, network, data, recipe, init) if process.is_first else None
 
 
-def _result(run: RetrainDirectory, network: LoweredNetwork, data: FullData, recipe: Recipe) -> RetrainResult:
+def _result(
+    run: RetrainDirectory, network: LoweredNetwork, data: FullData, recipe: Recipe, init: InitRecord | None
+) -> RetrainResult:
     last, best = run.path / LAST_FILE, tuple(run.best_files())
     if data.validation is None:
-        return RetrainResult(_validated(read_checkpoint(last), last), last, best, tested=last)
+        return RetrainResult(_validated(read_checkpoint(last), last), last, best, tested=last, init=init)
     tested = run.tested()
     if tested is None:
         chosen = best[0] if best else last
@@ -122,7 +139,7 @@ def _result(run: RetrainDirectory, network: LoweredNetwork, data: FullData, reci
         name = chosen.relative_to(run.path).as_posix()
         tested = FinalAccuracy(checkpoint=name, accuracy=accuracy, validation=validation)
         run.write_tested(tested)
-    return RetrainResult(tested.accuracy, last, best, run.path / tested.checkpoint, tested.validation)
+    return RetrainResult(tested.accuracy, last, best, run.path / tested.checkpoint, tested.validation, init)
 
 
 def _validated(checkpoint: Checkpoint, path: Path) -> Accuracy:

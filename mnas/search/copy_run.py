@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mnas.files import RunDirectoryError
 from mnas.search.run_directory import BEST_FILE, DATABASE, read_store
+from mnas.search.weights import WEIGHTS_FOLDER, kept_weights
 
 
 def copy_run(directory: Path, target: Path) -> int:
-    """Copy a run: the store as it is at one moment, and the best architecture. Requests and locks are not copied.
+    """Copy a run: the store as it is at one moment, the best architecture, and the weights that are kept.
+
+    Requests and locks are not copied.
 
     The copy is made under another name and then takes its own, so that a kill leaves no half of it there.
 
@@ -33,6 +37,10 @@ def copy_run(directory: Path, target: Path) -> int:
             best = directory / BEST_FILE
             if best.is_file() and not best.is_symlink():
                 shutil.copyfile(best, draft / BEST_FILE)
+            for path in kept_weights(directory).values():
+                (draft / WEIGHTS_FOLDER).mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):  # another trial has taken its place
+                    shutil.copyfile(path, draft / WEIGHTS_FOLDER / path.name)
             with read_store(draft) as copied:
                 trials = sum(copied.counts().values())
             os.rename(draft, target)

@@ -19,10 +19,10 @@ from mnas.search.replay import replay
 from mnas.search.rows import TRIAL_COLUMNS, call_of_row, trial_of_row
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
-from mnas.search.schema import SCHEMA, SCHEMA_VERSION, TABLE_OF_FINALISTS, StoreError
+from mnas.search.schema import SCHEMA, SCHEMA_VERSION, TABLE_OF_FINALISTS, TABLE_OF_SECOND_TRAININGS, StoreError
 from mnas.search.store import TrialStore
 
-_TABLES = ("meta", "trials", "controller_log", "controller_state", "sessions", "finalist_trainings")
+_TABLES = ("meta", "trials", "controller_log", "controller_state", "sessions", "finalist_trainings", "second_trainings")
 _MAX_SHOWN = 20
 
 
@@ -59,7 +59,7 @@ def examine(directory: Path, *, replayed: bool = False) -> list[Finding]:
     except StoreError as error:
         return [Finding(str(error), "the rows that can be read are copied into a new database", _is_damaged(error))]
     with closing(store):
-        findings = [*_damaged_pages(store), *_damaged_rows(store), *_damaged_finalists(store), *_damaged_log(store)]
+        findings = [*_damaged_pages(store), *_damaged_rows(store), *_damaged_extra(store), *_damaged_log(store)]
         findings += _damaged_state(store, directory, replayed=replayed and not findings)
     return findings
 
@@ -95,11 +95,12 @@ def _damaged_rows(store: TrialStore) -> Iterator[Finding]:
         yield Finding(f"the trials cannot all be read: {error}", "the rows that can be read are copied", True)
 
 
-def _damaged_finalists(store: TrialStore) -> Iterator[Finding]:
-    try:
-        store.finalist_trainings()
-    except StoreError as error:
-        yield Finding(f"{error}", "restore the run from a copy", False)
+def _damaged_extra(store: TrialStore) -> Iterator[Finding]:
+    for read in (store.finalist_trainings, store.second_trainings):
+        try:
+            read()
+        except StoreError as error:
+            yield Finding(f"{error}", "restore the run from a copy", False)
 
 
 def _damaged_log(store: TrialStore) -> Iterator[Finding]:
@@ -179,7 +180,8 @@ def _salvage(damaged: Path, database: Path) -> None:
     columns = TRIAL_COLUMNS.split(", ")
     with closing(sqlite3.connect(damaged)) as source, closing(sqlite3.connect(draft, isolation_level=None)) as target:
         source.execute("PRAGMA trusted_schema = OFF")
-        target.executescript(f"BEGIN; {SCHEMA} {TABLE_OF_FINALISTS} PRAGMA user_version = {SCHEMA_VERSION};")
+        tables = f"{SCHEMA} {TABLE_OF_FINALISTS} {TABLE_OF_SECOND_TRAININGS}"
+        target.executescript(f"BEGIN; {tables} PRAGMA user_version = {SCHEMA_VERSION};")
         for table in _TABLES:
             for row in _readable_rows(source, table):
                 if table == "trials":

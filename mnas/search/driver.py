@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import index as as_integer
@@ -28,6 +29,8 @@ from mnas.search.trial import FinalistTraining, Outcome, Proposal, Told, Trial, 
 from mnas.training.rungs import Rung, rung_results
 from search_space import Architecture, SearchSpace, SpaceError, architecture_to_dict, fingerprint
 
+# Above the seeds of all trials and finalists, so that a second training has a seed of its own.
+_SECOND_SEED = 2_000_000
 # So many children may be ahead of a phone that rests, say; then the workers wait for it.
 AUTO_PENDING_PER_WORKER = 4
 
@@ -71,6 +74,30 @@ class LatencyMeter(Protocol):
         """Queue one measurement."""
 
 
+class WeightsKeeper(Protocol):
+    """Keeps the weights of trained children."""
+
+    def keep(self, trial: Trial | None, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the weights in the result of a trainer, before it is recorded; return the result without them.
+
+        None takes them out only.
+        """
+
+    def tidy(self) -> None:
+        """Delete what need not be kept; called after trials have ended."""
+
+
+class KeepsNoWeights:
+    """Keeps nothing; results hold no weights."""
+
+    def keep(self, trial: Trial | None, result: Mapping[str, Any]) -> dict[str, Any]:
+        """See `WeightsKeeper`."""
+        return dict(result)
+
+    def tidy(self) -> None:
+        """See `WeightsKeeper`."""
+
+
 @dataclass(frozen=True)
 class SearchPlan:
     """What a search does: how many trials, how they are scheduled and how they are rewarded.
@@ -94,6 +121,8 @@ class SearchPlan:
         halving: When the trainings of children are stopped early; None trains each to its end.
         highest_accuracy: Each network is timed before it is trained, and not trained if its reward would be below the
             best so far even with this accuracy. None trains and times at the same time.
+        second_share: The part of the networks that is trained a second time, by the numbers of the trials.
+        trains_repeats: Whether a network that is proposed again is trained and timed again.
     """
 
     trials: int
@@ -109,6 +138,18 @@ class SearchPlan:
     budget: Budget = field(default_factory=Budget)
     halving: Halving | None = None
     highest_accuracy: float | None = None
+    second_share: float = 0.0
+    trains_repeats: bool = False
+
+    def takes_over(self, trial: Trial) -> bool:
+        """Return whether a trial has, or will have, the outcome of the earlier one of its network."""
+        copies = trial.state != "proposed" or not self.trains_repeats
+        return trial.repeat_of is not None and trial.training is None and copies
+
+    def trains_twice(self, trial: Trial) -> bool:
+        """Return whether the network of a trial is trained a second time."""
+        share = self.second_share
+        return trial.repeat_of is None and math.floor(trial.id * share) > math.floor((trial.id - 1) * share)
 
     @property
     def pending_bound(self) -> int:
@@ -229,6 +270,7 @@ class Search:
         *,
         control: SearchControl | None = None,
         clock: Clock | None = None,
+        weights: WeightsKeeper | None = None,
     ) -> None:
         if plan.halving is not None and not isinstance(trainer, RungTrainer):
             raise ConfigurationError(
@@ -244,10 +286,12 @@ class Search:
         self._observer = observer
         self._control = control or NoControl()
         self._clock = clock or RealClock()
+        self._weights = weights or KeepsNoWeights()
         self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
         self._early = EarlyStopping(plan.halving, plan.highest_accuracy, plan.reward_factor)
         self._pending: dict[int, Trial] = {}
         self._cancelled: set[int] = set()
+        self._trained_twice: set[int] = set()
         self._first_of: dict[str, int] = {}
         self._batch: tuple[int, ...] = ()
         self._backlog: deque[Trial] = deque()
@@ -276,6 +320,8 @@ class Search:
             notice = requests.notice or self._used_up()
             resuming = bool(self._backlog)
             ended, started = self._advance(may_start=not notice)
+            if ended:
+                self._weights.tidy()
             for trial in ended:
                 self._observer.trial_finished(trial)
             stop_if_hopeless(self._failed_in_a_row, self._plan, "trials")
@@ -310,13 +356,15 @@ class Search:
         self._given_back = len(self._store.give_back())
         if not self._early.is_off:
             self._early.restore(self._store.controller_log(), self._store.trial)
+        self._weights.tidy()
+        self._trained_twice = set(self._store.second_trainings())
         untold: list[int] = []
         in_batches = self._plan.schedule == "synchronous"
         log = self._store.controller_log() if in_batches else []
         told = {trial_id for call in log if call.rewards for trial_id in call.trial_ids}
         for trial in self._store.iterate():
             self._asked += 1
-            self._repeats += trial.repeat_of is not None
+            self._repeats += self._plan.takes_over(trial)
             if trial.repeat_of is None and not _is_lost(trial):
                 self._first_of.setdefault(trial.fingerprint, trial.id)
             if trial.state == "proposed":
@@ -357,7 +405,7 @@ class Search:
     def _can_start(self, trial: Trial) -> bool:
         if len(self._pending) >= self._plan.pending_bound:
             return False
-        trains = trial.training is None and trial.repeat_of is None
+        trains = not self._plan.takes_over(trial) and (trial.training is None or self._needs_second(trial))
         return not trains or self._to_train() < self._plan.training_bound
 
     def _propose(self) -> list[Trial]:
@@ -373,7 +421,7 @@ class Search:
             return []
         trials = self._store.propose(count, self._proposals(asked), self._controller.state())
         self._asked += len(trials)
-        self._repeats += sum(trial.repeat_of is not None for trial in trials)
+        self._repeats += sum(map(self._plan.takes_over, trials))
         self._counts["proposed"] += len(trials)
         self._batch = tuple(trial.id for trial in trials)
         self._early.ask(self._batch)
@@ -387,7 +435,9 @@ class Search:
     def _to_train(self) -> int:
         """Return how many children train, or will if their latency allows it."""
         pending = self._pending.values() if self._early.times_first else ()
-        untimed = sum(trial.latency is None and trial.training is None and trial.repeat_of is None for trial in pending)
+        untimed = sum(
+            trial.latency is None and trial.training is None and not self._plan.takes_over(trial) for trial in pending
+        )
         return self._session.in_training + untimed
 
     def _proposals(self, asked: Sequence[Sequence[int]]) -> list[Proposal]:
@@ -407,11 +457,13 @@ class Search:
     def _start(self, trial: Trial) -> None:
         """Start what is still missing of a pending trial, unless it must wait."""
         self._pending[trial.id] = trial
-        if trial.repeat_of is not None or trial.id in self._cancelled:
+        if self._plan.takes_over(trial) or trial.id in self._cancelled:
             return
         architecture = self._space.decode(trial.decisions)
         if trial.training is None and self._early.may_train(trial):
             self._session.submit(trial.id, "training", partial(self._train, trial, architecture))
+        elif self._needs_second(trial):
+            self._start_second(trial)
         if trial.latency is None:
             self._session.submit(trial.id, "latency", partial(self._latency.submit, architecture))
 
@@ -421,6 +473,17 @@ class Search:
             return self._trainer.submit(architecture, seed)
         assert isinstance(self._trainer, RungTrainer)  # `__init__` sees to it
         return self._trainer.submit_with_rungs(architecture, seed, rungs)
+
+    def _needs_second(self, trial: Trial) -> bool:
+        """Return whether the second training of a network is due; one that was stopped early has none."""
+        ended = trial.training is not None and not trial.training.get("stopped")
+        return ended and trial.id not in self._trained_twice and self._plan.trains_twice(trial)
+
+    def _start_second(self, trial: Trial) -> None:
+        self._trained_twice.add(trial.id)
+        seed = child_seed(self._plan.seed, _SECOND_SEED + trial.id)
+        submit = partial(self._trainer.submit, self._space.decode(trial.decisions), seed)
+        self._session.submit(trial.id, "second", submit)
 
     def _collect(self) -> None:
         """Wait for a half to end and record every one that has, in one commit.
@@ -441,12 +504,17 @@ class Search:
 
     def _record(self, ended: Ended) -> None:
         trial_id, result = ended.owner, ended.result
+        if ended.half == "second":
+            self._record_second(trial_id, result)
+            return
         if isinstance(result, Failure):
             self._session.failures.setdefault(trial_id, result)
             return
-        keep = self._store.record_training if ended.half == "training" else self._store.record_latency
+        if ended.half == "training":
+            result = self._weights.keep(self._pending[trial_id], result)
+        record = self._store.record_training if ended.half == "training" else self._store.record_latency
         try:
-            keep(trial_id, result)
+            record(trial_id, result)
         except UnstorableError as error:
             self._session.failures.setdefault(trial_id, failure_of(error))
             return
@@ -454,6 +522,20 @@ class Search:
         self._pending[trial_id] = (
             replace(trial, training=result) if ended.half == "training" else replace(trial, latency=result)
         )
+        trial = self._pending[trial_id]
+        if ended.half == "training" and self._needs_second(trial) and trial_id not in self._session.failures:
+            self._start_second(trial)
+
+    def _record_second(self, trial_id: int, result: dict[str, Any] | Failure) -> None:
+        """Record a second training, or that the network has failed in it; the trial stands on its first."""
+        if not isinstance(result, Failure):
+            record = self._weights.keep(None, result)
+        elif result.kind.blames_candidate:
+            record = {"failure": {"kind": result.kind.value, "message": result.message}}
+        else:  # says nothing
+            return
+        with suppress(UnstorableError):
+            self._store.record_second_training(trial_id, record)
 
     def _finish_ready(self) -> list[Trial]:
         """End every pending trial whose halves have ended, then their repeats, and tell the controller."""
@@ -466,7 +548,7 @@ class Search:
             self._store.finish(outcomes, told)
             for trial in ready:
                 ended.append(self._store.trial(trial.id))
-                self._note_end(ended[-1])
+                self._note_end(ended[-1], is_new=not self._plan.takes_over(trial))
         if self._batch and self._plan.schedule == "synchronous" and not (self._pending or self._backlog):
             trials = [self._store.trial(trial_id) for trial_id in self._batch]
             self._store.finish([], self._tell(trials, [outcome_of(trial, trial.id) for trial in trials]))
@@ -478,14 +560,14 @@ class Search:
         return [
             trial
             for trial_id, trial in sorted(self._pending.items())
-            if trial_id not in busy and (trial.repeat_of is None or trial.repeat_of not in self._pending)
+            if trial_id not in busy and not (self._plan.takes_over(trial) and trial.repeat_of in self._pending)
         ]
 
     def _outcome(self, trial: Trial) -> Outcome:
         failure = self._session.failures.pop(trial.id, None)
         if failure is not None:
             return Outcome(trial.id, failure=failure)
-        if trial.repeat_of is not None:
+        if trial.repeat_of is not None and self._plan.takes_over(trial):
             return outcome_of(self._store.trial(trial.repeat_of), trial.id)
         return self._plan.outcome(trial.id, trial.training, trial.latency)
 
@@ -498,16 +580,17 @@ class Search:
             self._controller.tell([trial.decisions for trial in trials if trial.id in told], list(told.values()))
         return Told(tuple(told), tuple(told.values()), self._controller.state())
 
-    def _note_end(self, trial: Trial) -> None:
-        """Count a trial that has ended, and failures in a row."""
+    def _note_end(self, trial: Trial, *, is_new: bool) -> None:
+        """Count a trial that has ended, and failures in a row; one that took over its outcome says nothing new."""
         self._counts["proposed"] -= 1
         self._counts[trial.state] += 1
-        if trial.repeat_of is not None:  # says nothing new
+        if not is_new:
             return
         if trial.failure is None:
             if trial.training is not None:  # otherwise it does not show that children can be trained
                 self._failed_in_a_row.clear()
-            if trial.state == "complete" and (self._best is None or _merit(trial) > _merit(self._best)):
+            is_first = trial.state == "complete" and trial.repeat_of is None
+            if is_first and (self._best is None or _merit(trial) > _merit(self._best)):
                 self._best = trial
             return
         # A trial that failed through no fault of its network must not stand for that network.

@@ -31,6 +31,7 @@ from mnas.search.requests import SearchControl
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, open_run
 from mnas.search.store import Trial, TrialStore
+from mnas.search.weights import WeightsFolder
 from search_space import architecture_file_to_dict
 
 _LOG = logging.getLogger(__name__)
@@ -97,6 +98,10 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
         check_own_sources("data", {"train": data.train, "reward": data.reward})
     if own.trainer is None:
         _check_batch_size(experiment, data)
+    keeps_weights = experiment.search.keep_weights != "none"
+    if own.trainer is not None and keeps_weights:
+        keeps_weights = False
+        _LOG.warning("mnas: search.keep_weights: the weights of a trainer of your own are not kept")
     with open_run(directory, experiment, data, own.class_names()) as store:
         control = ControlFile(directory)
 
@@ -117,6 +122,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                     place.latency,
                     _WatchingObserver(Observers([scalars, observer or SilentObserver()]), place.check),
                     control=control,
+                    weights=WeightsFolder(Run.open(directory), store) if keeps_weights else None,
                 ).run()
 
         if _has_work(store, experiment):
@@ -142,8 +148,12 @@ def _run_finals(
     settings = experiment.search.finalists
     if settings is None or not has_finals_to_run(store, settings):
         return
-    # A latency that was kept is that of the search: it would not be a fresh one.
-    fresh = replace(experiment, latency=replace(experiment.latency, cache=False))
+    # A latency that was kept is that of the search: it would not be a fresh one. Weights are those of the search, too.
+    fresh = replace(
+        experiment,
+        latency=replace(experiment.latency, cache=False),
+        search=replace(experiment.search, keep_weights="none"),
+    )
 
     def train() -> None:
         with _open_workplace(fresh, Run.open(directory), store, data, own) as place:

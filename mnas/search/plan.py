@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mnas.experiment import Experiment
+from mnas.experiment import Experiment, RepeatSettings
 from mnas.search.driver import SearchPlan
 from mnas.search.halving import Halving, rung_epochs
 from mnas.search.requests import Budget
@@ -13,6 +13,7 @@ from mnas.search.requests import Budget
 def search_plan(experiment: Experiment, workers: int) -> SearchPlan:
     """Return what the search of an experiment does with this many workers."""
     search, epochs = experiment.search, experiment.training.epochs
+    repeats = search.repeats or RepeatSettings()
     halving = None
     if (chosen := search.halving) is not None:
         halving = Halving(rung_epochs(chosen.first_epochs, chosen.reduction, epochs), chosen.reduction, epochs)
@@ -30,4 +31,6 @@ def search_plan(experiment: Experiment, workers: int) -> SearchPlan:
         budget=Budget(**msgspec.structs.asdict(search.budget)),
         halving=halving,
         highest_accuracy=None if search.latency_first is None else search.latency_first.highest_accuracy,
+        second_share=repeats.share,
+        trains_repeats=repeats.proposed_again == "train",
     )

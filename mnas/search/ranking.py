@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
@@ -29,10 +30,12 @@ class Noise:
     Attributes:
         reward_images: Number of images that an accuracy is of; None if it is not known.
         repeated: Standard deviation between trainings of one network; None without a network that was trained twice.
+        networks: How many networks were trained more than once.
     """
 
     reward_images: int | None
     repeated: float | None = None
+    networks: int = 0
 
     def error(self, accuracy: float) -> float | None:
         """Return the standard error of an accuracy, None if nothing is known.
@@ -52,21 +55,29 @@ class Noise:
         return self.repeated is None
 
 
-def noise_of(trials: Iterable[Trial], reward_images: int | None) -> Noise:
+def noise_of(trials: Iterable[Trial], reward_images: int | None, second: Mapping[int, Mapping[str, Any]] = {}) -> Noise:
     """Return the noise of the accuracies of a run.
 
     A repeat that took over the accuracy of its network tells nothing; one with a training of its own does.
+
+    Args:
+        trials: The trials.
+        reward_images: Number of images that an accuracy is of; None if it is not known.
+        second: The records of second trainings by trial; those that have failed tell nothing.
     """
     by_network: dict[str, list[float]] = {}
     for trial in trials:
         if trial.state == "complete" and trial.training is not None and trial.accuracy is not None:
-            by_network.setdefault(trial.fingerprint, []).append(trial.accuracy)
+            accuracies = by_network.setdefault(trial.fingerprint, [])
+            accuracies.append(trial.accuracy)
+            if "accuracy" in (again := second.get(trial.id, {})):
+                accuracies.append(again["accuracy"])
     groups = [group for group in by_network.values() if len(group) > 1]
     freedom = sum(len(group) - 1 for group in groups)
     if freedom == 0:
         return Noise(reward_images)
     squares = sum(statistics.variance(group) * (len(group) - 1) for group in groups)
-    return Noise(reward_images, math.sqrt(squares / freedom) or None)
+    return Noise(reward_images, math.sqrt(squares / freedom) or None, len(groups))
 
 
 def digits(error: float | None, most: int = _MOST_DIGITS) -> int:

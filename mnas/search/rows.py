@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from mnas.documents.check import convert
 from mnas.documents.errors import DocumentError
 from mnas.documents.json_text import parse_json
+from mnas.errors import Failure
 from mnas.search.trial import ControllerCall, FinalistTraining, Trial
 from mnas.training.rungs import rung_results
 
@@ -76,6 +77,29 @@ def finalist_training_of_row(row: tuple[Any, ...], source: str) -> FinalistTrain
     training = _converted(fields, FinalistTraining, source)
     _check_result(training, source)
     return training
+
+
+class _Second(msgspec.Struct):
+    """What every record of a second training has."""
+
+    accuracy: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        if (self.accuracy is None) == (self.failure is None):
+            raise ValueError("has neither `accuracy` nor `failure`, or both")
+
+
+def second_training_of_row(row: tuple[Any, ...], source: str) -> tuple[int, dict[str, Any]]:
+    """Return the trial and the record of a row of `second_trainings`: trial and training.
+
+    Raises:
+        DocumentError: The row is none that mnas wrote.
+    """
+    number, text = convert(row, tuple[int, str], source=source)
+    record = convert(parse_json(text, source=source, without_infinite=True), dict[str, Any], source=source)
+    convert(record, _Second, source=source)
+    return number, record
 
 
 def _check_result(ended: Trial | FinalistTraining, source: str) -> None:

@@ -28,6 +28,7 @@ from mnas.search.run_directory import (
 )
 from mnas.search.store import Trial, TrialState
 from mnas.search.target import target_note
+from mnas.search.weights import kept_weights
 from search_space import Architecture, ArchitectureFile, architecture_from_dict, format_block
 
 if TYPE_CHECKING:
@@ -183,10 +184,26 @@ class Run:
         with read_store(self.directory) as store:
             return Contest(store.best(settings.count), store.finalist_trainings(), settings).standings()
 
+    def second_trainings(self) -> dict[int, dict[str, Any]]:
+        """Return the second trainings of networks (`search.repeats`), by trial.
+
+        Each is the record of a training, with its `accuracy`, or has a `failure`.
+        """
+        with read_store(self.directory) as store:
+            return store.second_trainings()
+
+    def weights(self, trial: Trial) -> Path | None:
+        """Return the checkpoint with the trained weights of a trial, if the search has kept them.
+
+        See `search.keep_weights`. A trial that took over the outcome of an earlier one has the weights of that one.
+        """
+        owner = trial.id if trial.repeat_of is None or trial.training is not None else trial.repeat_of
+        return kept_weights(self.directory).get(owner) if trial.state == "complete" else None
+
     @property
     def noise(self) -> ranking.Noise:
         """What is known of the noise of the accuracies."""
-        return ranking.noise_of(self.trials, self.reward_images)
+        return ranking.noise_of(self.trials, self.reward_images, self.second_trainings())
 
     def notes(self, *, target_ms: float | None = None, below_ms: float | None = None) -> list[str]:
         """Return what must be said with `best`: ties, accuracies at chance, a target that no network meets.
@@ -197,7 +214,7 @@ class Run:
         if trials and all(trial.state == "failed" for trial in trials):
             return [f"None of {len(trials)} trials succeeded: {one_line(kinds_of(trials))}"]
         leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
-        noise = ranking.noise_of(trials, self.reward_images)
+        noise = ranking.noise_of(trials, self.reward_images, self.second_trainings())
         confirmed = target_ms is None and below_ms is None and bool(self.finalists())
         said = ranking.warnings(leaders, noise, self.images.num_classes, confirmed=confirmed)
         experiment = self.experiment if target_ms is None else self.experiment.changed({"latency.target_ms": target_ms})
@@ -258,7 +275,7 @@ class Run:
             folder: The folder to write; must not exist unless `force` is set.
             trial: A complete trial or its number. None takes the best.
             checkpoint: The weights: a checkpoint of a full training, or a .ckpt of MindSpore. Without it they are
-                initial weights, and the model card says so.
+                those that the search has kept, else initial ones; the model card says which.
             force: Replace the folder if an export has written it.
 
         Raises:

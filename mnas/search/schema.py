@@ -50,6 +50,14 @@ CREATE TABLE IF NOT EXISTS finalist_trainings (
     finished_at TEXT
 );
 """
+# Made by the first second training of a run (`search.repeats`).
+TABLE_OF_SECOND_TRAININGS = """
+CREATE TABLE IF NOT EXISTS second_trainings (
+    trial INTEGER PRIMARY KEY REFERENCES trials (id),
+    training TEXT NOT NULL,
+    finished_at TEXT NOT NULL
+);
+"""
 # The first columns serve the counts, all of them the best trials.
 _INDEX_OF_REWARDS = "CREATE INDEX trials_by_reward ON trials (state, repeat_of, reward DESC, id);"
 SCHEMA = f"""

@@ -13,7 +13,8 @@ from mnas.search.requests import Spent
 from mnas.search.results import checked_latency, checked_training, failure_of
 from mnas.search.store import TrialStore
 
-Half = Literal["training", "latency"]
+Half = Literal["training", "latency", "second"]
+"""A part of a trial; `second` is the second training of its network (`SearchPlan.second_share`)."""
 POLL_S = 0.5
 # What a search spends is stored with every step, and this often when nothing ends.
 KEEP_EVERY_S = 30.0
@@ -82,7 +83,7 @@ class Session:
     @property
     def in_training(self) -> int:
         """How many trainings are pending, those that wait for a worker included."""
-        return sum(half == "training" for _, half in self._jobs.values())
+        return sum(half != "latency" for _, half in self._jobs.values())
 
     @property
     def workers_busy(self) -> int:
@@ -117,8 +118,8 @@ class Session:
 
     def _result(self, half: Half, future: Future[Mapping[str, Any]]) -> dict[str, Any] | Failure:
         try:
-            if half == "training":
-                return checked_training(future.result())
-            return checked_latency(future.result(), self._others)
+            if half == "latency":
+                return checked_latency(future.result(), self._others)
+            return checked_training(future.result())
         except Exception as error:  # whatever it is, it must not end the search or keep it from going on
             return failure_of(error)

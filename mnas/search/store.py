@@ -33,10 +33,18 @@ from mnas.documents.json_text import dump_json
 from mnas.errors import DocumentError, FailureKind
 from mnas.search.controller_state import StatePart, StateRecorder, state_of_parts
 from mnas.search.read_only import UnsteadyError, uri_for_reading, uri_of
-from mnas.search.rows import FINALIST_COLUMNS, TRIAL_COLUMNS, call_of_row, finalist_training_of_row, trial_of_row
+from mnas.search.rows import (
+    FINALIST_COLUMNS,
+    TRIAL_COLUMNS,
+    call_of_row,
+    finalist_training_of_row,
+    second_training_of_row,
+    trial_of_row,
+)
 from mnas.search.schema import (
     SCHEMA_VERSION,
     TABLE_OF_FINALISTS,
+    TABLE_OF_SECOND_TRAININGS,
     StoreError,
     check_schema,
     create_tables,
@@ -277,6 +285,17 @@ class TrialStore:
     def _record_half(self, column: Literal["training", "latency"], trial_id: int, record: Mapping[str, Any]) -> None:
         self.write(f"UPDATE trials SET {column} = ? WHERE id = ?", (record_text(record), trial_id))
 
+    def record_second_training(self, trial_id: int, record: Mapping[str, Any]) -> None:
+        """Record the second training of a trial's network: its result, or its `failure`.
+
+        Raises:
+            UnstorableError: JSON cannot hold it.
+        """
+        text = record_text(record)
+        with self._transaction() as connection:
+            connection.execute(TABLE_OF_SECOND_TRAININGS)
+            connection.execute("INSERT OR REPLACE INTO second_trainings VALUES (?, ?, ?)", (trial_id, text, self.now()))
+
     def finish(self, outcomes: Sequence[Outcome], told: Told | None = None) -> None:
         """Record how trials ended and, in the same transaction, what the controller was told of them."""
         now = self.now()
@@ -477,6 +496,14 @@ class TrialStore:
         rows = self.rows(f"SELECT {FINALIST_COLUMNS} FROM finalist_trainings ORDER BY id")
         with self._readable():
             return [finalist_training_of_row(row, f"{self.path}: training {row[0]} of a finalist") for row in rows]
+
+    def second_trainings(self) -> dict[int, dict[str, Any]]:
+        """Return the records of second trainings by trial, each with an `accuracy` or a `failure`."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'second_trainings'"):
+            return {}
+        rows = self.rows("SELECT trial, training FROM second_trainings ORDER BY trial")
+        with self._readable():
+            return dict(second_training_of_row(row, f"{self.path}: second training of {row[0]}") for row in rows)
 
 
 # Failures that are no network's fault, of trials and of finalists' trainings.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import psutil
 
+from mnas.checkpoints.checkpoint import Accuracy, Position
 from mnas.data import ImageForm, ImageSource, SearchData
 from mnas.evaluation.accuracy import Evaluation, Evaluator
 from mnas.mindspore_setup import Compute
@@ -20,6 +23,21 @@ from mnas.training.settings import TrainingSettings
 from mnas.training.trainer import Trainer
 from search_space.architecture import Architecture
 from search_space.lowering import LoweredNetwork
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """The weights of a child that has been trained.
+
+    Attributes:
+        values: By name.
+        position: How far the training has come.
+        accuracy: On the reward set; None if the loss there is not finite.
+    """
+
+    values: Weights
+    position: Position
+    accuracy: Accuracy | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,7 @@ class ChildResult:
         rungs: What it had reached at its rungs.
         stopped: Whether it was stopped at the last of them.
         started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_child_on`.
+        weights: The trained weights; None unless they were asked for, or if they are too large.
     """
 
     accuracy: float
@@ -52,6 +71,13 @@ class ChildResult:
     rungs: tuple[RungResult, ...] = ()
     stopped: bool = False
     started_at: str | None = None
+    weights: TrainedWeights | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as plain data for JSON; with `weights` as they are, if there are any."""
+        fields = asdict(replace(self, weights=None))
+        del fields["weights"]
+        return fields if self.weights is None else fields | {"weights": self.weights}
 
 
 def train_child(
@@ -63,10 +89,12 @@ def train_child(
     compute: Compute = Compute(),
     micro_batch_size: int | None = None,
     rungs: Collection[Rung] = (),
+    max_weights_bytes: int = 0,
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
-    At each of the rungs the accuracy is measured, too, and the training ends if it is below the least one.
+    At each of the rungs the accuracy is measured, too, and the training ends if it is below the least one. The result
+    has the weights if they have at most `max_weights_bytes`.
 
     Raises what `train_network` and `Evaluator` raise.
     """
@@ -102,6 +130,7 @@ def train_child(
         with timed(phases, "evaluate"):
             evaluations[settings.epochs] = evaluator.evaluate(result.weights)
     evaluation = evaluations[len(losses)]
+    fits = sum(value.nbytes for value in result.weights.values()) <= max_weights_bytes
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,
@@ -113,7 +142,23 @@ def train_child(
         epoch_losses=tuple(losses),
         rungs=tuple(reached),
         stopped=stopped,
+        weights=_trained_weights(result, settings, len(losses), evaluation) if fits else None,
     )
+
+
+def _trained_weights(
+    result: TrainingResult, settings: TrainingSettings, epochs: int, evaluation: Evaluation
+) -> TrainedWeights:
+    accuracy = Accuracy(
+        top1=evaluation.top1,
+        top5=evaluation.top5,
+        loss=evaluation.loss,
+        images=evaluation.images,
+        of_ema=settings.ema is not None,
+        on="validation",
+    )
+    position = Position(epoch=epochs, step=result.steps)
+    return TrainedWeights(result.weights, position, accuracy if math.isfinite(evaluation.loss) else None)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class ChildPool:
             max_children=settings.worker_children,
             workers_per_npu=settings.workers_per_npu,
             micro_batch_size=micro_batch_size,
+            max_weights_bytes=settings.max_weights_bytes,
         )
         # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
         images = ray.put(data)
@@ -77,7 +78,8 @@ class ChildPool:
         """Queue one child.
 
         Returns:
-            A future of the fields of its `ChildResult` as a JSON-able mapping, or of a TrialError.
+            A future of the fields of its `ChildResult` as a JSON-able mapping (its `weights`, if the search keeps
+            them, are `TrainedWeights`), or of a TrialError.
         """
         return self.submit_with_rungs(architecture, seed, ())
 
@@ -114,6 +116,6 @@ class ChildPool:
         slot = self._idle.get()
         try:
             doubtful = DOUBTFUL_ON[self._device]
-            return asdict(train_child_on(slot, job, self._retries, self._turns, self._closing, doubtful))
+            return train_child_on(slot, job, self._retries, self._turns, self._closing, doubtful).record()
         finally:
             self._idle.put(slot)

@@ -46,6 +46,8 @@ class WorkerSettings:
         workers_per_npu: Workers that share one NPU; on the CPU every worker has a core.
         micro_batch_size: Images of a child that go through the device at a time; None takes whole batches.
         folder: Where CANN keeps logs and caches of this worker; None leaves them where CANN puts them.
+        max_weights_bytes: Trained weights of at most so many bytes are returned with a result, through Ray's object
+            store; 0 returns none.
     """
 
     training: TrainingSettings
@@ -56,6 +58,7 @@ class WorkerSettings:
     workers_per_npu: int = 1
     micro_batch_size: int | None = None
     folder: Path | None = None
+    max_weights_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class ChildWorker:
                 compute=self._compute,
                 micro_batch_size=self._settings.micro_batch_size,
                 rungs=job.rungs,
+                max_weights_bytes=self._settings.max_weights_bytes,
             )
         except (Error, MemoryError) as error:
             outcome = failure_of(error)

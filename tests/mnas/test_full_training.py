@@ -1,11 +1,14 @@
 """Full training and validation as functions."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
+from mnas.checkpoints.checkpoint import read_checkpoint
 from mnas.data import DigitsSettings, ImageArrays
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation, Evaluator
@@ -59,6 +62,40 @@ def test_an_observer_is_told(trained: Trained) -> None:
 def test_a_finished_training_answers_again(trained: Trained) -> None:
     directory, top1, _ = trained
     assert train(ARCHITECTURE, RECIPE, directory=directory).accuracy.top1 == top1
+
+
+class Killed(Watcher):
+    """Ends the training before its first step, or after its first epoch."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__()
+        self._at = at
+
+    def started(self, *_: object) -> None:
+        if self._at == "start":
+            raise KeyboardInterrupt
+
+    def epoch_finished(self, row: EpochRow) -> None:
+        if self._at == "epoch":
+            raise KeyboardInterrupt
+
+
+def test_fine_tuning_resumes_exactly_and_without_the_file(trained: Trained, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, training=msgspec.structs.replace(RECIPE.training, epochs=2))
+    init = tmp_path / "init.safetensors"
+    shutil.copyfile(trained[0] / "last.safetensors", init)
+    whole = train(ARCHITECTURE, recipe, directory=tmp_path / "whole", init=init)
+    assert whole.init is not None
+    assert (whole.init.path, whole.init.drawn) == (str(init), "")
+    for at in ("start", "epoch"):
+        with pytest.raises(KeyboardInterrupt):
+            train(ARCHITECTURE, recipe, directory=tmp_path / "killed", init=init, observer=Killed(at))
+        init.unlink(missing_ok=True)
+    resumed = train(ARCHITECTURE, recipe, directory=tmp_path / "killed", init=init)
+    found, expected = (read_checkpoint(result.last).weights for result in (resumed, whole))
+    assert all(np.array_equal(found[name], value) for name, value in expected.items())
+    with pytest.raises(RunDirectoryError, match=r"started differently \(init: .*init.safetensors -> absent"):
+        train(ARCHITECTURE, recipe, directory=tmp_path / "killed")
 
 
 def test_names_and_paths_are_found(tmp_path: Path) -> None:

@@ -8,6 +8,12 @@ from mnas.cli.retrain import _find
 from mnas.errors import ConfigurationError
 from mnas.files import RunDirectoryError
 
+RECIPE = """\
+data: {format: digits, image_size: 16}
+training: {epochs: 1, learning_rate: 0.01, norm_momentum: 0.9}
+threads: 1
+"""
+
 
 def test_a_run_gives_its_best_trial(searched_run: Path) -> None:
     file, name = _find(str(searched_run), None)

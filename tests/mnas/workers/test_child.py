@@ -1,4 +1,7 @@
-from mnas.data import DigitsSettings
+from dataclasses import replace
+
+from mnas.data import DigitsSettings, ImageForm
+from mnas.evaluation.accuracy import Evaluator
 from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train_child
@@ -10,12 +13,17 @@ def test_a_child_reports_its_accuracy_on_the_reward_set_and_what_each_phase_cost
     data = DigitsSettings(image_size=16, reward_images=300).load_search()
     architecture = Architecture((parse_block("r1_k3_s22_e1_i8_o16_conv"),), stem_filters=8, head_filters=64)
     settings = TrainingSettings(epochs=4, learning_rate=0.01, norm_momentum=0.8)
-    child = train_child(architecture, settings, data, seed=0)
+    child = train_child(architecture, settings, data, seed=0, max_weights_bytes=10**9)
     assert len(child.epoch_losses) == settings.epochs
     assert child.epoch_losses[-1] == child.train_loss
     assert child.accuracy > 0.5
     assert child.steps == 4 * (len(data.train) // 64)
     assert list(child.phases) == ["import", "build", "compile", "train", "evaluate"]
+    assert child.weights is not None
+    assert child.weights.accuracy is not None
+    again = Evaluator(ImageForm.of(data.reward).lower(architecture), data.reward).evaluate(child.weights.values)
+    assert again.top1 == child.weights.accuracy.top1 == child.accuracy
+    assert "weights" not in replace(child, weights=None).record()
     assert min(child.images_per_s, child.resident_mb, child.loss, child.train_loss) > 0
 
 
