@@ -16,6 +16,7 @@ Error                          anything that mnas raises on purpose; exit code 1
 │   ├── TrainingDivergedError
 │   └── OutOfMemoryError
 ├── TrialError                 a trial of a search that failed, with its FailureKind
+├── AuditError                 an audit                              mnas.audit.findings
 ├── ClusterError               Ray on this machine
 │   └── ClusterLostError       Ray, or a vital part of it, ended during a search
 ├── SearchStoppedError         a search that gave up                 mnas.search.driver

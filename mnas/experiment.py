@@ -25,6 +25,7 @@ from mnas.training.settings import TrainingSettings
 from search_space import SearchSpace, SpaceError
 
 if TYPE_CHECKING:
+    from mnas.audit.audit import Audit, AuditObserver
     from mnas.search.driver import ChildTrainer, LatencyMeter, SearchObserver
     from mnas.search.run import Run
 
@@ -145,6 +146,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             highest reward (with finalists, of at least as many as these), of `all`, or of `none`.
         keep_weights_gb: Kept weights at most, in 10^9 bytes. When they are reached, the weights of the lowest rewards
             are deleted first, and that is said. Those of pending trials count.
+        learning_curves: Whether the accuracy of a child is measured after every epoch, too. The training is the same;
+            each evaluation takes one pass over the reward images.
         ray_address: An existing Ray cluster to work on: HOST:PORT of its head, or `auto`. By default a cluster is
             started on this machine.
     """
@@ -167,6 +170,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     repeats: RepeatSettings | None = None
     keep_weights: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | Literal["all", "none"] = "none"
     keep_weights_gb: Annotated[float, msgspec.Meta(gt=0, le=1e6)] = 10.0
+    learning_curves: bool = False
     ray_address: str | None = None
 
     @property
@@ -483,6 +487,40 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
         own = OwnParts(trainer=trainer, latency=latency, data=data, controller=controller)
         return run_search(self, Path(directory), observer, own)
+
+    def audit(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        networks: int = 12,
+        seeds: int = 3,
+        observer: AuditObserver | None = None,
+    ) -> Audit:
+        """Find out before a search how far its numbers can be trusted, what cheaper trainings tell, and what it costs.
+
+        Networks that are spread over the space are trained as children of the search are, with several seeds, and once
+        each with fewer epochs, fewer images and smaller images. Whatever stops it, the same call goes on: nothing
+        finished is lost and nothing is done twice.
+
+        Args:
+            directory: Where its searches are kept, a run directory each; made if it is new.
+            networks: How many networks, at least 5.
+            seeds: How many full trainings of each, at least 2.
+            observer: Is told what happens. An exception that it raises ends the audit.
+
+        Raises:
+            AuditError: Too few networks could be trained.
+            ConfigurationError: The experiment cannot be carried out as it is, or there are too few networks or seeds.
+            DataError: The images cannot be loaded.
+            RunDirectoryError: The directory holds something else, or another process works on it.
+            SearchStoppedError: Too many trials in a row failed.
+            StoreError: The directory cannot be written.
+        """
+        # Here, because it loads NumPy; and it needs this module.
+        from mnas.audit.audit import run_audit
+        from mnas.audit.parts import audit_plan
+
+        return run_audit(audit_plan(self, networks, seeds), Path(directory), observer)
 
 
 _FIXED_SEARCH_KEYS = ("schedule", "batch_size", "halving", "latency_first")

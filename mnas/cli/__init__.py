@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "write an experiment to edit",
     "search": "search for an architecture, or resume a search",
     "plan": "say how long a search will take, and what limits it",
+    "audit": "find out before a search how far its numbers can be trusted",
     "stop": "end a search that runs",
     "pause": "let a search start nothing new",
     "resume": "let a paused search go on",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from mnas.cli.errors import DONE
 from mnas.cli.options import name_or_path, path, positive, positive_number
@@ -11,7 +10,7 @@ from mnas.cli.output import print_json
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
-from mnas.search.forecast import Forecast, GivenTimes, estimated_workload, forecast, workload_of_run
+from mnas.search.forecast import Forecast, GivenTimes, estimated_workload, forecast, planned_workers, workload_of_run
 from mnas.search.run import Run
 
 _DESCRIPTION = """\
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.like is not None and given != GivenTimes():
         raise ConfigurationError("--like takes all times of a run; leave out --child-s, --compile-s and --measure-s")
     experiment = Experiment.load(arguments.experiment)
-    workers = arguments.workers or _workers(experiment)
+    workers = arguments.workers or planned_workers(experiment)
     if arguments.like is None:
         load, source = estimated_workload(experiment, given)
     else:
@@ -70,27 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _workers(experiment: Experiment) -> int:
-    if experiment.search.workers != "auto":
-        return experiment.search.workers
-    if experiment.device == "CPU":
-        return len(os.sched_getaffinity(0))
-    raise ConfigurationError("search.workers is `auto`, one for every NPU of the cluster: say how many by --workers")
-
-
 def _print(found: Forecast) -> None:
     print(f"{found.trials} trials, {found.workers} workers, {found.phones} phone{'s' if found.phones > 1 else ''}")
     print(f"times          child {found.child_s:.3g} s, measurement {found.measure_s:.3g} s ({found.source})")
-    print(f"duration       {_hours(found.hours)}")
-    print(f"workers        {_hours(found.device_hours)} of training; busy {found.workers_busy:.1%} of the time")
-    print(f"phones         {_hours(found.phone_hours)} of measuring; busy {found.phones_busy:.1%} of the time")
+    print(f"duration       {hours_text(found.hours)}")
+    print(f"workers        {hours_text(found.device_hours)} of training; busy {found.workers_busy:.1%} of the time")
+    print(f"phones         {hours_text(found.phone_hours)} of measuring; busy {found.phones_busy:.1%} of the time")
     if found.stopped_share:
         print(f"stopped early  {found.stopped_share:.0%} of the trials, roughly")
     print(f"driver         {found.driver_ms:.1f} ms of CPU time for a trial")
     print(f"limited by     {_LIMITS[found.bottleneck].format(enough=found.phones_enough)}")
     for other in found.alternatives:
         change = other.hours / found.hours - 1
-        print(f"{'':<15}{other.workers} workers, {other.phones} phones: {_hours(other.hours)} ({change:+.0%})")
+        print(f"{'':<15}{other.workers} workers, {other.phones} phones: {hours_text(other.hours)} ({change:+.0%})")
 
 
 _LIMITS = {
@@ -101,5 +92,6 @@ _LIMITS = {
 }
 
 
-def _hours(hours: float) -> str:
+def hours_text(hours: float) -> str:
+    """Return hours for people, in minutes if there are few."""
     return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

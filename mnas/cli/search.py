@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = find_experiment(arguments.experiment)
     experiment = Experiment.load(path)
     if arguments.set:
-        changes = dict(_change(text) for text in arguments.set)
-        with _options_named(changes):
+        changes = dict(change(text) for text in arguments.set)
+        with options_named(changes):
             experiment = experiment.changed(changes)
     directory = arguments.run_dir or Path("runs") / path.stem
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
         with (
-            _options_named(key for key, _ in map(_change, arguments.set)),
+            options_named(key for key, _ in map(change, arguments.set)),
             search_progress(experiment.training.norm_momentum) as progress,
             redirect_stdout(LateFile(directory / "ray.log")),
             _with_trackers(progress, arguments.track, experiment, directory) as observer,
@@ -127,7 +127,7 @@ def _same_command(arguments: argparse.Namespace) -> str:
     return shlex.join(["mnas", "search", arguments.experiment, *run_dir, *changes, *tracked])
 
 
-def _change(text: str) -> tuple[str, object]:
+def change(text: str) -> tuple[str, object]:
     """Return key and value of `--set KEY=VALUE`; the value is read as YAML is."""
     key, equals, value = text.partition("=")
     if not (key and equals):
@@ -136,7 +136,7 @@ def _change(text: str) -> tuple[str, object]:
 
 
 @contextmanager
-def _options_named(keys: Iterable[str]) -> Iterator[None]:
+def options_named(keys: Iterable[str]) -> Iterator[None]:
     """Let errors about a key that --set has changed name the option: the key is not in the user's file."""
     try:
         yield

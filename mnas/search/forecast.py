@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from controllers import Controller, create_controller
+from latency import PhoneUnknownError, create_phones
 from mnas.errors import ConfigurationError, InputError
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Device
@@ -22,6 +24,7 @@ from mnas.search.halving import epochs_trained
 from mnas.search.plan import search_plan
 from mnas.search.run import Run
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around
+from mnas.search.trial import Trial
 from search_space import SearchSpace, cost, lower
 
 # Floating-point operations a second of a training, and the time to compile a child in seconds. CPU: one core, measured
@@ -180,11 +183,27 @@ def workload_of_run(run: Run) -> Workload:
     Raises:
         ConfigurationError: No child of the run has been trained.
     """
+    try:
+        return workload_of_trials(run.iterate(), run.experiment.training.epochs)
+    except ValueError as error:
+        raise ConfigurationError(f"--like {run.directory}: {error}; name another run") from error
+
+
+def workload_of_trials(trials: Iterable[Trial], epochs: int, *, without: Collection[str] = ()) -> Workload:
+    """Return how long things took in trials.
+
+    Args:
+        trials: The trials.
+        epochs: Those of a whole training.
+        without: Phases of their children to leave out.
+
+    Raises:
+        ValueError: None of them has a child whose times are known.
+    """
     train, compiled, measured, starts = [], [], [], []
-    epochs = run.experiment.training.epochs
-    for trial in run.trials:
+    for trial in trials:
         phases = {} if trial.training is None else trial.training.get("phases", {})
-        seconds = {name: float(phase["wall_s"]) for name, phase in phases.items()}
+        seconds = {name: float(phase["wall_s"]) for name, phase in phases.items() if name not in without}
         if "train" in seconds:
             compiled.append(seconds.get("compile", 0.0))
             training_s = sum(seconds.values()) - compiled[-1] - seconds.get("import", 0.0)
@@ -193,13 +212,40 @@ def workload_of_run(run: Run) -> Workload:
         if trial.latency is not None:
             measured.append(_measured_s(trial.latency))
     if not train:
-        raise ConfigurationError(f"--like {run.directory}: it has no child whose times are known; name another run")
+        raise ValueError("it has no child whose times are known")
     return Workload(
         train_s=tuple(train),
         compile_s=tuple(compiled),
         measure_s=tuple(measured) or (_SESSION_S,),
         startup_s=max(starts),
     )
+
+
+def planned_workers(experiment: Experiment) -> int:
+    """Return how many children train at a time.
+
+    Raises:
+        ConfigurationError: Only the cluster knows.
+    """
+    if experiment.search.workers != "auto":
+        return experiment.search.workers
+    if experiment.device == "CPU":
+        return len(os.sched_getaffinity(0))
+    raise ConfigurationError(
+        "search.workers is `auto`, one for every NPU of the cluster, and how many there are is not known here; write "
+        "their number, or give --workers to `mnas plan`"
+    )
+
+
+def phone_count(experiment: Experiment) -> int:
+    """Return how many phones of the experiment's name this machine has; 1 if other hosts of a cluster have them."""
+    try:
+        phones = create_phones(experiment.latency.phone)
+    except PhoneUnknownError:
+        return 1
+    for phone in phones:
+        phone.close()
+    return len(phones)
 
 
 def _measured_s(record: Mapping[str, Any]) -> float:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+LEARNING_CURVE = "learning_curve"
+"""The phase in which a child is evaluated after its epochs, between them."""
+
 
 @dataclass(frozen=True)
 class PhaseTime:

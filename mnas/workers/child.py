@@ -17,7 +17,7 @@ from mnas.evaluation.accuracy import Evaluation, Evaluator
 from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights
 from mnas.training.batch_plan import BatchPlan
-from mnas.training.phases import PhaseTime, timed
+from mnas.training.phases import LEARNING_CURVE, PhaseTime, timed
 from mnas.training.rungs import Rung, RungResult
 from mnas.training.settings import TrainingSettings
 from mnas.training.trainer import Trainer
@@ -54,6 +54,7 @@ class ChildResult:
         resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
             it grows with each child.
         epoch_losses: Mean training loss of each epoch.
+        epoch_accuracies: Top-1 on the reward set after each epoch; empty unless it was asked for.
         rungs: What it had reached at its rungs.
         stopped: Whether it was stopped at the last of them.
         started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_child_on`.
@@ -68,6 +69,7 @@ class ChildResult:
     phases: dict[str, PhaseTime]
     resident_mb: float
     epoch_losses: tuple[float, ...] = ()
+    epoch_accuracies: tuple[float, ...] = ()
     rungs: tuple[RungResult, ...] = ()
     stopped: bool = False
     started_at: str | None = None
@@ -90,11 +92,13 @@ def train_child(
     micro_batch_size: int | None = None,
     rungs: Collection[Rung] = (),
     max_weights_bytes: int = 0,
+    learning_curve: bool = False,
 ) -> ChildResult:
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
     At each of the rungs the accuracy is measured, too, and the training ends if it is below the least one. The result
-    has the weights if they have at most `max_weights_bytes`.
+    has the weights if they have at most `max_weights_bytes`. With `learning_curve` the accuracy is measured after every
+    epoch; the training is the same.
 
     Raises what `train_network` and `Evaluator` raise.
     """
@@ -107,10 +111,13 @@ def train_child(
     by_epoch = {rung.epoch: rung for rung in rungs}
 
     def goes_on(epoch: int, weights: Callable[[], Weights]) -> bool:
-        if (rung := by_epoch.get(epoch)) is None:
+        rung = by_epoch.get(epoch)
+        if rung is None and not learning_curve:
             return True
-        with timed(rung_phases, "evaluate"):
+        with timed(rung_phases, LEARNING_CURVE if rung is None else "evaluate"):
             evaluations[epoch] = evaluator.evaluate(weights())
+        if rung is None:
+            return True
         reached.append(RungResult(epoch, evaluations[epoch].top1, rung.least_accuracy))
         return not reached[-1].is_behind
 
@@ -140,6 +147,7 @@ def train_child(
         phases=phases,
         resident_mb=psutil.Process().memory_info().rss / 1e6,
         epoch_losses=tuple(losses),
+        epoch_accuracies=tuple(one.top1 for _, one in sorted(evaluations.items())) if learning_curve else (),
         rungs=tuple(reached),
         stopped=stopped,
         weights=_trained_weights(result, settings, len(losses), evaluation) if fits else None,

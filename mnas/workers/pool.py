@@ -64,6 +64,7 @@ class ChildPool:
             workers_per_npu=settings.workers_per_npu,
             micro_batch_size=micro_batch_size,
             max_weights_bytes=settings.max_weights_bytes,
+            learning_curves=settings.learning_curves,
         )
         # Decoded images are put into Ray's object store once; workers of a node read them there without a copy.
         images = ray.put(data)

@@ -45,6 +45,7 @@ class WorkerSettings:
         max_children: Children after which a worker is replaced; None is no bound.
         workers_per_npu: Workers that share one NPU; on the CPU every worker has a core.
         micro_batch_size: Images of a child that go through the device at a time; None takes whole batches.
+        learning_curves: Whether a child is evaluated after every epoch, too.
         folder: Where CANN keeps logs and caches of this worker; None leaves them where CANN puts them.
         max_weights_bytes: Trained weights of at most so many bytes are returned with a result, through Ray's object
             store; 0 returns none.
@@ -57,6 +58,7 @@ class WorkerSettings:
     max_children: int | None = None
     workers_per_npu: int = 1
     micro_batch_size: int | None = None
+    learning_curves: bool = False
     folder: Path | None = None
     max_weights_bytes: int = 0
 
@@ -138,6 +140,7 @@ class ChildWorker:
                 micro_batch_size=self._settings.micro_batch_size,
                 rungs=job.rungs,
                 max_weights_bytes=self._settings.max_weights_bytes,
+                learning_curve=self._settings.learning_curves,
             )
         except (Error, MemoryError) as error:
             outcome = failure_of(error)

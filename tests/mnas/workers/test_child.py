@@ -13,12 +13,14 @@ def test_a_child_reports_its_accuracy_on_the_reward_set_and_what_each_phase_cost
     data = DigitsSettings(image_size=16, reward_images=300).load_search()
     architecture = Architecture((parse_block("r1_k3_s22_e1_i8_o16_conv"),), stem_filters=8, head_filters=64)
     settings = TrainingSettings(epochs=4, learning_rate=0.01, norm_momentum=0.8)
-    child = train_child(architecture, settings, data, seed=0, max_weights_bytes=10**9)
+    child = train_child(architecture, settings, data, seed=0, max_weights_bytes=10**9, learning_curve=True)
     assert len(child.epoch_losses) == settings.epochs
     assert child.epoch_losses[-1] == child.train_loss
     assert child.accuracy > 0.5
+    assert len(child.epoch_accuracies) == settings.epochs
+    assert child.epoch_accuracies[-1] == child.accuracy > child.epoch_accuracies[0]
     assert child.steps == 4 * (len(data.train) // 64)
-    assert list(child.phases) == ["import", "build", "compile", "train", "evaluate"]
+    assert list(child.phases) == ["import", "build", "compile", "train", "learning_curve", "evaluate"]
     assert child.weights is not None
     assert child.weights.accuracy is not None
     again = Evaluator(ImageForm.of(data.reward).lower(architecture), data.reward).evaluate(child.weights.values)

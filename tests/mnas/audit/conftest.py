@@ -1,0 +1,3 @@
+from tests.mnas.audit.arranged import arranged
+
+__all__ = ["arranged"]
