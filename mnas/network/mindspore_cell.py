@@ -3,24 +3,28 @@
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 
-Parameters have the names, shapes and order of `search_space.counting.parameters`. One cell for each convolution group
-and direct use of primitives compile fastest of the forms that we have tried (see `mnas.network.fusion`).
+Parameters have the names, shapes and order of `search_space.counting.parameters`, unless the trained ones are one vector
+(`mnas.network.weight_vector`). One cell for each convolution group and direct use of primitives compile fastest of the
+forms that we have tried (see `mnas.network.fusion`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 import mindspore
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from mnas.errors import ConfigurationError
 from mnas.kernels import operators as kernels_of_mnas
 from mnas.mindspore_setup import Precision
 from mnas.network import operators
 from mnas.network.fusion import ConvolutionGroup, fuse
+from mnas.network.weight_vector import VectorNetwork
 from mnas.network.weights import Weights, check_weights
+from search_space.counting import parameters
 from search_space.lowering import (
     BATCH_NORM_EPSILON,
     BATCH_NORM_MOMENTUM,
@@ -44,6 +48,7 @@ def build_network(
     precision: Precision = "O0",
     kernels: bool = False,
     npu: bool = False,
+    vector: bool = False,
 ) -> nn.Cell:
     """Build the network of a lowered architecture.
 
@@ -58,6 +63,7 @@ def build_network(
         precision: What is computed in float16; see `TrainingSettings`.
         kernels: Whether, in training mode, `mnas.kernels` compute what they compute faster than MindSpore.
         npu: Whether an NPU computes; see `mnas.network.operators`.
+        vector: Whether the trained weights are one parameter; see `mnas.network.weight_vector`.
 
     Raises:
         WeightsError: The weights are those of another network.
@@ -66,8 +72,13 @@ def build_network(
     check_weights(network, weights)
     if kernels and precision != "O0":
         raise ConfigurationError(f"the kernels compute in float32, not in precision {precision}; use O0 or no kernels")
-    options = _Options(norm_momentum, kernels, npu, *_TYPES[precision])
+    specs = parameters(network)
+    trained = [spec.name for spec in specs if spec.trainable]
+    positions = {name: position for position, name in enumerate(trained)} if vector else None
+    options = _Options(norm_momentum, kernels, npu, positions, *_TYPES[precision])
     *features, classifier = [cell for unit in network.units for cell in _unit_cells(unit, weights, options)]
+    if vector:
+        return VectorNetwork(features, classifier, specs, weights)
     return _Classifier(features, classifier)
 
 
@@ -79,6 +90,7 @@ class _Options:
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
         kernels: Whether `mnas.kernels` compute in training mode.
         npu: Whether an NPU computes.
+        positions: Number of each trained weight in the vector of all; None if each is a parameter of its own.
         multiply: Type of convolutions and matrix products.
         norm: Type of batch norms.
         between: Type of all other operations.
@@ -87,6 +99,7 @@ class _Options:
     norm_momentum: float
     kernels: bool
     npu: bool
+    positions: Mapping[str, int] | None
     multiply: mindspore.Type
     norm: mindspore.Type
     between: mindspore.Type
@@ -102,9 +115,12 @@ _TYPES = {
 
 def _unit_cells(unit: Unit, weights: Weights, options: _Options) -> list[nn.Cell]:
     body = [_cell(layer, weights, options) for layer in fuse(unit.body)]
+    if options.positions is not None:
+        body = [cell if isinstance(cell, _Weighted) else _WithoutWeights(cell) for cell in body]
     if unit.shortcut is None:
         return body
-    return [_Residual(body, [_cell(layer, weights, options) for layer in fuse(unit.shortcut)])]
+    shortcut = [_cell(layer, weights, options) for layer in fuse(unit.shortcut)]
+    return [_Residual(body, shortcut, options)]
 
 
 def _cell(layer: Layer | ConvolutionGroup, weights: Weights, options: _Options) -> nn.Cell:
@@ -154,29 +170,58 @@ class _Classifier(nn.Cell):
         return self.classifier(x)
 
 
-class _Residual(nn.Cell):
-    def __init__(self, body: list[nn.Cell], shortcut: list[nn.Cell]) -> None:
+class _WithoutWeights(nn.Cell):
+    """A cell that is called as the cells are that take their weights from the vector of all."""
+
+    def __init__(self, cell: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
+        self.cell = cell
+
+    def construct(self, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+        return self.cell(x)
+
+
+class _Residual(nn.Cell):
+    def __init__(self, body: list[nn.Cell], shortcut: list[nn.Cell], options: _Options) -> None:
+        super().__init__(auto_prefix=False)
+        self.vector = options.positions is not None
         self.body = nn.CellList(body, auto_prefix=False)
         self.shortcut = nn.CellList(shortcut, auto_prefix=False)
 
-    def construct(self, x: Tensor) -> Tensor:
+    def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
         y = x
-        for cell in self.body:
-            y = cell(y)
+        if self.vector:
+            for cell in self.body:
+                y = cell(y, weights)
+        else:
+            for cell in self.body:
+                y = cell(y)
         for cell in self.shortcut:
             x = cell(x)
         return y + x
 
 
-class _ConvolutionGroup(nn.Cell):
-    def __init__(self, group: ConvolutionGroup, weights: Weights, options: _Options) -> None:
+class _Weighted(nn.Cell):
+    """A cell with weights: parameters of its own, or a part of the weights of all cells, with which it is called then.
+
+    The names are those of weights that follow each other in `search_space.counting.parameters`.
+    """
+
+    def __init__(self, names: Sequence[str], weights: Weights, options: _Options) -> None:
         super().__init__(auto_prefix=False)
-        self.multiply, self.norm, self.between = options.multiply, options.norm, options.between
+        self.vector = options.positions is not None
+        if options.positions is not None:
+            self.first = options.positions[names[0]]
+            self.last = self.first + len(names)
+        else:
+            self.own = ParameterTuple([_parameter(name, weights) for name in names])
+
+
+class _ConvolutionGroup(_Weighted):
+    def __init__(self, group: ConvolutionGroup, weights: Weights, options: _Options) -> None:
         convolution, norm = group.convolution, group.norm.name
-        self.weight = _parameter(f"{convolution.name}.weight", weights)
-        self.gamma = _parameter(f"{norm}.gamma", weights)
-        self.beta = _parameter(f"{norm}.beta", weights)
+        super().__init__((f"{convolution.name}.weight", f"{norm}.gamma", f"{norm}.beta"), weights, options)
+        self.multiply, self.norm, self.between = options.multiply, options.norm, options.between
         self.moving_mean = _parameter(f"{norm}.moving_mean", weights, trainable=False)
         self.moving_variance = _parameter(f"{norm}.moving_variance", weights, trainable=False)
         self.convolve = operators.convolution(convolution, npu=options.npu)
@@ -192,28 +237,29 @@ class _ConvolutionGroup(nn.Cell):
             bounds = _bounds(group.activation)
             self.rule = kernels_of_mnas.batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *bounds)
 
-    def construct(self, x: Tensor) -> Tensor:
-        x = self.convolve(x.astype(self.multiply), self.weight.astype(self.multiply)).astype(self.norm)
+    def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
+        if self.vector:
+            weight, gamma, beta = weights[self.first : self.last]
+        else:
+            weight, gamma, beta = self.own
+        x = self.convolve(x.astype(self.multiply), weight.astype(self.multiply)).astype(self.norm)
         if self.kernels and self.training:
-            state = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            state = (gamma, beta, self.moving_mean, self.moving_variance)
             return self.norm_and_activate(x, *state, self.rule)[0]
         if self.training:
-            x = self.train_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
+            x = self.train_norm(x, gamma, beta, self.moving_mean, self.moving_variance)[0]
         else:
-            x = self.infer_norm(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)[0]
+            x = self.infer_norm(x, gamma, beta, self.moving_mean, self.moving_variance)[0]
         x = x.astype(self.between)
         return self.activate(x) if self.activated else x
 
 
-class _SqueezeExcite(nn.Cell):
+class _SqueezeExcite(_Weighted):
     # 1x1 convolutions on a (1, 1) plane leave the batch size free; dense layers would fix it at export.
     def __init__(self, layer: SqueezeExcite, weights: Weights, options: _Options) -> None:
-        super().__init__(auto_prefix=False)
+        parts = ("reduce.weight", "reduce.bias", "expand.weight", "expand.bias")
+        super().__init__([f"{layer.name}.{part}" for part in parts], weights, options)
         self.multiply, self.between = options.multiply, options.between
-        self.reduce_weight = _parameter(f"{layer.name}.reduce.weight", weights)
-        self.reduce_bias = _parameter(f"{layer.name}.reduce.bias", weights)
-        self.expand_weight = _parameter(f"{layer.name}.expand.weight", weights)
-        self.expand_bias = _parameter(f"{layer.name}.expand.bias", weights)
         self.mean = operators.spatial_mean(keep_dims=True, npu=options.npu)
         self.reduce = operators.biased_convolution(layer.reduced_channels, npu=options.npu)
         self.expand = operators.biased_convolution(layer.channels, npu=options.npu)
@@ -223,14 +269,17 @@ class _SqueezeExcite(nn.Cell):
         if options.kernels:
             self.squeeze_excite = kernels_of_mnas.squeeze_excite()
 
-    def construct(self, x: Tensor) -> Tensor:
+    def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
+        if self.vector:
+            reduce_weight, reduce_bias, expand_weight, expand_bias = weights[self.first : self.last]
+        else:
+            reduce_weight, reduce_bias, expand_weight, expand_bias = self.own
         if self.kernels and self.training:
-            weights = (self.reduce_weight, self.reduce_bias, self.expand_weight, self.expand_bias)
-            return self.squeeze_excite(x, *weights)[0]
+            return self.squeeze_excite(x, reduce_weight, reduce_bias, expand_weight, expand_bias)[0]
         kind = self.multiply
         scale = self.mean(x).astype(kind)
-        scale = self.reduce(scale, self.reduce_weight.astype(kind), self.reduce_bias.astype(kind))
-        scale = self.expand(self.relu(scale), self.expand_weight.astype(kind), self.expand_bias.astype(kind))
+        scale = self.reduce(scale, reduce_weight.astype(kind), reduce_bias.astype(kind))
+        scale = self.expand(self.relu(scale), expand_weight.astype(kind), expand_bias.astype(kind))
         return x * self.sigmoid(scale.astype(self.between))
 
 
@@ -254,14 +303,16 @@ class _AddChannels(nn.Cell):
         return self.concatenate((x, ops.zeros((images, self.channels, height, width), x.dtype)))
 
 
-class _Dense(nn.Cell):
+class _Dense(_Weighted):
     def __init__(self, layer: Dense, weights: Weights, options: _Options) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__((f"{layer.name}.weight", f"{layer.name}.bias"), weights, options)
         self.kind = options.multiply
-        self.weight = _parameter(f"{layer.name}.weight", weights)
-        self.bias = _parameter(f"{layer.name}.bias", weights)
         self.multiply = operators.dense(npu=options.npu)
 
-    def construct(self, x: Tensor) -> Tensor:
-        x = self.multiply(x.astype(self.kind), self.weight.astype(self.kind), self.bias.astype(self.kind))
+    def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
+        if self.vector:
+            weight, bias = weights[self.first : self.last]
+        else:
+            weight, bias = self.own
+        x = self.multiply(x.astype(self.kind), weight.astype(self.kind), bias.astype(self.kind))
         return x.astype(mindspore.float32)

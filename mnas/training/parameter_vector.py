@@ -9,7 +9,6 @@ Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mind
 from __future__ import annotations
 
 from mindspore import ParameterTuple, Tensor, nn, ops
-from mindspore.ops.auto_generate import InplaceAddExt, SplitWithSize
 
 from mnas.kernels.operators import concatenate, subtract_vector
 
@@ -34,15 +33,12 @@ class Concatenate(nn.Cell):
 class SubtractFrom(nn.Cell):
     """A cell that subtracts from each parameter its part of a vector; its output is for `ops.depend`."""
 
-    def __init__(self, parameters: ParameterTuple, *, kernels: bool, npu: bool = False) -> None:
+    def __init__(self, parameters: ParameterTuple, *, kernels: bool) -> None:
         super().__init__(auto_prefix=False)
         self.parameters = parameters
         self.kernels = kernels
         if kernels:
             self.subtract = subtract_vector(len(parameters))
-        self.npu = npu
-        if npu:
-            self.split = SplitWithSize()
         self.sizes = tuple(parameter.size for parameter in parameters)
         self.starts = tuple(sum(self.sizes[:index]) for index in range(len(self.sizes)))
         self.map = ops.HyperMap()
@@ -51,15 +47,11 @@ class SubtractFrom(nn.Cell):
         """Subtract the vector."""
         if self.kernels:
             return self.subtract(vector, *self.parameters)
-        if self.npu:
-            # InplaceSubExt would become three kernels for each parameter.
-            return self.map(_add_part, self.split(-vector, self.sizes, 0), self.parameters)
         return self.map(ops.partial(_subtract, vector), self.starts, self.parameters)
 
 
 # Primitives compile faster than the functions of the same names.
 _reshape, _concatenate, _slice, _assign_sub = ops.Reshape(), ops.Concat(), ops.Slice(), ops.AssignSub()
-_inplace_add = InplaceAddExt()
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -68,7 +60,3 @@ def _flat(tensor: Tensor) -> Tensor:
 
 def _subtract(vector: Tensor, start: int, parameter: Tensor) -> Tensor:
     return _assign_sub(parameter, _reshape(_slice(vector, (start,), (parameter.size,)), parameter.shape))
-
-
-def _add_part(part: Tensor, parameter: Tensor) -> Tensor:
-    return _inplace_add(parameter, _reshape(part, parameter.shape))

@@ -9,17 +9,19 @@ Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import mindspore
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
-from numpy.typing import NDArray
 
 from mnas.network import operators
+from mnas.network.weight_vector import VectorNetwork, join_vector, parameter_specs, split_vector
+from mnas.network.weights import FloatArray, Weights
 from mnas.training.optimizers import create_optimizer
 from mnas.training.parameter_vector import Concatenate, SubtractFrom
 from mnas.training.settings import FixedLossScale, TrainingSettings
+from search_space.counting import ParameterSpec
 
 
 class TrainingStep(nn.Cell):
@@ -142,7 +144,9 @@ class Gradients(nn.Cell):
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing, npu=npu)
         self.weights = ParameterTuple(network.trainable_params())
         self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
-        self.concatenate = Concatenate(kernels=kernels)
+        self.vector = isinstance(network, VectorNetwork)
+        if not self.vector:
+            self.concatenate = Concatenate(kernels=kernels)
 
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
@@ -154,6 +158,8 @@ class Gradients(nn.Cell):
     ) -> tuple[Tensor, Tensor]:
         """Compute the loss, shape (), and the gradient with respect to all weights, shape (n,)."""
         (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
+        if self.vector:
+            return loss, gradients[0]
         return loss, self.concatenate(gradients)
 
 
@@ -165,18 +171,21 @@ class Update(nn.Cell):
     ) -> None:
         super().__init__(auto_prefix=False)
         self.weights = ParameterTuple(network.trainable_params())
-        sizes = [weight.size for weight in self.weights]
+        trained = [spec for spec in parameter_specs(network) if spec.trainable]
+        sizes = [spec.size for spec in trained]
         self.size = sum(sizes)
         self.optimizer = create_optimizer(settings.optimizer, self.size)
         decays = [
-            settings.weight_decay if settings.weight_decay_on == "all" or weight.ndim > 1 else 0.0
-            for weight in self.weights
+            settings.weight_decay if settings.weight_decay_on == "all" or len(spec.shape) > 1 else 0.0
+            for spec in trained
         ]
         self.decayed = any(decays)
         # One number instead of a vector of 13 MB if it is the same for all weights.
         self.decays = Tensor(decays[0] if len(set(decays)) == 1 else np.repeat(decays, sizes), mindspore.float32)
-        self.concatenate = Concatenate(kernels=kernels)
-        self.subtract = SubtractFrom(self.weights, kernels=kernels, npu=npu)
+        self.vector = isinstance(network, VectorNetwork)
+        if not self.vector:
+            self.concatenate = Concatenate(kernels=kernels)
+            self.subtract = SubtractFrom(self.weights, kernels=kernels)
         self.clip_norm = settings.clip_norm
         self.processes = processes
         if processes > 1:
@@ -194,14 +203,21 @@ class Update(nn.Cell):
         if self.clip_norm is not None:
             norm = ops.sqrt(ops.sum(gradient * gradient))
             gradient = gradient * (self.clip_norm / ops.maximum(norm, self.clip_norm))
-        weights = self.concatenate(self.weights) if self.decayed or self.averaged else None
+        if self.vector:
+            weights = self.weights[0]
+        else:
+            weights = self.concatenate(self.weights) if self.decayed or self.averaged else None
         if self.decayed:
             gradient = gradient + self.decays * weights
         step = self.optimizer(learning_rate, gradient)
-        updated = self.subtract(step if weights is None else ops.depend(step, weights))
+        # Computed before the update: weights that are read again after it are copied on an NPU.
+        new = weights - step if self.vector or self.averaged else None
+        if self.vector:
+            updated = ops.assign(self.weights[0], new)
+        else:
+            updated = self.subtract(step if weights is None else ops.depend(step, weights))
         if self.averaged:
-            # As the weights are now. Reading them again would make MindSpore copy each of them on an NPU.
-            return self.average(ema_decay, weights - step, updated)
+            return self.average(ema_decay, new, updated)
         return updated
 
 
@@ -217,9 +233,8 @@ class MovingAverage(nn.Cell):
 
     def __init__(self, network: nn.Cell, *, kernels: bool, npu: bool) -> None:
         super().__init__(auto_prefix=False)
-        self.names_of_weights = tuple(parameter.name for parameter in network.trainable_params())
-        self.parameters = ParameterTuple(network.get_parameters())
-        self.moving = ParameterTuple([each for each in self.parameters if each.name not in self.names_of_weights])
+        self.specs = parameter_specs(network)
+        self.moving = ParameterTuple([each for each in network.get_parameters() if not each.requires_grad])
         self.weights = _average("ema.weights", network.trainable_params())
         self.statistics = _average("ema.statistics", self.moving)
         self.concatenate = Concatenate(kernels=kernels)
@@ -236,28 +251,20 @@ class MovingAverage(nn.Cell):
         done = self.assign_add(self.weights, share * (weights - self.weights))
         return ops.depend(self.assign_add(self.statistics, share * (statistics - self.statistics)), done)
 
-    def values(self) -> dict[str, NDArray[np.float32]]:
+    def values(self) -> dict[str, FloatArray]:
         """Return copies of the averages by the names of the parameters."""
-        parts = {**self._parts(self.weights, True), **self._parts(self.statistics, False)}
-        return {parameter.name: parts[parameter.name] for parameter in self.parameters}
+        parts = {}
+        for average, trained in ((self.weights, True), (self.statistics, False)):
+            parts |= split_vector(average.asnumpy(), self._specs(trained))
+        return {spec.name: parts[spec.name] for spec in self.specs}
 
-    def restore(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+    def restore(self, values: Weights) -> None:
         """Set the averages, by the names of the parameters."""
-        for average, of_weights in ((self.weights, True), (self.statistics, False)):
-            arrays = [values[parameter.name] for parameter in self._parameters(of_weights)]
-            average.set_data(Tensor(np.concatenate([array.ravel() for array in arrays])))
+        for average, trained in ((self.weights, True), (self.statistics, False)):
+            average.set_data(Tensor(join_vector(values, self._specs(trained))))
 
-    def _parameters(self, of_weights: bool) -> list[Parameter]:
-        return [each for each in self.parameters if (each.name in self.names_of_weights) == of_weights]
-
-    def _parts(self, average: Parameter, of_weights: bool) -> dict[str, NDArray[np.float32]]:
-        parameters = self._parameters(of_weights)
-        ends = np.cumsum([parameter.size for parameter in parameters])
-        parts = np.split(average.asnumpy(), ends[:-1])
-        return {
-            parameter.name: part.reshape(parameter.shape).copy()
-            for parameter, part in zip(parameters, parts, strict=True)
-        }
+    def _specs(self, trained: bool) -> list[ParameterSpec]:
+        return [spec for spec in self.specs if spec.trainable == trained]
 
 
 def _average(name: str, parameters: Iterable[Parameter]) -> Parameter:

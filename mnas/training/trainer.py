@@ -137,6 +137,7 @@ class Trainer:
                 precision=settings.precision,
                 kernels=kernels,
                 npu=npu,
+                vector=npu,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
             self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels, npu=npu)
@@ -203,7 +204,7 @@ class Trainer:
             return TrainerState(
                 weights=self.weights(),
                 ema=self.ema(),
-                slots=_arrays(self._slots()),
+                slots={slot.name: slot.asnumpy().copy() for slot in self._slots()},
                 loss_scale=self._loss_scale.value,
                 good_steps=self._loss_scale.good_steps,
             )
@@ -220,7 +221,9 @@ class Trainer:
 
     def weights(self) -> dict[str, FloatArray]:
         """Return copies of the weights and the batch-norm statistics."""
-        return _arrays(self._cell.get_parameters())
+        from mnas.network.weight_vector import named_arrays
+
+        return named_arrays(self._cell)
 
     def ema(self) -> dict[str, FloatArray] | None:
         """Return copies of their moving averages, None if the settings have none."""
@@ -283,9 +286,11 @@ class Trainer:
         return list(self._step.update.optimizer.get_parameters())
 
     def _restore_averages(self, values: Weights) -> None:
-        parameters = list(self._cell.get_parameters()) if self._settings.ema else []
-        _check_same({parameter.name: parameter.shape for parameter in parameters}, values, "moving averages")
-        if parameters:
+        from mnas.network.weight_vector import parameter_specs
+
+        specs = parameter_specs(self._cell) if self._settings.ema else ()
+        _check_same({spec.name: spec.shape for spec in specs}, values, "moving averages")
+        if specs:
             self._step.update.average.restore(values)
 
 
@@ -308,10 +313,6 @@ class _PendingStep:
 def _classifier_inputs(network: LoweredNetwork) -> int:
     (classifier,) = (layer for layer in network.layers() if isinstance(layer, Dense))
     return classifier.in_features
-
-
-def _arrays(parameters: Iterable[Parameter]) -> dict[str, FloatArray]:
-    return {parameter.name: parameter.asnumpy().copy() for parameter in parameters}
 
 
 def _assign(parameters: Iterable[Parameter], values: Mapping[str, npt.NDArray[np.generic]], what: str) -> None:

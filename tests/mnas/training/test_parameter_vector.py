@@ -28,18 +28,14 @@ def test_the_vector_is_all_tensors_one_after_the_other(kernels: bool) -> None:
     np.testing.assert_array_equal(vector.asnumpy(), VECTOR)
 
 
-@pytest.mark.parametrize(
-    "form",
-    [{"kernels": False}, pytest.param({"kernels": True}, marks=needs_kernels), {"kernels": False, "npu": True}],
-    ids=["mindspore", "kernels", "npu"],
-)
-def test_from_each_parameter_its_part_is_subtracted(form: dict[str, bool]) -> None:
+@each_way
+def test_from_each_parameter_its_part_is_subtracted(kernels: bool) -> None:
     prepare_mindspore(Compute(threads=1))
     from mindspore import Parameter, ParameterTuple, Tensor
 
     from mnas.training.parameter_vector import SubtractFrom
 
     parameters = ParameterTuple([Parameter(Tensor(array), name=f"p{i}") for i, array in enumerate(ARRAYS)])
-    SubtractFrom(parameters, **form)(Tensor(3 * VECTOR))
+    SubtractFrom(parameters, kernels=kernels)(Tensor(3 * VECTOR))
     for parameter, array in zip(parameters, ARRAYS, strict=True):
         np.testing.assert_allclose(parameter.asnumpy(), -2 * array, rtol=1e-6)

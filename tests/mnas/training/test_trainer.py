@@ -2,20 +2,26 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from mnas.bundled_files import find_recipe
 from mnas.data import DigitsSettings, ImageSource
 from mnas.errors import WeightsError
+from mnas.experiment import Experiment
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import Compute
+from mnas.mindspore_setup import Compute, prepare_mindspore
+from mnas.retrain.recipe import load_recipe
 from mnas.training.batch_plan import BatchPlan
 from mnas.training.settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
 from mnas.training.trainer import Trainer, TrainerState
 from search_space import Architecture, lower, parse_block
+from search_space.lowering import LoweredNetwork
+from tests.mnas.ascend import graphs
 
 NETWORK = lower(
     Architecture(
@@ -27,6 +33,7 @@ NETWORK = lower(
     channels=1,
     num_classes=10,
 )
+EVERY_LAYER = lower(graphs.EVERY_LAYER, image_size=16, channels=1, num_classes=10)
 SETTINGS = TrainingSettings(
     epochs=3,
     batch_size=32,
@@ -49,8 +56,22 @@ def source() -> ImageSource:
 
 @pytest.fixture(scope="module")
 def make_trainer(source: ImageSource) -> MakeTrainer:
-    def make(settings: TrainingSettings = SETTINGS, *, kernels: bool = False, **options: Any) -> Trainer:
-        return Trainer(NETWORK, settings, source, seed=3, compute=Compute(threads=1, kernels=kernels), **options)
+    def make(
+        settings: TrainingSettings = SETTINGS,
+        *,
+        network: LoweredNetwork = NETWORK,
+        kernels: bool = False,
+        vector: bool = False,
+        **options: Any,
+    ) -> Trainer:
+        prepare_mindspore(Compute(threads=1))
+        from mnas.network import mindspore_cell
+
+        with pytest.MonkeyPatch.context() as patch:
+            if vector:  # as on an NPU, but with the operators of the CPU
+                build = mindspore_cell.build_network
+                patch.setattr(mindspore_cell, "build_network", lambda *a, **b: build(*a, **{**b, "vector": True}))
+            return Trainer(network, settings, source, seed=3, compute=Compute(threads=1, kernels=kernels), **options)
 
     return make
 
@@ -115,6 +136,33 @@ def test_a_state_does_not_tell_whether_kernels_made_it(make_trainer: MakeTrainer
     assert_equal(plain.state(), own.state())
     own_losses, plain_losses = ([report.loss for report in each.steps(0, range(3, 6))] for each in (own, plain))
     assert plain_losses == pytest.approx(own_losses, rel=1e-4)
+
+
+# They differ in weight decay, loss scale, moving average and schedule.
+CHILD = Experiment.load("imagenet_ascend").training
+RECIPE_075, RECIPE_PAPER = (
+    load_recipe(find_recipe(name)).training for name in ("mnasnet_0.75_ascend", "mnasnet_paper")
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "plan"),
+    [(CHILD, None), (RECIPE_075, BatchPlan(32, 16)), (RECIPE_PAPER, None)],
+    ids=["child", "recipe of 0.75, accumulated", "recipe of the paper"],
+)
+def test_one_vector_of_weights_takes_the_steps_of_many_parameters(
+    make_trainer: MakeTrainer, settings: TrainingSettings, plan: BatchPlan | None
+) -> None:
+    make = partial(make_trainer, msgspec.structs.replace(settings, batch_size=32), network=EVERY_LAYER, plan=plan)
+    plain, vector = make(), make(vector=True)
+    losses = [[report.loss for report in each.steps(2, range(3))] for each in (plain, vector)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert_equal(vector.state(), plain.state(), rtol=1e-5)
+    assert list(vector.weights()) == list(plain.weights())
+    resumed = make(vector=True, start=plain.state())
+    for each in (plain, resumed):
+        list(each.steps(2, range(3, 4)))
+    assert_equal(resumed.state(), plain.state(), rtol=1e-5)
 
 
 def test_reports_count_their_steps_over_the_whole_training(trainer: Trainer) -> None:

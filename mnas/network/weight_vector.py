@@ -1,0 +1,93 @@
+# mypy: allow-subclassing-any
+"""The trained weights of a network as one parameter, and the weights by name of a network in either form.
+
+An NPU starts a kernel for each weight that a step changes, and only one if all of them are one vector. On the CPU
+`mnas.kernels` change all weights at once, and each weight stays a parameter of its own.
+
+Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.ops.auto_generate import SplitWithSize
+
+from mnas.network.weights import FloatArray, Weights
+from search_space.counting import ParameterSpec
+
+
+class VectorNetwork(nn.Cell):
+    """A network whose trained weights are one vector; its statistics are parameters of their own.
+
+    Attributes:
+        specs: All weights and statistics in their order. The vector has the trained ones, one after the other.
+        vector: The vector.
+    """
+
+    def __init__(
+        self, features: list[nn.Cell], classifier: nn.Cell, specs: Sequence[ParameterSpec], weights: Weights
+    ) -> None:
+        """Build.
+
+        Args:
+            features: Cells that are applied in their order to (x, all trained weights in their shapes).
+            classifier: The last of them, before which the dropout mask is applied.
+            specs: See the attribute.
+            weights: Weights by name.
+        """
+        super().__init__(auto_prefix=False)
+        self.features = nn.CellList(features, auto_prefix=False)
+        self.classifier = classifier
+        self.specs = tuple(specs)
+        trained = [spec for spec in specs if spec.trainable]
+        self.vector = Parameter(Tensor(join_vector(weights, trained)), name="weights")
+        self.sizes, self.shapes = tuple(spec.size for spec in trained), tuple(spec.shape for spec in trained)
+        self.split = SplitWithSize()
+        self.map = ops.Map()
+
+    def construct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the logits (N, classes) of images (N, C, H, W)."""
+        weights = self.map(_in_shape, self.split(self.vector, self.sizes, 0), self.shapes)
+        for cell in self.features:
+            x = cell(x, weights)
+        if mask is not None:
+            x = x * mask.astype(x.dtype)
+        return self.classifier(x, weights)
+
+
+_reshape = ops.Reshape()
+
+
+def _in_shape(part: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return _reshape(part, shape)
+
+
+def parameter_specs(network: nn.Cell) -> tuple[ParameterSpec, ...]:
+    """Return the weights and statistics of a network in their order."""
+    if isinstance(network, VectorNetwork):
+        return tuple(network.specs)
+    return tuple(ParameterSpec(each.name, tuple(each.shape), each.requires_grad) for each in network.get_parameters())
+
+
+def named_arrays(network: nn.Cell) -> dict[str, FloatArray]:
+    """Return copies of the weights and statistics of a network by name, in their order."""
+    arrays = {parameter.name: parameter.asnumpy().copy() for parameter in network.get_parameters()}
+    if not isinstance(network, VectorNetwork):
+        return arrays
+    trained = [spec for spec in network.specs if spec.trainable]
+    arrays |= split_vector(arrays[network.vector.name], trained)
+    return {spec.name: arrays[spec.name] for spec in network.specs}
+
+
+def split_vector(vector: FloatArray, specs: Sequence[ParameterSpec]) -> dict[str, FloatArray]:
+    """Return copies of the parts of a vector, by name and in their shapes."""
+    parts = np.split(vector, np.cumsum([spec.size for spec in specs])[:-1])
+    return {spec.name: part.reshape(spec.shape).copy() for spec, part in zip(specs, parts, strict=True)}
+
+
+def join_vector(arrays: Weights, specs: Sequence[ParameterSpec]) -> FloatArray:
+    """Return the arrays of these names, one after the other."""
+    return np.concatenate([arrays[spec.name].ravel() for spec in specs], dtype=np.float32)
