@@ -5,10 +5,10 @@
 It takes about a minute, and works in a temporary folder.
 
 As on a machine with an NPU: the command and its YAML file, with few and small numbers by `--set`; the check of the
-machine, at the start and in the worker; Ray, which finds one NPU and gives it to a worker; the worker's memory limit and
-its folders for CANN; pictures from class folders, streamed and augmented; for each child the training step and the
-evaluation, compiled for Ascend's front end; the latency of its ONNX model on this machine; controller, store, and the
-files of the run directory.
+machine, at the start and in the worker; Ray, which finds one NPU and gives it to a worker; the memory limit of the
+worker and its folders for CANN; pictures from class folders, streamed and augmented; for each child the training step
+and the evaluation, compiled for Ascend's front end; the latency of its ONNX model on this machine; controller, store,
+and the files of the run directory.
 
 Stand-ins: the libraries of CANN are the stubs of `tools.build_cann_stubs`; its Python modules `acl` (one NPU with
 64 GB) and `te`, and those packages that CANN needs and that are not installed, are made here. **No graph is executed**:
@@ -47,7 +47,7 @@ DEVICE_BYTES = 64 * 10**9
 # What a Python process loads at its start, and what CANN has; each finds its contents in this module.
 FILES = {
     "sitecustomize.py": f"import sys\nfrom {MODULE} import DryRun\nsys.meta_path.insert(0, DryRun())\n",
-    "acl.py": f"from {MODULE} import acl_finalize as finalize, acl_init as init, acl_rt as rt\n",
+    "acl.py": f"from {MODULE} import acl_finalize as finalize, acl_init as init, acl_rt as rt, get_soc_name\n",
     "te/__init__.py": "",
     "te/version.py": 'version = "9.1.0"\n',
 }
@@ -63,6 +63,9 @@ class DryRun(MetaPathFinder):
         """Prepare what is about to be imported; leave finding it to the others."""
         if fullname == "mindspore":
             os.environ["MS_SIMULATION_LEVEL"] = "0"
+        if fullname == "te" and "mindspore" in sys.modules:
+            # MindSpore would register operators of its own with it; it does without if there is none.
+            raise ModuleNotFoundError("the stand-in of te is for the check of the machine")
         if fullname == "mnas.network.mindspore_cell":
             from mindspore import nn
 
@@ -90,6 +93,11 @@ def acl_init() -> int:
 def acl_finalize() -> int:
     """Answer as CANN's `acl.finalize`."""
     return 0
+
+
+def get_soc_name() -> str:
+    """Answer as CANN's `acl.get_soc_name`."""
+    return "Ascend910B1"
 
 
 acl_rt = SimpleNamespace(

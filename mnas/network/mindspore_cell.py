@@ -3,9 +3,9 @@
 
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 
-Parameters have the names, shapes and order of `search_space.counting.parameters`, unless the trained ones are one vector
-(`mnas.network.weight_vector`). One cell for each convolution group and direct use of primitives compile fastest of the
-forms that we have tried (see `mnas.network.fusion`).
+Parameters have the names, shapes and order of `search_space.counting.parameters`, unless the trained ones are one
+vector (`mnas.network.weight_vector`). One cell for each convolution group and direct use of primitives compile fastest
+of the forms that we have tried (see `mnas.network.fusion`).
 """
 
 from __future__ import annotations

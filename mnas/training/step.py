@@ -253,7 +253,7 @@ class MovingAverage(nn.Cell):
 
     def values(self) -> dict[str, FloatArray]:
         """Return copies of the averages by the names of the parameters."""
-        parts = {}
+        parts: dict[str, FloatArray] = {}
         for average, trained in ((self.weights, True), (self.statistics, False)):
             parts |= split_vector(average.asnumpy(), self._specs(trained))
         return {spec.name: parts[spec.name] for spec in self.specs}
