@@ -50,7 +50,14 @@ class VectorNetwork(nn.Cell):
 
     def construct(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the logits (N, classes) of images (N, C, H, W)."""
-        weights = self.map(_in_shape, self.split(self.vector, self.sizes, 0), self.shapes)
+        return self.logits(x, mask, self.weights())
+
+    def weights(self) -> tuple[Tensor, ...]:
+        """Return the trained weights in their shapes."""
+        return self.map(_in_shape, self.split(self.vector, self.sizes, 0), self.shapes)
+
+    def logits(self, x: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...]) -> Tensor:
+        """Return the logits by the weights that `weights` returns, or by others."""
         for cell in self.features:
             x = cell(x, weights)
         if mask is not None:

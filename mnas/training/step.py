@@ -143,23 +143,34 @@ class Gradients(nn.Cell):
         self.network = network
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing, npu=npu)
         self.weights = ParameterTuple(network.trainable_params())
-        self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
         self.vector = isinstance(network, VectorNetwork)
-        if not self.vector:
-            self.concatenate = Concatenate(kernels=kernels)
+        if isinstance(network, VectorNetwork):
+            # By the parts of the vector. By the vector itself, MindSpore compiles several times as long.
+            positions = tuple(range(4, 4 + len(network.sizes)))
+            self.differentiate = ops.value_and_grad(self._losses_of_weights, positions, None, has_aux=True)
+        else:
+            self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
+        self.concatenate = Concatenate(kernels=kernels)
 
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
         loss = self.loss(logits, labels)
         return loss * loss_scale, loss
 
+    def _losses_of_weights(
+        self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None, *weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        loss = self.loss(self.network.logits(images, mask, weights), labels)
+        return loss * loss_scale, loss
+
     def construct(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute the loss, shape (), and the gradient with respect to all weights, shape (n,)."""
-        (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
         if self.vector:
-            return loss, gradients[0]
+            (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask, *self.network.weights())
+        else:
+            (_, loss), gradients = self.differentiate(images, labels, loss_scale, mask)
         return loss, self.concatenate(gradients)
 
 
