@@ -10,6 +10,7 @@ Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mind
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
@@ -52,8 +53,8 @@ class VectorNetwork(nn.Cell):
         """Return the logits (N, classes) of images (N, C, H, W)."""
         return self.logits(x, mask, self.weights())
 
-    def weights(self) -> tuple[Tensor, ...]:
-        """Return the trained weights in their shapes."""
+    def weights(self) -> Any:
+        """Return the trained weights in their shapes, a tuple of tensors."""
         return self.map(_in_shape, self.split(self.vector, self.sizes, 0), self.shapes)
 
     def logits(self, x: Tensor, mask: Tensor | None, weights: tuple[Tensor, ...]) -> Tensor:
