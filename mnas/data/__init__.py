@@ -15,7 +15,7 @@ from mnas.data.image_form import ImageForm, InputForm
 from mnas.data.own import OwnDataSettings
 from mnas.data.preprocessing import Preprocessing
 from mnas.data.settings import DataFormat, Normalization
-from mnas.data.source import Batch, FullData, ImageSource, SearchData
+from mnas.data.source import Batch, FullData, ImageSource, PixelBatch, PixelSource, SearchData
 from mnas.data.split import split_training
 from mnas.data.streaming import StreamedImages
 
@@ -33,6 +33,8 @@ __all__ = [
     "InputForm",
     "Normalization",
     "OwnDataSettings",
+    "PixelBatch",
+    "PixelSource",
     "Preprocessing",
     "SearchData",
     "StreamedImages",

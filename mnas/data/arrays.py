@@ -9,7 +9,7 @@ from PIL import Image
 
 from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
-from mnas.data.source import Batch
+from mnas.data.source import Batch, PixelBatch
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 
@@ -89,12 +89,20 @@ class ImageArrays:
         self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
     ) -> Iterator[Batch]:
         """Yield one epoch of shuffled, augmented, full batches, or some of them; see `ImageSource`."""
+        for images, flipped, labels in self.training_pixels(batch_size, seed=seed, epoch=epoch, batches=batches):
+            yield self.preprocessing.finish(images, flipped), labels
+
+    def training_pixels(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[PixelBatch]:
+        """Yield the same batches before they are mirrored and normalized; see `PixelSource`."""
         order = epoch_order(len(self), seed=seed, epoch=epoch)
         draws = AugmentationDraws.for_epoch(len(self), self.preprocessing, seed=seed, epoch=epoch)
         for batch in chosen_batches(len(self), batch_size, batches):
             part = slice(batch * batch_size, (batch + 1) * batch_size)
             chosen = order[part]
-            yield self.preprocessing.augment(self.images[chosen], draws[part]), self.labels[chosen]
+            cut = self.preprocessing.cut(self.images[chosen], draws[part])
+            yield cut, draws.flipped[part], self.labels[chosen]
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order; see `ImageSource`."""

@@ -1,4 +1,7 @@
-"""From a batch of uint8 images to the network's input: random crop, flip, normalization; in NumPy."""
+"""From a batch of uint8 images to the network's input: random crop, flip, normalization; in NumPy.
+
+`mnas.training.image_preparation` does the last two in the graph.
+"""
 
 from dataclasses import dataclass
 
@@ -25,12 +28,22 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def scale(self) -> npt.NDArray[np.float32]:
+        """What a pixel of each channel is multiplied by, shape (channels, 1, 1)."""
+        return 1 / (255 * self._of_channels(self.std))
+
+    @property
+    def shift(self) -> npt.NDArray[np.float32]:
+        """What is then subtracted, shape (channels, 1, 1)."""
+        return self._of_channels(self.mean) / self._of_channels(self.std)
+
     def normalize(self, images: Uint8Images) -> npt.NDArray[np.float32]:
         """Return (pixel / 255 - mean) / std, from NHWC to contiguous NCHW."""
         return self._normalize_nchw(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
-    def augment(self, images: Uint8Images, draws: "AugmentationDraws") -> npt.NDArray[np.float32]:
-        """Crop, flip and normalize, from NHWC to contiguous NCHW; draw i belongs to image i."""
+    def cut(self, images: Uint8Images, draws: "AugmentationDraws") -> Uint8Images:
+        """Crop, from NHWC to contiguous NCHW; draw i belongs to image i. The result is a copy."""
         count, height, width, _ = images.shape
         if self.crop:
             margin = (self.crop, self.crop)
@@ -39,17 +52,20 @@ class Preprocessing:
             planes = windows[np.arange(count), draws.top, draws.left]
         else:
             planes = images.transpose(0, 3, 1, 2)
-        planes = np.array(planes, order="C")
-        if self.flip:
-            planes[draws.flipped] = planes[draws.flipped, :, :, ::-1]
+        return np.array(planes, order="C")
+
+    def finish(self, planes: Uint8Images, flipped: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """Flip, in place, and normalize what `cut` returns."""
+        planes[flipped] = planes[flipped, :, :, ::-1]
         return self._normalize_nchw(planes)
 
     def _normalize_nchw(self, planes: Uint8Images) -> npt.NDArray[np.float32]:
-        std = np.asarray(self.std, np.float32).reshape(-1, 1, 1)
-        mean = np.asarray(self.mean, np.float32).reshape(-1, 1, 1)
-        normalized: npt.NDArray[np.float32] = np.multiply(planes, 1 / (255 * std), dtype=np.float32)
-        normalized -= mean / std
+        normalized: npt.NDArray[np.float32] = np.multiply(planes, self.scale, dtype=np.float32)
+        normalized -= self.shift
         return normalized
+
+    def _of_channels(self, values: tuple[float, ...]) -> npt.NDArray[np.float32]:
+        return np.asarray(values, np.float32).reshape(-1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class AugmentationDraws:
         return cls(
             top=random.integers(positions, size=count),
             left=random.integers(positions, size=count),
-            flipped=random.random(count) < 0.5,
+            flipped=(random.random(count) < 0.5) & preprocessing.flip,
         )
 
     def __getitem__(self, part: slice) -> "AugmentationDraws":

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from mnas.data.image_form import ImageForm
+from mnas.data.preprocessing import Preprocessing, Uint8Images
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 from search_space.lowering import LoweredNetwork
 
 Batch: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
 """Normalized images (count, channels, image_size, image_size) and their labels (count,)."""
+
+PixelBatch: TypeAlias = tuple[Uint8Images, npt.NDArray[np.bool_], npt.NDArray[np.int32]]
+"""uint8 images of the same shape, whether to mirror each (count,), and their labels (count,)."""
 
 
 class ImageSource(Protocol):
@@ -82,6 +86,25 @@ class ImageSource(Protocol):
 
     def describe(self) -> str:
         """Return one line for people: count, classes, size and where the images are kept."""
+        ...
+
+
+@runtime_checkable
+class PixelSource(ImageSource, Protocol):
+    """A source that can leave mirroring and normalizing to an NPU, which it then sends bytes instead of floats."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are mirrored and normalized."""
+        ...
+
+    def training_pixels(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[PixelBatch]:
+        """Yield what `preprocessing.finish` turns into the `training_batches` of the same arguments.
+
+        Raises what `training_batches` raises.
+        """
         ...
 
 

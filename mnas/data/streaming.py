@@ -16,7 +16,7 @@ from mnas.data.folder import FileListing
 from mnas.data.image_form import Interpolation
 from mnas.data.order import chosen_batches, epoch_order
 from mnas.data.preprocessing import AugmentationDraws, Preprocessing, Uint8Images
-from mnas.data.source import Batch
+from mnas.data.source import Batch, PixelBatch
 from mnas.errors import DataError
 from mnas.mindspore_setup import set_mindspore_environment
 
@@ -78,6 +78,13 @@ class StreamedImages:
         The random parts and changes of colour repeat for the same (seed, epoch, batches) if the number of workers is
         the same too.
         """
+        for images, flipped, labels in self.training_pixels(batch_size, seed=seed, epoch=epoch, batches=batches):
+            yield self.preprocessing.finish(images, flipped), labels
+
+    def training_pixels(
+        self, batch_size: int, *, seed: int, epoch: int, batches: range | None = None
+    ) -> Iterator[PixelBatch]:
+        """Yield the same batches before they are mirrored and normalized; see `PixelSource`."""
         set_mindspore_environment()
         batches = chosen_batches(len(self), batch_size, batches)
         order = epoch_order(len(self), seed=seed, epoch=epoch)
@@ -89,7 +96,8 @@ class StreamedImages:
         crop_seed = int(np.random.SeedSequence([seed, epoch, 2, batches.start]).generate_state(1)[0])
         decoded = self._decoded(listing, self._training_operations(), batch_size, crop_seed)
         for part, (start, images) in zip(parts, decoded, strict=True):
-            yield self.preprocessing.augment(images, draws[part]), listing.labels[start : start + batch_size]
+            cut = self.preprocessing.cut(images, draws[part])
+            yield cut, draws.flipped[part], listing.labels[start : start + batch_size]
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once, in order; see `ImageSource`."""

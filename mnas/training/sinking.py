@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mnas.errors import ConfigurationError, TrainingDivergedError
 from mnas.mindspore_setup import mindspore_errors
+from mnas.training.feed import Arrays
 from mnas.training.trainer import StepReport, Trainer
 
-INPUT_NAMES = ("images", "labels", "learning_rate", "loss_scale", "ema_decay", "mask")
 Segment = tuple[int, range]
 
 
@@ -44,10 +43,12 @@ class SunkSteps:
 
         self._trainer, self._steps_per_call = trainer, steps_per_call
         self._calls_left = sum(len(steps) for _, steps in segments) // steps_per_call
-        rows = _Rows(trainer, segments)
-        columns = INPUT_NAMES[: rows.columns()]
         self._dataset = GeneratorDataset(
-            rows, list(columns), shuffle=False, num_parallel_workers=1, python_multiprocessing=False
+            _Rows(trainer, segments),
+            list(trainer.input_names),
+            shuffle=False,
+            num_parallel_workers=1,
+            python_multiprocessing=False,
         )
         with mindspore_errors():
             self._take = mindspore.data_sink(
@@ -88,9 +89,6 @@ class _Rows:
     def __len__(self) -> int:
         return sum(len(steps) for _, steps in self._segments)
 
-    def __iter__(self) -> Iterator[tuple[npt.NDArray[np.generic], ...]]:
+    def __iter__(self) -> Iterator[Arrays]:
         for epoch, steps in self._segments:
             yield from self._trainer.inputs(epoch, steps)
-
-    def columns(self) -> int:
-        return 6 if self._trainer.has_dropout else 5

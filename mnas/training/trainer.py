@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from mnas.data import Batch, ImageSource
+from mnas.data import ImageSource
 from mnas.data.source import check_source
 from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
-from mnas.mindspore_setup import Compute, mindspore_errors, prepare_mindspore
+from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mindspore
 from mnas.network.weights import FloatArray, Weights, initial_weights
 from mnas.training.batch_plan import BatchPlan
+from mnas.training.feed import Arrays, Feed, feed_for
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
 from mnas.training.settings import TrainingSettings
@@ -26,6 +27,8 @@ from search_space.lowering import Dense, LoweredNetwork
 if TYPE_CHECKING:
     from mindspore import Parameter, Tensor
     from mindspore.nn import Cell
+
+    _MicroBatch: TypeAlias = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
 # Reading a loss waits for the device. These bound the time spent waiting and the steps that a diverged training wastes.
 STEPS_BETWEEN_READS = 20
@@ -89,6 +92,7 @@ class Trainer:
         compute: Compute = Compute(),
         start: TrainerState | Weights | None = None,
         compiles: bool = True,
+        feed: Callable[[ImageSource, Device], Feed] = feed_for,
     ) -> None:
         """Build and compile.
 
@@ -103,6 +107,7 @@ class Trainer:
                 same steps as an uninterrupted one only if threads and kernels are the same.
             start: The state to resume from, or weights to begin with; None draws weights from `seed`.
             compiles: Whether to compile the step now. MindSpore compiles a sunk step itself, at its first call.
+            feed: Chooses how batches reach the device.
 
         Raises:
             DataError: The images do not fit the network or fill no batch.
@@ -114,7 +119,8 @@ class Trainer:
             raise DataError(
                 f"{len(source)} training images do not fill one batch of {settings.batch_size}; lower `batch_size`"
             )
-        self._settings, self._source, self._seed = settings, source, seed
+        self._settings, self._seed = settings, seed
+        self._feed = feed(source, compute.device)
         self._plan = plan or BatchPlan(settings.batch_size, settings.batch_size)
         self.steps_per_epoch = len(source) // settings.batch_size
         self.learning_rates = learning_rates(settings, self.steps_per_epoch)
@@ -141,15 +147,15 @@ class Trainer:
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
             self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels, npu=npu)
+            self._fed_step = self._feed.cell(self._step)
             if isinstance(start, TrainerState):
                 self._restore(start)
         # MindSpore forgets which graphs it has compiled whenever a compiled cell is collected as garbage, and would
         # compile this one again at its first step. Collect the cells of earlier trainings first.
         gc.collect()
         with timed(self.phases, "compile"), mindspore_errors():
-            shape = (self._plan.micro_batch_size, network.channels, network.image_size, network.image_size)
             if compiles:
-                self._compile(shape)
+                self._compile()
 
     def steps(self, epoch: int, steps: range) -> Iterator[StepReport]:
         """Take these steps of an epoch; yield their reports, each some steps later.
@@ -163,20 +169,20 @@ class Trainer:
             DataError: An image cannot be read.
             TrainingError: MindSpore fails (see `mindspore_errors`).
         """
-        batches = self._micro_batches(epoch, steps)
         pending: list[_PendingStep] = []
         read_at = time.monotonic()
-        for step in steps:
-            parts = list(islice(batches, self._plan.accumulated))
-            with mindspore_errors():
-                pending.append(self._take(epoch * self.steps_per_epoch + step, parts))
-                late = time.monotonic() > read_at + SECONDS_BETWEEN_READS
-                if late or len(pending) == STEPS_BETWEEN_READS or step == steps[-1]:
-                    reports = [each.report() for each in pending]
-                    read_at, pending = time.monotonic(), []
-                else:
-                    reports = []
-            yield from reports
+        with self._feed.prepared(self._tensors(epoch, steps)) as batches:
+            for step in steps:
+                parts = list(islice(batches, self._plan.accumulated))
+                with mindspore_errors():
+                    pending.append(self._take(epoch * self.steps_per_epoch + step, parts))
+                    late = time.monotonic() > read_at + SECONDS_BETWEEN_READS
+                    if late or len(pending) == STEPS_BETWEEN_READS or step == steps[-1]:
+                        reports = [each.report() for each in pending]
+                        read_at, pending = time.monotonic(), []
+                    else:
+                        reports = []
+                yield from reports
 
     def whole_step(self) -> Cell:
         """Return the cell that takes a whole step in one call; `inputs` yields its arguments.
@@ -189,14 +195,20 @@ class Trainer:
                 "steps cannot be sunk if gradients are accumulated or the loss scale is dynamic; leave `sink_steps` "
                 "out, or train on more devices and with a fixed scale"
             )
-        return self._step
+        return self._fed_step
 
-    def inputs(self, epoch: int, steps: range) -> Iterator[tuple[npt.NDArray[np.generic], ...]]:
-        """Yield the arguments of `whole_step` for these steps: images, labels, three numbers and the dropout mask."""
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of what `inputs` yields: those of a batch, three numbers, and the dropout mask if there is dropout."""
+        mask = ("mask",) if self._settings.dropout else ()
+        return (*self._feed.names, "learning_rate", "loss_scale", "ema_decay", *mask)
+
+    def inputs(self, epoch: int, steps: range) -> Iterator[Arrays]:
+        """Yield the arguments of `whole_step` for these steps."""
         for step, (batch, mask) in zip(steps, self._micro_batches(epoch, steps), strict=True):
             position = epoch * self.steps_per_epoch + step
             numbers = (self.learning_rates[position], self._loss_scale.value, ema_decay(self._settings.ema, position))
-            yield *batch, *(np.asarray(number, np.float32) for number in numbers), *(() if mask is None else (mask,))
+            yield *batch, *(np.asarray(number, np.float32) for number in numbers), *mask
 
     def state(self) -> TrainerState:
         """Return a copy of everything that the next step depends on, other than the seed."""
@@ -208,11 +220,6 @@ class Trainer:
                 loss_scale=self._loss_scale.value,
                 good_steps=self._loss_scale.good_steps,
             )
-
-    @property
-    def has_dropout(self) -> bool:
-        """Whether a step takes a dropout mask."""
-        return self._settings.dropout > 0
 
     @property
     def loss_scale(self) -> float:
@@ -235,19 +242,26 @@ class Trainer:
         self._restore_averages(state.ema or {})
         self._loss_scale.value, self._loss_scale.good_steps = state.loss_scale, state.good_steps
 
-    def _micro_batches(self, epoch: int, steps: range) -> Iterator[tuple[Batch, FloatArray | None]]:
-        wanted = self._plan.micro_batches_of(steps)
-        batches = self._source.training_batches(
-            self._plan.micro_batch_size, seed=self._seed, epoch=epoch, batches=wanted
-        )
-        for micro_batch, batch in zip(wanted, batches, strict=True):
-            mask = None
-            if self._settings.dropout:
-                rate, shape = self._settings.dropout, self._mask_shape
-                mask = dropout_mask(rate, shape, seed=self._seed, epoch=epoch, micro_batch=micro_batch)
+    def _tensors(self, epoch: int, steps: range) -> Generator[_MicroBatch, None, None]:
+        """Yield the arrays of a micro-batch, and its dropout mask if there is one, as tensors."""
+        from mindspore import Tensor
+
+        for arrays in self._micro_batches(epoch, steps):
+            with mindspore_errors():
+                batch, mask = (tuple(Tensor(array) for array in part) for part in arrays)
             yield batch, mask
 
-    def _take(self, position: int, parts: list[tuple[Batch, FloatArray | None]]) -> _PendingStep:
+    def _micro_batches(self, epoch: int, steps: range) -> Iterator[tuple[Arrays, Arrays]]:
+        wanted = self._plan.micro_batches_of(steps)
+        batches = self._feed.batches(self._plan.micro_batch_size, seed=self._seed, epoch=epoch, batches=wanted)
+        for micro_batch, batch in zip(wanted, batches, strict=True):
+            mask: Arrays = ()
+            if self._settings.dropout:
+                rate, shape = self._settings.dropout, self._mask_shape
+                mask = (dropout_mask(rate, shape, seed=self._seed, epoch=epoch, micro_batch=micro_batch),)
+            yield batch, mask
+
+    def _take(self, position: int, parts: list[_MicroBatch]) -> _PendingStep:
         from mindspore import Tensor
 
         rate = self.learning_rates[position]
@@ -255,12 +269,11 @@ class Trainer:
         learning_rate, loss_scale, decay = (
             Tensor(np.float32(value)) for value in (rate, scale, ema_decay(self._settings.ema, position))
         )
-        tensors = [tuple(Tensor(array) for array in (*batch, mask) if array is not None) for batch, mask in parts]
         if not self._accumulates:
-            ((images, labels, *mask),) = tensors
-            loss = self._step(images, labels, learning_rate, loss_scale, decay, *mask)
+            ((batch, mask),) = parts
+            loss = self._fed_step(*batch, learning_rate, loss_scale, decay, *mask)
             return _PendingStep(position, float(rate), [loss])
-        results = [self._step(images, labels, loss_scale, *mask) for images, labels, *mask in tensors]
+        results = [self._fed_step(*batch, loss_scale, *mask) for batch, mask in parts]
         # Reading a flag waits for the device, so it is read for a dynamic scale only.
         skipped = self._loss_scale.is_dynamic and not all(bool(finite.asnumpy()) for _, finite in results)
         factor = Tensor(np.float32(1 / (scale * len(results))))
@@ -268,19 +281,18 @@ class Trainer:
         self._loss_scale.step_taken(skipped=skipped)
         return _PendingStep(position, float(rate), [loss for loss, _ in results], skipped)
 
-    def _compile(self, shape: tuple[int, ...]) -> None:
+    def _compile(self) -> None:
         # On placeholder arrays of the right shape, so that the time to compile does not include reading data.
         from mindspore import Tensor
 
-        images, labels, number = (
-            Tensor(array) for array in (np.zeros(shape, np.float32), np.zeros(shape[0], np.int32), np.float32(1))
-        )
+        batch = [Tensor(array) for array in self._feed.placeholders(self._plan.micro_batch_size)]
+        number = Tensor(np.float32(1))
         mask = (Tensor(np.ones(self._mask_shape, np.float32)),) if self._settings.dropout else ()
         if self._accumulates:
-            self._step.compile(images, labels, number, *mask)
+            self._fed_step.compile(*batch, number, *mask)
             self._step.finish.compile(number, number, number, Tensor(False))
         else:
-            self._step.compile(images, labels, number, number, number, *mask)
+            self._fed_step.compile(*batch, number, number, number, *mask)
 
     def _slots(self) -> list[Parameter]:
         return list(self._step.update.optimizer.get_parameters())

@@ -11,6 +11,10 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 Array = npt.NDArray[Any]
 
 
+def augmented(preprocessing: Preprocessing, images: Array, draws: AugmentationDraws) -> Array:
+    return preprocessing.finish(preprocessing.cut(images, draws), draws.flipped)
+
+
 @pytest.fixture
 def images() -> Array:
     images = np.random.default_rng(0).integers(256, size=(50, 6, 6, 3), dtype=np.uint8)
@@ -32,20 +36,20 @@ def test_augment_crops_and_flips_each_image_as_drawn(images: Array) -> None:
     for image, top, left, flipped in zip(images, draws.top, draws.left, draws.flipped, strict=True):
         crop = np.pad(image, ((2, 2), (2, 2), (0, 0)))[top : top + 6, left : left + 6]
         expected.append(crop[:, ::-1] if flipped else crop)
-    assert np.array_equal(preprocessing.augment(images, draws), preprocessing.normalize(np.stack(expected)))
+    assert np.array_equal(augmented(preprocessing, images, draws), preprocessing.normalize(np.stack(expected)))
 
 
 def test_without_crop_and_flip_augmenting_is_normalizing(images: Array) -> None:
     preprocessing = Preprocessing(crop=0, flip=False, mean=MEAN, std=STD)
     draws = AugmentationDraws.for_epoch(len(images), preprocessing, seed=0, epoch=0)
-    assert np.array_equal(preprocessing.augment(images, draws), preprocessing.normalize(images))
+    assert np.array_equal(augmented(preprocessing, images, draws), preprocessing.normalize(images))
 
 
 def test_flipping_grey_images_leaves_the_given_array_unchanged() -> None:
     images = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8, 1)
     before = images.copy()
     flip_all = AugmentationDraws(np.zeros(2, int), np.zeros(2, int), np.ones(2, bool))
-    Preprocessing(crop=0, flip=True, mean=(0.5,), std=(0.5,)).augment(images, flip_all)
+    augmented(Preprocessing(crop=0, flip=True, mean=(0.5,), std=(0.5,)), images, flip_all)
     assert np.array_equal(images, before)
 
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnas.data import DataSettings, ImageArrays, ImageSource, StreamedImages
+from mnas.data import DataSettings, ImageArrays, ImageSource, PixelSource, StreamedImages
 from mnas.errors import DataError
 from mnas.files import fingerprint_of
 from tests.mnas.data.source_contract import BATCH_SIZE, ImageSourceContract, contents, epoch
@@ -80,6 +80,18 @@ def test_a_batch_beyond_the_epoch_is_named(source: ImageSource) -> None:
 def test_a_batch_larger_than_the_data_is_named(source: ImageSource) -> None:
     with pytest.raises(DataError, match=rf"a batch of 1000 cannot be filled from {len(source)} training images"):
         next(iter(source.training_batches(1000, seed=1, epoch=0)))
+
+
+def test_pixels_are_the_batches_before_they_are_mirrored_and_normalized(source: ImageSource) -> None:
+    assert isinstance(source, PixelSource)
+    pixels = list(source.training_pixels(BATCH_SIZE, seed=1, epoch=0))
+    for (images, flipped, labels), (normalized, same_labels) in zip(pixels, epoch(source), strict=True):
+        assert images.dtype == np.uint8
+        assert flipped.dtype == np.bool_
+        assert flipped.shape == (BATCH_SIZE,)
+        assert images.flags.c_contiguous
+        np.testing.assert_array_equal(source.preprocessing.finish(images, flipped), normalized)
+        np.testing.assert_array_equal(labels, same_labels)
 
 
 def test_describe_gives_count_classes_and_size(source: ImageSource) -> None:

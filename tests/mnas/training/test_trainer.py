@@ -14,9 +14,10 @@ from mnas.data import DigitsSettings, ImageSource
 from mnas.errors import WeightsError
 from mnas.experiment import Experiment
 from mnas.kernels.library import machine_has_kernels
-from mnas.mindspore_setup import Compute, prepare_mindspore
+from mnas.mindspore_setup import Compute, Device, prepare_mindspore
 from mnas.retrain.recipe import load_recipe
 from mnas.training.batch_plan import BatchPlan
+from mnas.training.feed import Feed, feed_for
 from mnas.training.settings import DynamicLossScale, Ema, FixedLossScale, TrainingSettings
 from mnas.training.trainer import Trainer, TrainerState
 from search_space import Architecture, lower, parse_block
@@ -189,6 +190,19 @@ def test_the_state_of_another_training_is_refused(trainer: Trainer, make_trainer
 @pytest.fixture(scope="module")
 def first_losses(make_trainer: MakeTrainer) -> list[float]:
     return [report.loss for report in make_trainer().steps(0, range(5))]
+
+
+def feed_of_an_npu(source: ImageSource, _: Device) -> Feed:
+    return feed_for(source, "Ascend")
+
+
+def test_the_feed_of_an_npu_takes_the_same_steps_and_resumes_in_mid_epoch(
+    make_trainer: MakeTrainer, first_losses: list[float]
+) -> None:
+    first = make_trainer(feed=feed_of_an_npu)
+    found = list(first.steps(0, range(2)))
+    found += make_trainer(feed=feed_of_an_npu, start=first.state()).steps(0, range(2, 5))
+    assert [report.loss for report in found] == pytest.approx(first_losses, abs=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["O1", "O2", "O3"])
