@@ -14,13 +14,12 @@ from mnas.cli.errors import DONE, FAILED
 from mnas.cli.options import name_or_path, path, percent, positive, target_percent, width
 from mnas.cli.output import print_json
 from mnas.cli.waiting import waiting_for
-from mnas.data import ImageSource, load_images
+from mnas.data import load_images
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute
-from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
 from mnas.search.trial import Trial
 from mnas.validation import Model, Target, evaluate_model, open_model, open_trial, reward_images
@@ -119,6 +118,11 @@ def run(arguments: argparse.Namespace) -> int:
     is_run = (arguments.model / DATABASE).is_file()
     if arguments.engine is None and not is_run:
         arguments.engine = "mindspore"
+    if arguments.data is None:
+        if not is_run:
+            raise ConfigurationError("--data: names the images to validate on; give it")
+        if arguments.test_folder is not None:
+            raise ConfigurationError("--test-folder: is that of --data; give --data, too")
     require_machine(arguments.device)
     run, trial = None, None
     if is_run:
@@ -130,7 +134,10 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         model = open_model(arguments.model, _architecture(arguments), arguments.image_size)
     with waiting_for("loading the images"):
-        source = _images(arguments, model, run)
+        if run is None or arguments.data is not None:
+            source = load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
+        else:
+            source = reward_images(run)
     with counted_progress("images", len(source)) as on_batch:
         evaluation = evaluate_model(
             model,
@@ -169,16 +176,6 @@ def _architecture(arguments: argparse.Namespace) -> ArchitectureFile | None:
     scale = arguments.width or 1.0
     scaled = "" if scale == 1 else f" x{scale:g}"
     return replace(file, architecture=file.architecture.scaled(scale), name=f"{file.name}{scaled}")
-
-
-def _images(arguments: argparse.Namespace, model: Model, run: Run | None) -> ImageSource:
-    if arguments.data is not None:
-        return load_images(arguments.data, model.checkpoint.input, arguments.test_folder)
-    if run is None:
-        raise ConfigurationError("--data: names the images to validate on; give it")
-    if arguments.test_folder is not None:
-        raise ConfigurationError("--test-folder: is that of --data; give --data, too")
-    return reward_images(run)
 
 
 def _tolerance(arguments: argparse.Namespace) -> float:

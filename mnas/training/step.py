@@ -44,7 +44,7 @@ class TrainingStep(nn.Cell):
         super().__init__(auto_prefix=False)
         self.gradients = Gradients(network, num_classes, settings, kernels=kernels, npu=npu)
         self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
-        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # a scale of 1 needs no division in the graph
+        self.scaled = _is_scaled(settings)
         self.set_train()
 
     def construct(
@@ -142,6 +142,7 @@ class Gradients(nn.Cell):
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing, npu=npu)
+        self.scaled = _is_scaled(settings)
         self.weights = ParameterTuple(network.trainable_params())
         self.vector = isinstance(network, VectorNetwork)
         if isinstance(network, VectorNetwork):
@@ -155,13 +156,13 @@ class Gradients(nn.Cell):
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
         loss = self.loss(logits, labels)
-        return loss * loss_scale, loss
+        return loss * loss_scale if self.scaled else loss, loss
 
     def _losses_of_weights(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         loss = self.loss(self.network.logits(images, mask, weights), labels)
-        return loss * loss_scale, loss
+        return loss * loss_scale if self.scaled else loss, loss
 
     def construct(
         self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None = None
@@ -276,6 +277,11 @@ class MovingAverage(nn.Cell):
 
     def _specs(self, trained: bool) -> list[ParameterSpec]:
         return [spec for spec in self.specs if spec.trainable == trained]
+
+
+def _is_scaled(settings: TrainingSettings) -> bool:
+    """Return whether the loss is scaled in the graph; a scale of 1 needs no operators there."""
+    return settings.loss_scale != FixedLossScale(scale=1.0)
 
 
 def _average(name: str, parameters: Iterable[Parameter]) -> Parameter:
