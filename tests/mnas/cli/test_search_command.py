@@ -57,8 +57,13 @@ def wait_for(folder: Path, count: int, process: "subprocess.Popen[str]") -> None
 
 
 def start(path: Path) -> "subprocess.Popen[str]":
+    # Tests may have been started with signals ignored (`nohup`, a job in the background): not this command.
     return subprocess.Popen(
-        command(path), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal", *command(path)],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
