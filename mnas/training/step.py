@@ -42,9 +42,9 @@ class TrainingStep(nn.Cell):
         npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings, kernels=kernels, npu=npu)
+        self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # a scale of 1 needs no operators in the graph
+        self.gradients = Gradients(network, num_classes, settings, scaled=self.scaled, kernels=kernels, npu=npu)
         self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
-        self.scaled = _is_scaled(settings)
         self.set_train()
 
     def construct(
@@ -88,7 +88,7 @@ class AccumulatingStep(nn.Cell):
         npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings, kernels=kernels, npu=npu)
+        self.gradients = Gradients(network, num_classes, settings, scaled=True, kernels=kernels, npu=npu)
         self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
         self.finish = _UpdateFromTotal(self.total, self.update)
@@ -134,15 +134,22 @@ class _UpdateFromTotal(nn.Cell):
 
 
 class Gradients(nn.Cell):
-    """A cell that returns the mean loss of images, and its gradient times the loss scale as one vector."""
+    """A cell that returns the mean loss of images, and its gradient as one vector, times the loss scale if `scaled`."""
 
     def __init__(
-        self, network: nn.Cell, num_classes: int, settings: TrainingSettings, *, kernels: bool, npu: bool
+        self,
+        network: nn.Cell,
+        num_classes: int,
+        settings: TrainingSettings,
+        *,
+        scaled: bool,
+        kernels: bool,
+        npu: bool,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = SmoothedCrossEntropy(num_classes, settings.label_smoothing, npu=npu)
-        self.scaled = _is_scaled(settings)
+        self.scaled = scaled
         self.weights = ParameterTuple(network.trainable_params())
         self.vector = isinstance(network, VectorNetwork)
         if isinstance(network, VectorNetwork):
@@ -277,11 +284,6 @@ class MovingAverage(nn.Cell):
 
     def _specs(self, trained: bool) -> list[ParameterSpec]:
         return [spec for spec in self.specs if spec.trainable == trained]
-
-
-def _is_scaled(settings: TrainingSettings) -> bool:
-    """Return whether the loss is scaled in the graph; a scale of 1 needs no operators there."""
-    return settings.loss_scale != FixedLossScale(scale=1.0)
 
 
 def _average(name: str, parameters: Iterable[Parameter]) -> Parameter:
