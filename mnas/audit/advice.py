@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from mnas.audit.findings import Findings, RewardEffect
 from mnas.audit.statistics import optimism
 from mnas.experiment import Experiment
+from mnas.search.forecast import hours_text
 from mnas.search.ranking import CHANCE_ERRORS
 
 POOR_RELIABILITY = 0.5
@@ -103,6 +104,6 @@ def exponents(effect: RewardEffect) -> str:
 def _of_time(found: Findings) -> str:
     search = found.forecast
     return (
-        f"The whole search of {search.trials} trials will take about {search.hours:.2g} hours with {search.workers} "
-        f"workers ({search.device_hours:.2g} hours of training), {found.children_per_hour:.0f} children an hour."
+        f"The whole search of {search.trials} trials will take about {hours_text(search.hours)} with {search.workers} "
+        f"workers ({hours_text(search.device_hours)} of training), {found.children_per_hour:.0f} children an hour."
     )

@@ -20,12 +20,12 @@ from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.options import name_or_path, path, positive
 from mnas.cli.output import LateFile, print_json, print_table
-from mnas.cli.plan import hours_text
 from mnas.cli.progress import SearchProgress, search_progress
 from mnas.cli.search import change, options_named
 from mnas.documents.foreign_text import printable
 from mnas.experiment import Experiment
 from mnas.search.driver import Progress
+from mnas.search.forecast import hours_text
 from mnas.search.trial import Trial
 
 _WIDTH = 100

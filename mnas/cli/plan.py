@@ -10,7 +10,15 @@ from mnas.cli.output import print_json
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.experiment import Experiment
-from mnas.search.forecast import Forecast, GivenTimes, estimated_workload, forecast, planned_workers, workload_of_run
+from mnas.search.forecast import (
+    Forecast,
+    GivenTimes,
+    estimated_workload,
+    forecast,
+    hours_text,
+    planned_workers,
+    workload_of_run,
+)
 from mnas.search.run import Run
 
 _DESCRIPTION = """\
@@ -90,8 +98,3 @@ _LIMITS = {
     "schedule": "the schedule: in synchronous batches, workers wait for the slowest child",
     "driver": "the driver: it takes longer for a trial than the workers together",
 }
-
-
-def hours_text(hours: float) -> str:
-    """Return hours for people, in minutes if there are few."""
-    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

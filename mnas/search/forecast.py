@@ -308,3 +308,8 @@ def _estimated_training_s(experiment: Experiment) -> float:
     # Forward and backward are about three times the forward pass, of two operations for each multiply-add.
     operations = 6 * multiply_adds * images * experiment.training.epochs
     return operations / TRAINING_SPEED[experiment.device]
+
+
+def hours_text(hours: float) -> str:
+    """Return hours for people, in minutes if there are few."""
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
