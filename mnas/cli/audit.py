@@ -18,7 +18,7 @@ from mnas.audit.statistics import RankCorrelation
 from mnas.bundled_files import find_experiment
 from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
-from mnas.cli.options import name_or_path, path, positive
+from mnas.cli.options import add_experiment, path, positive
 from mnas.cli.output import LateFile, print_json, print_table
 from mnas.cli.progress import SearchProgress, search_progress
 from mnas.cli.search import change, options_named
@@ -53,9 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
-    )
+    add_experiment(parser)
     parser.add_argument(
         "--networks", type=positive, default=NETWORKS, help=f"how many networks are trained (default: {NETWORKS})"
     )

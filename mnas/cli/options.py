@@ -1,4 +1,4 @@
-"""Types of option values that several commands have; argparse prints what they say."""
+"""Arguments and types of option values that several commands have; argparse prints what they say."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def name_or_path(text: str) -> str:
     if not text:  # an unset variable of a shell script; as a path it would be the working directory
         raise argparse.ArgumentTypeError("is empty; give a name or a path")
     return str(user_path(text)) if text.startswith("~") else text
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add the argument EXPERIMENT."""
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
+    )
 
 
 def seed(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import name_or_path, path, positive, positive_number
+from mnas.cli.options import add_experiment, path, positive, positive_number
 from mnas.cli.output import print_json
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
@@ -45,9 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
-    )
+    add_experiment(parser)
     parser.add_argument("--workers", type=positive, help="children that train at a time (default: the experiment's)")
     parser.add_argument("--phones", type=positive, default=1, help="phones that measure (default: 1)")
     parser.add_argument("--like", metavar="RUN", type=path, help="take the times of this run")

@@ -14,7 +14,7 @@ from mnas.bundled_files import find_experiment
 from mnas.cli.best import print_finalist, print_trial
 from mnas.cli.errors import DONE, interrupted
 from mnas.cli.interrupt import stop_cleanly
-from mnas.cli.options import name_or_path, path
+from mnas.cli.options import add_experiment, path
 from mnas.cli.output import LateFile, print_json, trial_to_dict
 from mnas.cli.progress import search_progress
 from mnas.documents.foreign_text import printable
@@ -52,9 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "experiment", metavar="EXPERIMENT", type=name_or_path, help="name of a bundled experiment, or a YAML file"
-    )
+    add_experiment(parser)
     parser.add_argument("--run-dir", type=path, help="where the run is kept (default: runs/ and the experiment's name)")
     parser.add_argument(
         "--set",
