@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,34 +10,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bar
 
 from mnas.checkpoints.checkpoint import Position
-from mnas.cli.duration import duration
-from mnas.documents.foreign_text import printable
+from mnas.cli.training_lines import TrainingLines
 from mnas.retrain.logs import EpochRow
 from mnas.training.phases import PhaseTime
 from mnas.training.trainer import StepReport
-
-LINE_EVERY_S = 60.0
 
 
 class RetrainProgress:
     """Prints finished epochs and keeps a bar over all steps with loss, learning rate and speed.
 
-    Without a terminal there is no bar, and a line is printed every LINE_EVERY_S, too.
+    Without a terminal there is no bar, and a line is printed now and then, too.
     """
 
     def __init__(self, console: Console, bar: Bar, validated_on: str = "test") -> None:
-        self._console, self._bar, self._validated_on = console, bar, validated_on
+        self._bar, self._validated_on = bar, validated_on
         self._task: TaskID = bar.add_task("loading and compiling", total=None)
-        self._started = self._printed = time.monotonic()
+        self._lines = TrainingLines(console)
         self._epochs, self._steps = 0, 0
         if not console.is_terminal:
-            self._print("mnas: loading the images, and building and compiling the network")
+            self._lines.print("mnas: loading the images, and building and compiling the network")
 
     def started(self, position: Position, epochs: int, steps_per_epoch: int, phases: dict[str, PhaseTime]) -> None:
         """Say what was compiled and where training begins."""
         seconds = {name: phase.wall_s for name, phase in phases.items()}
         where = "" if position.step == 0 else f"; resumed after step {position.step:,}, in epoch {position.epoch + 1}"
-        self._print(
+        self._lines.print(
             f"{epochs} epochs of {steps_per_epoch:,} steps; MindSpore loaded in {seconds['import']:.1f} s, network "
             f"built in {seconds['build']:.1f} s and compiled in {seconds['compile']:.1f} s{where}"
         )
@@ -53,20 +49,14 @@ class RetrainProgress:
             description=f"loss {report.loss:.4f}  lr {report.learning_rate:.3g}  {images_per_s:,.0f} img/s  "
             f"{ms_per_step:,.0f} ms/step",
         )
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._printed >= LINE_EVERY_S:
-            self._print(f"step {report.step + 1:,} of {self._steps:,}  {self._elapsed()}  loss {report.loss:.4f}")
+        if self._lines.is_due:
+            self._lines.print(
+                f"step {report.step + 1:,} of {self._steps:,}  {self._lines.elapsed}  loss {report.loss:.4f}"
+            )
 
     def epoch_finished(self, row: EpochRow) -> None:
         """Print one line about an epoch."""
-        self._print(f"{epoch_line(row, self._epochs, self._validated_on)}  {self._elapsed()}")
-
-    def _elapsed(self) -> str:
-        return duration(time.monotonic() - self._started)
-
-    def _print(self, text: str) -> None:
-        self._printed = time.monotonic()
-        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+        self._lines.print(f"{epoch_line(row, self._epochs, self._validated_on)}  {self._lines.elapsed}")
 
 
 @contextmanager

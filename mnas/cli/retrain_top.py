@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -15,17 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from mnas.bundled_files import find_recipe
 from mnas.checkpoints.checkpoint import Accuracy
-from mnas.cli.duration import duration
 from mnas.cli.errors import DONE, FAILED, interrupted
 from mnas.cli.interrupt import stop_cleanly
 from mnas.cli.output import LateFile, number, print_json, print_table
+from mnas.cli.training_lines import TrainingLines
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.retrain.top_table import TopNetwork, TopTable
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
-
-LINE_EVERY_S = 60.0
 
 
 def run_top(arguments: argparse.Namespace) -> int:
@@ -75,9 +72,9 @@ class TopProgress:
     """Shows a line for each network that has ended, and how many epochs are done."""
 
     def __init__(self, console: Console, bar: Progress) -> None:
-        self._console, self._bar = console, bar
+        self._bar = bar
         self._task: TaskID = bar.add_task("loading the images, and starting Ray", total=None)
-        self._started = self._printed = time.monotonic()
+        self._lines = TrainingLines(console)
         self._networks = self._ended = self._epochs = 0
 
     def started(self, table: TopTable) -> None:
@@ -86,27 +83,21 @@ class TopProgress:
         self._epochs = len(table.networks) * table.recipe.training.epochs
         self._bar.update(self._task, total=self._epochs, description="epochs")
         done = f"; {self._ended} have ended before" if self._ended else ""
-        self._print(f"{self._networks} networks of {table.recipe.training.epochs} epochs{done}")
+        self._lines.print(f"{self._networks} networks of {table.recipe.training.epochs} epochs{done}")
 
     def progress(self, epochs: int) -> None:
-        """Show how many epochs are done; without a terminal a line every LINE_EVERY_S."""
+        """Show how many epochs are done; without a terminal a line now and then."""
         self._bar.update(self._task, completed=epochs)
-        if not self._console.is_terminal and time.monotonic() - self._printed >= LINE_EVERY_S:
-            self._print(f"{epochs:,} of {self._epochs:,} epochs  {self._elapsed()}")
+        if self._lines.is_due:
+            self._lines.print(f"{epochs:,} of {self._epochs:,} epochs  {self._lines.elapsed}")
 
     def network_ended(self, network: TopNetwork) -> None:
         """Print a line."""
         self._ended += 1
-        self._print(
-            f"{self._ended:>3} of {self._networks}  trial {network.trial:>4}  {_outcome(network)}  {self._elapsed()}"
+        self._lines.print(
+            f"{self._ended:>3} of {self._networks}  trial {network.trial:>4}  {_outcome(network)}  "
+            f"{self._lines.elapsed}"
         )
-
-    def _elapsed(self) -> str:
-        return duration(time.monotonic() - self._started)
-
-    def _print(self, text: str) -> None:
-        self._printed = time.monotonic()
-        self._console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
