@@ -31,6 +31,7 @@ from mnas.retrain.top_table import (
 from mnas.search.launch import with_restarts
 from mnas.search.results import failure_of
 from mnas.search.run import Run
+from mnas.training.batch_plan import check_fills_batch
 from search_space import ArchitectureFile
 
 POLL_S = 1.0
@@ -178,11 +179,7 @@ def _check_images(run: Run, recipe: Recipe, data: FullData) -> None:
             f"({_names_text(searched)}); change `data` of the recipe"
         )
     batch_plan(recipe)
-    if len(data.train) < recipe.training.batch_size:
-        raise DataError(
-            f"{len(data.train)} training images do not fill one batch of {recipe.training.batch_size}; lower "
-            "`batch_size`"
-        )
+    check_fills_batch(len(data.train), recipe.training.batch_size)
 
 
 def _form_text(form: InputForm) -> str:

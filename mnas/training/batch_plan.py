@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mnas.errors import ConfigurationError
+from mnas.errors import ConfigurationError, DataError
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,13 @@ class BatchPlan:
         Steps and micro-batches are counted from the start of an epoch.
         """
         return range(steps.start * self.micro_batches + self.rank, steps.stop * self.micro_batches, self.ranks)
+
+
+def check_fills_batch(images: int, batch_size: int) -> None:
+    """Check that there are training images for one batch.
+
+    Raises:
+        DataError: There are not.
+    """
+    if images < batch_size:
+        raise DataError(f"{images} training images do not fill one batch of {batch_size}; lower `batch_size`")

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from mnas.data import ImageSource
 from mnas.data.source import check_source
-from mnas.errors import ConfigurationError, DataError, TrainingDivergedError, WeightsError
+from mnas.errors import ConfigurationError, TrainingDivergedError, WeightsError
 from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mindspore
 from mnas.network.weights import FloatArray, Weights, initial_weights
-from mnas.training.batch_plan import BatchPlan
+from mnas.training.batch_plan import BatchPlan, check_fills_batch
 from mnas.training.feed import Arrays, Feed, feed_for
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
@@ -115,10 +115,7 @@ class Trainer:
             TrainingError: MindSpore fails (see `mindspore_errors`).
         """
         check_source(network, source)
-        if len(source) < settings.batch_size:
-            raise DataError(
-                f"{len(source)} training images do not fill one batch of {settings.batch_size}; lower `batch_size`"
-            )
+        check_fills_batch(len(source), settings.batch_size)
         self._settings, self._seed = settings, seed
         self._feed = feed(source, compute.device)
         self._plan = plan or BatchPlan(settings.batch_size, settings.batch_size)
