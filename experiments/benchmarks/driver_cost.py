@@ -20,7 +20,8 @@ from pathlib import Path
 
 import controllers
 from mnas.reward import RewardSettings
-from mnas.search.driver import Progress, SearchPlan
+from mnas.search.driver import Progress
+from mnas.search.plan import SearchPlan
 from mnas.search.simulation import Workload, simulate, spread_around
 from mnas.search.store import TrialStore
 from mnas.search.trial import Trial

@@ -33,8 +33,9 @@ from controllers.controller import StateValue
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
 from mnas.reward import RewardSettings
-from mnas.search.driver import Search, SearchPlan, SilentObserver
+from mnas.search.driver import Search, SilentObserver
 from mnas.search.halving import Halving, epochs_trained, rung_epochs
+from mnas.search.plan import SearchPlan
 from mnas.search.run import Run
 from mnas.search.store import TrialStore
 from mnas.search.trial import Trial

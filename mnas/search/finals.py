@@ -20,11 +20,11 @@ from mnas.search.driver import (
     LatencyMeter,
     Progress,
     SearchObserver,
-    SearchPlan,
     child_seed,
     stop_if_hopeless,
     stop_if_unreadable,
 )
+from mnas.search.plan import SearchPlan
 from mnas.search.requests import NoControl, SearchControl, used_up
 from mnas.search.results import failure_of
 from mnas.search.session import POLL_S, Ended, Session

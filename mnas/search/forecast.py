@@ -19,9 +19,8 @@ from latency import PhoneUnknownError, create_phones
 from mnas.errors import ConfigurationError, InputError
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Device
-from mnas.search.driver import SearchPlan
 from mnas.search.halving import epochs_trained
-from mnas.search.plan import search_plan
+from mnas.search.plan import SearchPlan, search_plan
 from mnas.search.run import Run
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around
 from mnas.search.trial import Trial

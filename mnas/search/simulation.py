@@ -22,7 +22,8 @@ import numpy as np
 
 from controllers import Controller
 from mnas.errors import FailureKind, TrialError
-from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SearchPlan, SilentObserver
+from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SilentObserver
+from mnas.search.plan import SearchPlan
 from mnas.search.requests import SearchControl
 from mnas.search.store import TrialStore
 from mnas.search.trial import TrialState

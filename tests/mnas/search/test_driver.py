@@ -17,14 +17,8 @@ from hypothesis import strategies as st
 import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import (
-    OwnPartError,
-    Progress,
-    Search,
-    SearchPlan,
-    SearchStoppedError,
-    child_seed,
-)
+from mnas.search.driver import OwnPartError, Progress, Search, SearchStoppedError, child_seed
+from mnas.search.plan import SearchPlan
 from mnas.search.replay import ReplayError, replay
 from mnas.search.results import MESSAGE_LENGTH
 from mnas.search.store import StoreError, Trial, TrialStore

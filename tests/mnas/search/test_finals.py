@@ -15,8 +15,9 @@ from mnas.errors import Failure, FailureKind, TrialError
 from mnas.experiment import FinalistSettings
 from mnas.reward import RewardSettings
 from mnas.search.contest import Contest
-from mnas.search.driver import Progress, SearchPlan, SearchStoppedError, SilentObserver, child_seed
+from mnas.search.driver import Progress, SearchStoppedError, SilentObserver, child_seed
 from mnas.search.finals import Finals, contest_of, has_finals_to_run
+from mnas.search.plan import SearchPlan
 from mnas.search.requests import Budget, Requests
 from mnas.search.schema import StoreError
 from mnas.search.store import TrialStore

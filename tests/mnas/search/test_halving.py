@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import controllers
 from mnas.errors import ConfigurationError, FailureKind
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import Search, SearchPlan, SilentObserver
+from mnas.search.driver import Search, SilentObserver
 from mnas.search.halving import EarlyStopping, Halving, epochs_trained, rung_epochs, stopped_text
+from mnas.search.plan import SearchPlan
 from mnas.search.replay import replay
 from mnas.search.store import TrialStore
 from mnas.search.trial import Outcome, Trial

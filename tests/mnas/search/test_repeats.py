@@ -14,8 +14,8 @@ import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.experiment import Experiment, RepeatSettings
 from mnas.reward import RewardSettings
-from mnas.search.driver import Search, SearchPlan, SilentObserver, child_seed
-from mnas.search.plan import search_plan
+from mnas.search.driver import Search, SilentObserver, child_seed
+from mnas.search.plan import SearchPlan, search_plan
 from mnas.search.ranking import noise_of
 from mnas.search.replay import replay
 from mnas.search.store import StoreError, TrialStore

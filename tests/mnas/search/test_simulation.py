@@ -5,8 +5,9 @@ import pytest
 
 from controllers import create_controller
 from mnas.reward import RewardSettings
-from mnas.search.driver import Progress, SearchPlan
+from mnas.search.driver import Progress
 from mnas.search.halving import Halving, epochs_trained
+from mnas.search.plan import SearchPlan
 from mnas.search.replay import replay
 from mnas.search.requests import Budget, Requests
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around

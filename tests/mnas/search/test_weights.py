@@ -19,7 +19,8 @@ from mnas.experiment import Experiment, LatencySettings, SearchSettings
 from mnas.network.weights import initial_weights
 from mnas.reward import RewardSettings
 from mnas.search.copy_run import copy_run
-from mnas.search.driver import Search, SearchPlan, SilentObserver
+from mnas.search.driver import Search, SilentObserver
+from mnas.search.plan import SearchPlan
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE, open_run
 from mnas.search.store import TrialStore
