@@ -1,4 +1,4 @@
-"""Processes of Ray's actors, as the tests look for them."""
+"""Processes of Ray, as the tests look for them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from contextlib import suppress
 import psutil
 
 
-def actor_processes(name: str) -> list[psutil.Process]:
-    """The processes of actors of that class under this one; a process may end while it is looked at."""
+def processes_named(name: str, *, below: int | None = None) -> list[psutil.Process]:
+    """Return the processes with that in their name below a process, by default this one.
+
+    A process that ends while it is looked at is left out.
+    """
     found = []
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process(below).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if name in child.name():
                 found.append(child)

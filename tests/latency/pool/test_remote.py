@@ -24,7 +24,7 @@ from latency.phones import create_phones
 from latency.pool.health import RetryPolicy
 from latency.pool.remote import phones_in_cluster
 from latency.pool.service import LatencyService
-from tests.ray_processes import actor_processes
+from tests.ray_processes import processes_named
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -80,7 +80,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def actors() -> list[psutil.Process]:
     """The processes of all phone hosts."""
-    return actor_processes("PhoneHost")
+    return processes_named("PhoneHost")
 
 
 @pytest.fixture

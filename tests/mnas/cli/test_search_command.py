@@ -16,6 +16,7 @@ import yaml
 from mnas.experiment import Experiment
 from mnas.search.replay import replay
 from mnas.search.store import StoreError, Trial, TrialStore
+from tests.ray_processes import processes_named
 
 TRIALS = 5
 
@@ -91,8 +92,7 @@ def _session(pid: int) -> int | None:
 
 def child_workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """Return the processes that train children."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "ChildWorker" in child.name()]
+    return processes_named("ChildWorker", below=process.pid)
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +160,7 @@ def test_a_killed_worker_is_replaced_and_leaves_the_output_clean(tmp_path: Path)
         command(experiment(tmp_path), "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for(tmp_path, 1, process)
-    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "ChildWorker" in child.name()]
-    workers[0].kill()
+    child_workers(process)[0].kill()
     out, said = process.communicate(timeout=180)
     assert json.loads(out)["complete"] == TRIALS
     # A busy test machine may be an unsteady phone for a while, which is said, too.
@@ -202,9 +201,8 @@ def test_a_stop_is_clean_and_says_how_to_go_on(tmp_path: Path, number: signal.Si
 def test_a_search_goes_on_when_its_ray_is_lost(tmp_path: Path) -> None:
     process = start(experiment(tmp_path))
     wait_for(tmp_path, 1, process)
-    for child in psutil.Process(process.pid).children(recursive=True):
-        if child.name() == "gcs_server":
-            child.kill()
+    (gcs_server,) = processes_named("gcs_server", below=process.pid)
+    gcs_server.kill()
     _, said = process.communicate(timeout=180)
     assert process.returncode == 0, said
     assert "Ray's gcs_server ended unexpectedly; starting Ray again and going on" in said

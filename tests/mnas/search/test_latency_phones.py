@@ -17,7 +17,7 @@ from mnas.data import ImageForm
 from mnas.experiment import LatencySettings, OtherPhone
 from mnas.search.latency import find_phones, open_latency_meter
 from search_space import Architecture, parse_block
-from tests.ray_processes import actor_processes
+from tests.ray_processes import processes_named
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -81,6 +81,6 @@ def test_the_meter_has_every_phone_model_and_leaves_nothing_behind() -> None:
         result = meter.submit(architecture).result(120)
     assert (result["phone"]["name"], list(result["others"])) == ("host", [other])
     deadline = time.monotonic() + 30
-    while left := actor_processes("PhoneHost"):
+    while left := processes_named("PhoneHost"):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
