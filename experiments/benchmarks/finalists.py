@@ -1,6 +1,7 @@
 """Does training the finalists of a search again find the better network, and is the stated probability true?
 
     python -m experiments.benchmarks.finalists --tables DIR --searches 2000 --results FILE.json
+    python -m experiments.benchmarks.finalists --tables DIR --searches 500 --extra-trainings 200 --results FILE.json
 
 Random searches are simulated on NAS-Bench-Macro (6,561 networks, three real trainings each; see `search_tables.py`).
 The true accuracy of a network is the mean of its three; a training gives it with the deviation of a real training from
@@ -12,7 +13,8 @@ three ways:
     finalists  some where they matter most, by `mnas.search.finalists`, until the confidence is reached
 
 The loss is the true accuracy of the best of all networks, those that only `single` tries included, less the winner's.
-Overstated is the winner's accuracy as said less its true one.
+Overstated is the winner's accuracy as said less its true one. A way that says no probability and no interval has no
+numbers for them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -36,34 +40,58 @@ NEIGHBOURS = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """How the trainings of a search are spent."""
+    """How the trainings of a search are spent.
 
-    trainings: int
+    Attributes:
+        searched: Networks that are tried before there are finalists.
+        finalists: Networks that are trained again.
+        extra_trainings: Trainings of finalists, at most.
+        confidence: The probability of being the best with which the trainings of finalists end.
+    """
+
+    searched: int
     finalists: int
     extra_trainings: int
     confidence: float
 
     @property
-    def searched(self) -> int:
-        """Networks that are tried before there are finalists."""
-        return self.trainings - self.extra_trainings
+    def trainings(self) -> int:
+        """Trainings in all, at most."""
+        return self.searched + self.extra_trainings
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a search says of the finalist that it names, and whether it is true.
+
+    Attributes:
+        probability_best: The stated probability that it is the best finalist.
+        is_best: Whether it is.
+        is_confident: Whether the stated probability has reached the confidence.
+        is_covered: Whether the stated interval holds the true accuracy.
+    """
+
+    probability_best: float
+    is_best: bool
+    is_confident: bool
+    is_covered: bool
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a search names as its best."""
+    """What a search names as its best.
+
+    Attributes:
+        loss: Percentage points of true accuracy below the best network of the pool.
+        overstated: Percentage points of the stated accuracy above the true one.
+        extra_trainings: Trainings of finalists.
+        said: What is said of it; None if nothing is.
+    """
 
     loss: float
-    """Percent points of true accuracy below the best network of the pool."""
     overstated: float
-    """Percent points of the said accuracy above the true one."""
     extra_trainings: int = 0
-    probability_best: float = math.nan
-    """As said."""
-    is_best: bool = False
-    """Whether it is the best finalist."""
-    covered: bool = False
-    """Whether the stated interval holds the true accuracy."""
+    said: Said | None = None
 
 
 class Trainings:
@@ -100,12 +128,7 @@ def by_equal_seeds(trainings: Trainings, pool: DecisionArray, plan: Plan, genera
     each = plan.extra_trainings // plan.finalists
     means = np.mean([trainings.train(finalists, generator) for _ in range(each)], axis=0)
     winner = finalists[means.argmax()]
-    return Named(
-        _loss(trainings, pool, winner),
-        float(means.max() - trainings.true[winner]),
-        each * plan.finalists,
-        is_best=bool(winner == finalists[trainings.true[finalists].argmax()]),
-    )
+    return Named(_loss(trainings, pool, winner), float(means.max() - trainings.true[winner]), each * plan.finalists)
 
 
 def by_finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> Named:
@@ -116,23 +139,22 @@ def by_finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generato
         rewards[number] += trainings.train(np.array([finalist]), generator).tolist()
     while True:
         posterior = Posterior(rewards, seed=0)
-        standings = posterior.standings()
-        leader = max(range(len(finalists)), key=lambda number: standings[number].probability_best)
+        leader = int(posterior.probabilities_best().argmax())
         spent = sum(map(len, rewards))
-        if standings[leader].probability_best >= plan.confidence or spent >= plan.extra_trainings:
+        is_confident = bool(posterior.probabilities_best()[leader] >= plan.confidence)
+        if is_confident or spent >= plan.extra_trainings:
             break
         number = posterior.next_training([0] * len(finalists))
         rewards[number] += trainings.train(finalists[number : number + 1], generator).tolist()
-    winner, standing = finalists[leader], standings[leader]
+    winner, standing = int(finalists[leader]), posterior.standings()[leader]
     true = float(trainings.true[winner])
-    return Named(
-        _loss(trainings, pool, winner),
-        standing.estimate - true,
-        spent,
+    said = Said(
         standing.probability_best,
-        bool(winner == finalists[trainings.true[finalists].argmax()]),
+        winner == finalists[trainings.true[finalists].argmax()],
+        is_confident,
         standing.low <= true <= standing.high,
     )
+    return Named(_loss(trainings, pool, winner), standing.estimate - true, spent, said)
 
 
 def _finalists(trainings: Trainings, pool: DecisionArray, plan: Plan, generator: np.random.Generator) -> DecisionArray:
@@ -152,10 +174,29 @@ WAYS: dict[str, Callable[[Trainings, DecisionArray, Plan, np.random.Generator], 
 }
 
 
-def summary(named: Sequence[Named]) -> dict[str, float]:
-    """Return the mean of each field, and the standard error of the loss."""
-    means = {name: float(np.mean([getattr(one, name) for one in named])) for name in asdict(named[0])}
-    return means | {"loss_error": float(np.std([one.loss for one in named], ddof=1) / math.sqrt(len(named)))}
+def summary(named: Sequence[Named]) -> dict[str, Any]:
+    """Return means over searches, with the standard errors of some."""
+    losses = [one.loss for one in named]
+    found = {
+        "loss": fmean(losses),
+        "loss_error": stdev(losses) / math.sqrt(len(losses)),
+        "overstated": fmean(one.overstated for one in named),
+        "extra_trainings": fmean(one.extra_trainings for one in named),
+    }
+    if said := [one.said for one in named if one.said is not None]:
+        confident = [one for one in said if one.is_confident]
+        found |= {"interval_covers": fmean(one.is_covered for one in said)} | _calibration("", said)
+        found |= {"confident_searches": len(confident)} | (_calibration("confident_", confident) if confident else {})
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def _calibration(prefix: str, said: Sequence[Said]) -> dict[str, float]:
+    share = fmean(one.is_best for one in said)
+    return {
+        f"{prefix}probability_best": fmean(one.probability_best for one in said),
+        f"{prefix}is_best": share,
+        f"{prefix}is_best_error": math.sqrt(share * (1 - share) / len(said)),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,13 +204,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="folder of the data")
     parser.add_argument("--searches", type=int, default=2000)
-    parser.add_argument("--trainings", type=int, default=230, help="of a search, finalists included")
+    parser.add_argument("--searched", type=int, default=200, help="trainings of a search before its finalists")
     parser.add_argument("--finalists", type=int, default=10)
-    parser.add_argument("--extra-trainings", type=int, default=30, help="of these, at most, on finalists")
+    parser.add_argument("--extra-trainings", type=int, default=30, help="of finalists, at most")
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     options = parser.parse_args(arguments)
-    plan = Plan(options.trainings, options.finalists, options.extra_trainings, options.confidence)
+    plan = Plan(options.searched, options.finalists, options.extra_trainings, options.confidence)
     with open(options.tables / "nas_bench_macro_cifar10.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     trainings = Trainings(np.array([[float(row[f"acc{number}"]) for number in range(3)] for row in rows]))
@@ -181,11 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pool = generator.choice(len(trainings.true), size=plan.trainings, replace=False)
             named.append(name_best(trainings, pool, plan, generator))
         results[way] = summary(named)
-        print(f"{way:10}" + ", ".join(f"{name} {value:.3f}" for name, value in results[way].items()), flush=True)
+        print(f"{way:10}" + ", ".join(f"{name} {value:g}" for name, value in results[way].items()), flush=True)
     if options.results:
-        options.results.write_text(
-            json.dumps({"plan": asdict(plan), "searches": options.searches, **results}, indent=1)
-        )
+        found = {"plan": asdict(plan), "searches": options.searches, **results}
+        options.results.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def run_audit(plan: AuditPlan, directory: Path, observer: AuditObserver | None =
     _check_directory(directory, plan)
     observer.audit_started(plan)
     trials: dict[str, Sequence[Trial]] = {}
+    overheads_s: list[float | None] = []
     for part in plan.parts:
         observer.part_started(part)
         # A cheaper training is no reason to time the networks again; with smaller images they would be faster.
@@ -77,9 +78,11 @@ def run_audit(plan: AuditPlan, directory: Path, observer: AuditObserver | None =
             directory / part.name, observer=observer, latency=known, controller=FixedProposals(plan.networks)
         )
         trials[part.name] = run.trials
+        overheads_s.append(run.overhead_s)
         if len(run.trials) < len(plan.networks) or run.counts()["proposed"]:
             raise RunDirectoryError(f"{run.directory}: was asked to stop before its end; the same command goes on")
-    found = findings(plan, trials)
+    # The first search has loaded Ray and the rest into this process, as a search in a process of its own does.
+    found = findings(plan, trials, overheads_s[0] or 0.0)
     return Audit(directory, found, advice(found, plan.experiment))
 
 

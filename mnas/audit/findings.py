@@ -179,12 +179,13 @@ class Findings:
         return asdict(self) | {"children_per_hour": self.children_per_hour, "curve": self.curve}
 
 
-def findings(plan: AuditPlan, trials: Mapping[str, Sequence[Trial]]) -> Findings:
+def findings(plan: AuditPlan, trials: Mapping[str, Sequence[Trial]], overhead_s: float) -> Findings:
     """Return what the searches of an audit have found.
 
     Args:
         plan: The audit.
         trials: The trials of each part, by its name; those of a part are in the order of the plan's networks.
+        overhead_s: What a search takes before its first proposal and after its last trial, in seconds.
 
     Raises:
         AuditError: Fewer than `FEWEST_NETWORKS` were trained fully with every seed.
@@ -233,7 +234,7 @@ def findings(plan: AuditPlan, trials: Mapping[str, Sequence[Trial]]) -> Findings
         ),
         reward_effects=_reward_effects(plan.experiment, full, accuracies.mean(axis=1), rows),
         target_ms=plan.experiment.latency.target_ms,
-        forecast=_forecast(plan.experiment, full),
+        forecast=_forecast(plan.experiment, full, overhead_s),
     )
 
 
@@ -316,7 +317,7 @@ def _reward_effects(
     return tuple(effects)
 
 
-def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]]) -> Forecast:
+def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]], overhead_s: float) -> Forecast:
     """Return how long the whole search will take, from the times of the full trainings."""
     workers = planned_workers(experiment)
     load = workload_of_trials(
@@ -326,7 +327,7 @@ def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]]) -> Foreca
     )
     # A search that was stopped and went on has waited longer.
     startup_s = min(max(_waited_s(trial) for trial in seed[:workers]) for seed in full)
-    load = replace(load, startup_s=startup_s)
+    load = replace(load, startup_s=startup_s, overhead_s=overhead_s)
     return forecast(experiment, workers, phone_count(experiment), load, "the full trainings of the audit")
 
 

@@ -195,7 +195,10 @@ def _print_noise(found: Findings) -> None:
         f"latency        {min(latencies_ms):.4g} to {max(latencies_ms):.4g} ms; noise {found.latency.noise:.1%}; "
         f"{found.within_target} of {len(found.networks)} meet the target of {found.target_ms:g} ms"
     )
-    print(f"times          child {search.child_s:.3g} s, measurement {search.measure_s:.3g} s")
+    print(
+        f"times          child {search.child_s:.3g} s, measurement {search.measure_s:.3g} s, start and end of a search "
+        f"{search.overhead_s:.3g} s"
+    )
     print(
         f"whole search   {search.trials} trials in {hours_text(search.hours)} on {search.workers} workers, "
         f"{hours_text(search.device_hours)} of training; {found.children_per_hour:.0f} children an hour"

@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(found: Forecast) -> None:
     print(f"{found.trials} trials, {found.workers} workers, {found.phones} phone{'s' if found.phones > 1 else ''}")
     print(f"times          child {found.child_s:.3g} s, measurement {found.measure_s:.3g} s ({found.source})")
-    print(f"duration       {hours_text(found.hours)}")
+    around = f", {found.overhead_s:.3g} s of it before the first trial and after the last" if found.overhead_s else ""
+    print(f"duration       {hours_text(found.hours)}{around}")
     print(f"workers        {hours_text(found.device_hours)} of training; busy {found.workers_busy:.1%} of the time")
     print(f"phones         {hours_text(found.phone_hours)} of measuring; busy {found.phones_busy:.1%} of the time")
     if found.stopped_share:

@@ -119,16 +119,15 @@ class Posterior:
         """Return what is known of each finalist."""
         tail = (1 - INTERVAL) / 2
         lows, highs = np.quantile(self.draws, (tail, 1 - tail), axis=0)
-        probabilities = self._best_shares(self.draws)
+        probabilities = self.probabilities_best()
         return [
             Standing(len(own), math.fsum(own) / len(own) if own else math.nan, *map(float, values))
             for own, *values in zip(self.rewards, self.draws.mean(axis=0), lows, highs, probabilities, strict=True)
         ]
 
-    @staticmethod
-    def _best_shares(draws: Floats) -> Floats:
+    def probabilities_best(self) -> Floats:
         """Return how often each finalist is the best; a tie counts for all that share it, in equal parts."""
-        best = draws == draws.max(axis=1, keepdims=True)
+        best = self.draws == self.draws.max(axis=1, keepdims=True)
         shares: Floats = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
         return shares
 

@@ -57,7 +57,8 @@ class Forecast:
         trials: Trials in all.
         workers: Children that train at a time.
         phones: Phones that measure.
-        hours: From the start to the end of the last trial.
+        hours: From the start of the command to its end, finalists apart.
+        overhead_s: The part of it before the first proposal and after the last trial, in seconds.
         device_hours: Hours of training, summed over the workers.
         phone_hours: Hours of measuring, summed over the phones.
         workers_busy: Share of the time that the workers train, without the first and the last minute.
@@ -77,6 +78,7 @@ class Forecast:
     workers: int
     phones: int
     hours: float
+    overhead_s: float
     device_hours: float
     phone_hours: float
     workers_busy: float
@@ -123,17 +125,18 @@ def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, 
     enough = max(1, math.ceil(at_a_time * measure_s / child_s / PHONE_LOAD))
     others = {(plan.workers, enough), (2 * plan.workers, max(phones, 2 * enough)), (plan.workers, 2 * phones)}
     short = replace(plan, trials=min(plan.trials, _WHAT_IF_ROUNDS * 2 * plan.workers))
-    hours = found.total_s / 3600
     base_s = _simulated(short, space, load, phones).total_s
     alternatives = []
     for other_workers, other_phones in sorted(others - {(plan.workers, phones)}):
         took = _simulated(replace(short, workers=other_workers), space, load, other_phones)
-        alternatives.append(Alternative(other_workers, other_phones, hours * took.total_s / base_s))
+        hours = (load.overhead_s + found.total_s * took.total_s / base_s) / 3600
+        alternatives.append(Alternative(other_workers, other_phones, hours))
     return Forecast(
         trials=plan.trials,
         workers=plan.workers,
         phones=phones,
-        hours=hours,
+        hours=(load.overhead_s + found.total_s) / 3600,
+        overhead_s=load.overhead_s,
         device_hours=found.workers.busy_s() / 3600,
         phone_hours=found.phones.busy_s() / 3600,
         workers_busy=found.busy_share(found.workers),
@@ -183,9 +186,10 @@ def workload_of_run(run: Run) -> Workload:
         ConfigurationError: No child of the run has been trained.
     """
     try:
-        return workload_of_trials(run.iterate(), run.experiment.training.epochs)
+        load = workload_of_trials(run.iterate(), run.experiment.training.epochs)
     except ValueError as error:
         raise ConfigurationError(f"--like {run.directory}: {error}; name another run") from error
+    return replace(load, overhead_s=run.overhead_s or 0.0)
 
 
 def workload_of_trials(trials: Iterable[Trial], epochs: int, *, without: Collection[str] = ()) -> Workload:

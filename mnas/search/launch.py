@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields
@@ -29,7 +30,7 @@ from mnas.search.finals import Finals, has_finals_to_run
 from mnas.search.plan import search_plan
 from mnas.search.requests import SearchControl
 from mnas.search.run import Run
-from mnas.search.run_directory import check_phones, open_run
+from mnas.search.run_directory import check_phones, keep_overhead, open_run
 from mnas.search.store import Trial, TrialStore
 from mnas.search.weights import WeightsFolder
 from search_space import architecture_file_to_dict
@@ -86,6 +87,7 @@ class _WatchingObserver:
 
 def run_search(experiment: Experiment, directory: Path, observer: SearchObserver | None, own: OwnParts) -> Run:
     """Carry out a search in a run directory, or go on with the one that is there; see `Experiment.run`."""
+    began_s = time.monotonic()
     experiment.check_values()
     space = experiment.load_space()
     controller = experiment.create_controller(space) if own.controller is None else own.controller
@@ -126,7 +128,10 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                 ).run()
 
         if _has_work(store, experiment):
+            searched_before_s = store.search_s()
             with_restarts(search, lambda: sum(store.counts().values()) - store.counts()["proposed"])
+            searched_s = store.search_s() - searched_before_s
+            keep_overhead(store, time.monotonic() - began_s - searched_s)
         if store.counts()["proposed"] == 0 and control.requests().stop is None:
             _run_finals(experiment, directory, store, data, own, observer or SilentObserver(), control)
         run = Run.open(directory)

@@ -23,6 +23,7 @@ from mnas.search.run_directory import (
     read_store,
     stored_experiment,
     stored_images,
+    stored_overhead_s,
     stored_reward_images,
     stored_space_name,
 )
@@ -86,6 +87,15 @@ class Run:
     def best_file(self) -> Path:
         """The architecture file of the best trial; written when a search ends."""
         return self.directory / BEST_FILE
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Seconds of the last session before its first proposal and after its last trial; None if they are not known.
+
+        It has loaded the images, started Ray, and ended it.
+        """
+        with read_store(self.directory) as store:
+            return stored_overhead_s(self.directory, store.meta())
 
     @property
     def trials(self) -> tuple[Trial, ...]:

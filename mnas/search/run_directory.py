@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from mnas.search.store import StoreError, TrialStore
 from search_space import SearchSpace, SpaceError, architecture_from_dict
 
 _T = TypeVar("_T")
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
 DATABASE = "trials.sqlite"
 BEST_FILE = "best.yaml"
 # Neither changes a network. The size of a run's images is that of its data.
@@ -187,6 +188,20 @@ def check_phones(directory: Path, store: TrialStore, phones: Mapping[str, Collec
                 )
                 raise RunDirectoryError(f"{directory}: {_remedy(name, identity.kind, changes)}")
     store.set_meta({"phones": json.dumps(kept)})
+
+
+def keep_overhead(store: TrialStore, overhead_s: float) -> None:
+    """Keep what the last session of a run has taken before its first proposal and after its last trial, in seconds."""
+    store.set_meta({"overhead_s": json.dumps(round(max(0.0, overhead_s), 3))})
+
+
+def stored_overhead_s(directory: Path, meta: Mapping[str, str]) -> float | None:
+    """Return what `keep_overhead` has kept in a run; None if nothing was.
+
+    Raises:
+        StoreError: The stored text is no time.
+    """
+    return _stored(directory, meta, "overhead_s", _Seconds) if "overhead_s" in meta else None
 
 
 def _what_runs(identity: PhoneIdentity) -> dict[str, str]:

@@ -48,6 +48,8 @@ class Workload:
         failure_rate: Share of the trainings that fail. Half of them lose their worker halfway and are trained again, up
             to twice; the others diverge halfway.
         phone_failure_rate: Share of the measurements that are rejected and done again.
+        overhead_s: What the command takes before the first proposal and after the last trial: it loads the images,
+            starts Ray, and ends it. It is not simulated.
     """
 
     train_s: tuple[float, ...]
@@ -56,6 +58,7 @@ class Workload:
     startup_s: float = 0.0
     failure_rate: float = 0.0
     phone_failure_rate: float = 0.0
+    overhead_s: float = 0.0
 
     @property
     def child_s(self) -> float:

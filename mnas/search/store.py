@@ -355,6 +355,10 @@ class TrialStore:
             )
         return int(row.lastrowid or 0), float(search_s), float(device_s)
 
+    def search_s(self) -> float:
+        """Return the seconds of searching in all sessions, from the first proposal of each to its last trial."""
+        return float(self.rows("SELECT coalesce(max(search_s), 0) FROM sessions")[0][0])
+
     def keep_session(self, session: int, search_s: float, device_s: float) -> None:
         """Keep what the search has spent so far, all sessions together, in seconds of searching and of training.
 

@@ -66,6 +66,16 @@ def test_costs_are_those_of_a_search_without_learning_curves(arranged: Arranged,
     assert found.children_per_hour == pytest.approx(20 / found.forecast.hours)
 
 
+def test_the_hours_of_the_search_include_the_start_and_the_end_of_its_command(
+    arranged: Arranged, tmp_path: Path
+) -> None:
+    forecast = audited(tmp_path / "audit").findings.forecast
+    assert forecast.overhead_s > 0
+    assert forecast.overhead_s == Run.open(tmp_path / "audit" / "full-1").overhead_s
+    trained_s = 20 / 2 * (COMPILE_S + TRAIN_S)
+    assert 3600 * forecast.hours == pytest.approx(forecast.overhead_s + trained_s, rel=0.05)
+
+
 def test_noise_and_curves_are_measured(arranged: Arranged, tmp_path: Path) -> None:
     found = audited(tmp_path / "audit").findings
     assert found.latency.noise == pytest.approx(0.01 / 2**0.5, rel=0.02)  # 1% between the two searches
