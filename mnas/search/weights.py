@@ -100,14 +100,14 @@ class WeightsFolder:
     def keep(self, trial: Trial | None, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write the weights in the result of a trainer, and return the result without them.
 
-        Nothing is written for no trial, and for a further training of a network.
+        Nothing is written for no trial, for a further training of a network, and for a child that was stopped early.
 
         Raises:
             OSError: The file cannot be written.
         """
         record = dict(result)
         trained: TrainedWeights | None = record.pop("weights", None)
-        if trial is None or trial.repeat_of is not None:
+        if trial is None or trial.repeat_of is not None or record.get("stopped"):
             return record
         path = weights_file(self._run.directory, trial.id)
         content = None if trained is None else checkpoint_bytes(path, self._checkpoint(trial, trained))

@@ -57,8 +57,9 @@ class ChildResult:
         epoch_accuracies: Top-1 on the reward set after each epoch; empty unless it was asked for.
         rungs: What it had reached at its rungs.
         stopped: Whether it was stopped at the last of them.
-        started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_child_on`.
-        weights: The trained weights; None unless they were asked for, or if they are too large.
+        started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_on`.
+        weights: The trained weights; None unless they were asked for, and if they are too large or the child was
+            stopped early.
     """
 
     accuracy: float
@@ -97,8 +98,8 @@ def train_child(
     """Train an architecture and measure its accuracy on the reward set, in this process.
 
     At each of the rungs the accuracy is measured, too, and the training ends if it is below the least one. The result
-    has the weights if they have at most `max_weights_bytes`. With `learning_curve` the accuracy is measured after every
-    epoch; the training is the same.
+    of a whole training has the weights if they have at most `max_weights_bytes`. With `learning_curve` the accuracy is
+    measured after every epoch; the training is the same.
 
     Raises what `train_network` and `Evaluator` raise.
     """
@@ -137,7 +138,8 @@ def train_child(
         with timed(phases, "evaluate"):
             evaluations[settings.epochs] = evaluator.evaluate(result.weights)
     evaluation = evaluations[len(losses)]
-    fits = sum(value.nbytes for value in result.weights.values()) <= max_weights_bytes
+    # A child that was stopped is never the best, so nobody keeps its weights.
+    sent = not stopped and sum(value.nbytes for value in result.weights.values()) <= max_weights_bytes
     return ChildResult(
         accuracy=evaluation.top1,
         loss=evaluation.loss,
@@ -150,7 +152,7 @@ def train_child(
         epoch_accuracies=tuple(one.top1 for _, one in sorted(evaluations.items())) if learning_curve else (),
         rungs=tuple(reached),
         stopped=stopped,
-        weights=_trained_weights(result, settings, len(losses), evaluation) if fits else None,
+        weights=_trained_weights(result, settings, len(losses), evaluation) if sent else None,
     )
 
 

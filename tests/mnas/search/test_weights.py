@@ -20,11 +20,13 @@ from mnas.network.weights import initial_weights
 from mnas.reward import RewardSettings
 from mnas.search.copy_run import copy_run
 from mnas.search.driver import Search, SilentObserver
+from mnas.search.halving import Halving
 from mnas.search.plan import SearchPlan
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE, open_run
 from mnas.search.store import TrialStore
 from mnas.search.weights import WEIGHTS_FOLDER, WeightsFolder, kept_weights, read_weights
+from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import TrainedWeights
 from search_space import Architecture, SearchSpace, fingerprint
@@ -115,6 +117,41 @@ def test_the_best_are_kept_with_the_accuracy_of_their_trials(directory: Path) ->
         assert checkpoint.accuracy.top1 == trial.accuracy
         assert trial.training is not None
         assert "weights" not in trial.training
+
+
+class StoppedChildren(Children):
+    """A trainer that stops every other child at its rung; it sends the weights all the same."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def submit_with_rungs(
+        self, architecture: Architecture, seed: int, rungs: tuple[Rung, ...]
+    ) -> Future[Mapping[str, Any]]:
+        self._count += 1
+        return ended({**self.submit(architecture, seed).result(), "stopped": self._count % 2 == 0})
+
+
+def test_weights_of_children_that_were_stopped_early_are_neither_kept_nor_take_the_place_of_others(
+    directory: Path,
+) -> None:
+    run = Run.open(directory)
+    run = replace(run, experiment=run.experiment.changed({"search.keep_weights": "all"}))
+    plan = replace(PLAN, halving=Halving((1,), 2, 2))
+    controller = controllers.create_controller("random", SPACE.decision_sizes, seed=5)
+    deleted: list[int] = []
+
+    class Watched(WeightsFolder):
+        def _delete(self, trial_id: int) -> None:
+            deleted.append(trial_id)
+            super()._delete(trial_id)
+
+    with closing(TrialStore(directory / DATABASE, create=True)) as store:
+        weights = Watched(run, store)
+        Search(plan, SPACE, controller, store, StoppedChildren(), Meter(), SilentObserver(), weights=weights).run()
+    complete = [trial.id for trial in run.trials if trial.state == "complete" and trial.repeat_of is None]
+    assert 0 < len(complete) < PLAN.trials
+    assert (list(kept_weights(directory)), deleted) == (complete, [])
 
 
 @pytest.mark.parametrize("after", [False, True])
