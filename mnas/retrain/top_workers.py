@@ -27,7 +27,7 @@ from mnas.retrain.loop import SilentObserver
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.retrain import RetrainResult, retrain
 from mnas.retrain.top_table import TABLE_FILE
-from mnas.workers.attempts import LOST_WORKER
+from mnas.workers.attempts import DOUBTFUL_ON, NodeTurns, train_on
 from mnas.workers.cluster import RESOURCE, ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.nodes import check_nodes
@@ -60,6 +60,10 @@ class FullTrainingWorker:
         self._job = job
         self._core: socket.socket | None = None  # taken until the process ends
         die_with_parent()
+
+    def node(self) -> str:
+        """Return Ray's node that this is on."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def train(self) -> RetrainResult | Failure:
         """Train the network, or what is left of it; a failure that has a kind is returned as a value."""
@@ -107,7 +111,8 @@ class RayTrainer:
         self._recipe = recipe
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="full-training")
         self._lock = threading.Lock()
-        self._closing = False
+        self._closing = threading.Event()
+        self._turns = NodeTurns()
         self._running: list[Any] = []
 
     def submit(self, network: ArchitectureFile, directory: Path) -> Future[RetrainResult]:
@@ -117,7 +122,7 @@ class RayTrainer:
     def close(self) -> None:
         """End the workers at once; what they have not stored is given up."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
             for worker in self._running:
                 ray.kill(worker)
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -125,40 +130,72 @@ class RayTrainer:
     def give_up(self) -> None:
         """Leave a Ray that is gone, which takes no orders."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _train(self, job: FullJob) -> RetrainResult:
-        """Train a network, and go on with it on another worker if its worker is lost."""
-        lost, epochs = 0, finished_epochs(job.directory)
-        while True:
-            try:
-                outcome = self._on_fresh_worker(job)
-            except TrialError as error:
-                before, epochs = epochs, finished_epochs(job.directory)
-                lost = 1 if epochs > before else lost + 1
-                if error.failure.kind not in LOST_WORKER or lost > RETRIES or self._closing:
-                    raise
-                continue
-            if isinstance(outcome, Failure):
-                raise TrialError(outcome.kind, outcome.message)
-            return outcome
+    def start(self, job: FullJob) -> Any:
+        """Return a fresh worker for a network.
 
-    def _on_fresh_worker(self, job: FullJob) -> RetrainResult | Failure:
+        Raises:
+            TrialError: The trainer closes.
+        """
         with self._lock:
-            if self._closing:
+            if self._closing.is_set():
                 raise TrialError(FailureKind.WORKER_DIED, "the command ended before the network was trained")
             worker = self._worker_class.remote(job)
             self._running.append(worker)
+        return worker
+
+    def stop(self, worker: Any) -> None:
+        """End a worker at once."""
+        with self._lock:
+            self._running.remove(worker)
+            if not self._closing.is_set():  # else it has been ended, or Ray is gone and must not be started again
+                ray.kill(worker)
+
+    def _train(self, job: FullJob) -> RetrainResult:
+        """Train a network, and go on with it on another worker if that may help; see `train_on`."""
+        slot = FreshWorkers(self, job)
         try:
-            with kinds_of_failure():
-                outcome: RetrainResult | Failure = ray.get(worker.train.remote())
-                return outcome
+            result, _ = train_on(
+                slot,
+                job,
+                RETRIES,
+                self._turns,
+                self._closing,
+                DOUBTFUL_ON[self._recipe.device],
+                lambda: finished_epochs(job.directory),
+            )
         finally:
-            with self._lock:
-                self._running.remove(worker)
-                if not self._closing:  # else it has been ended, or Ray is gone and must not be started again
-                    ray.kill(worker)
+            slot.replace()
+        return result
+
+
+class FreshWorkers:
+    """The workers that one network is trained on, one after the other; see `mnas.workers.attempts.Slot`."""
+
+    def __init__(self, trainer: RayTrainer, job: FullJob) -> None:
+        self._trainer, self._job = trainer, job
+        self._worker: Any = None
+
+    def prepare(self) -> str:
+        """Start a worker, and wait until Ray has found it a place; return its node."""
+        if self._worker is None:
+            self._worker = self._trainer.start(self._job)
+        with kinds_of_failure():
+            return str(ray.get(self._worker.node.remote()))
+
+    def train(self, job: FullJob) -> RetrainResult | Failure:
+        """Train the network, or what is left of it."""
+        with kinds_of_failure():
+            outcome: RetrainResult | Failure = ray.get(self._worker.train.remote())
+            return outcome
+
+    def replace(self) -> None:
+        """End the worker at once; the next one is started when it is needed."""
+        if self._worker is not None:
+            self._trainer.stop(self._worker)
+            self._worker = None
 
 
 @contextmanager

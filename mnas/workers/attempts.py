@@ -1,22 +1,23 @@
-"""How often a child is tried, and who is to blame if every try fails; knows nothing of Ray."""
+"""How often the training of a network is tried, and who is to blame if every try fails; knows nothing of Ray.
+
+It holds for the children of a search and for full trainings.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from mnas.errors import Failure, FailureKind, TrialError
 from mnas.mindspore_setup import Device
 
-if TYPE_CHECKING:
-    from mnas.workers.child import ChildResult
-    from mnas.workers.worker import ChildJob
-
+JobT = TypeVar("JobT", contravariant=True)
+ResultT = TypeVar("ResultT", covariant=True)
 # The worker is lost, and that says nothing about the network.
 LOST_WORKER = frozenset({FailureKind.WORKER_DIED, FailureKind.NODE_MEMORY})
 # It may be the network's fault, or that of what ran next to it or before it: one more try, without those, decides.
@@ -70,17 +71,17 @@ def timeout_failure(timeout_s: float, use: ProcessUse | None, cpu_before_s: floa
     return Failure(FailureKind.CHILD_TIMEOUT, late)
 
 
-class Slot(Protocol):
+class Slot(Protocol[JobT, ResultT]):
     """A worker that can be replaced; see `mnas.workers.slot.WorkerSlot`."""
 
     def prepare(self) -> str:
         """Wait until the worker can train; return its node."""
 
-    def train(self, job: ChildJob) -> ChildResult | Failure:
-        """Train one child."""
+    def train(self, job: JobT) -> ResultT | Failure:
+        """Train one network."""
 
     def replace(self) -> None:
-        """End the worker at once and start a fresh one."""
+        """End the worker at once; a fresh one takes over."""
 
 
 class NodeTurns:
@@ -125,68 +126,72 @@ class NodeTurns:
         self._alone.remove(node)
 
 
-def train_child_on(
-    slot: Slot,
-    job: ChildJob,
+def train_on(
+    slot: Slot[JobT, ResultT],
+    job: JobT,
     retries: int,
     turns: NodeTurns,
     closing: threading.Event,
     doubtful: frozenset[FailureKind] = DOUBTFUL,
-) -> ChildResult:
-    """Train a child, and try it again if a failure may not be its own.
+    progress: Callable[[], int] = lambda: 0,
+) -> tuple[ResultT, str]:
+    """Train a network, and try it again if a failure may not be its own.
 
-    A child whose worker is lost is tried up to `retries` more times. A child that ran out of memory or time, also on a
-    worker that hung, gets one more try. Each try has a fresh worker; after a failure of memory or time it trains alone
-    on its node.
+    A network whose worker is lost is tried up to `retries` more times. A network that ran out of memory or time, also
+    on a worker that hung, gets one more try. Each try has a fresh worker; after a failure of memory or time it trains
+    alone on its node.
 
     Args:
         slot: The worker.
-        job: The child.
-        retries: Further tries after a lost worker.
+        job: The network.
+        retries: Further tries after a lost worker, counted from the last progress.
         turns: Shared by the slots of a pool.
         closing: Set when the pool closes: there are no further tries.
         doubtful: Failures that may not be the network's; see `DOUBTFUL_ON`.
+        progress: Returns how much of the training the next try need not repeat.
+
+    Returns:
+        The result, and when its try began by the clock of this process (UTC, ISO 8601).
 
     Raises:
         TrialError: The last try failed.
     """
-    lost, doubted, alone = 0, False, False
+    lost, doubted, alone, done = 0, False, False, progress()
     while True:
-        outcome = _attempt(slot, job, turns, closing, doubtful, alone=alone)
+        outcome, began_at = _attempt(slot, job, turns, closing, doubtful, alone=alone)
         if not isinstance(outcome, Failure):
-            return outcome
-        if outcome.kind in LOST_WORKER and lost < retries:
-            lost += 1
-        elif outcome.kind in doubtful and not doubted:
-            doubted = True
-        else:
+            return outcome, began_at
+        if outcome.kind in LOST_WORKER:
+            before, done = done, progress()
+            lost = 1 if done > before else lost + 1
+        again = outcome.kind in LOST_WORKER and lost <= retries
+        if not again and outcome.kind in doubtful and not doubted:
+            doubted = again = True
+        if not again or closing.is_set():
             raise TrialError(outcome.kind, outcome.message)
         alone = alone or outcome.kind is not FailureKind.WORKER_DIED
-        if closing.is_set():
-            raise TrialError(outcome.kind, outcome.message)
 
 
 def _attempt(
-    slot: Slot,
-    job: ChildJob,
+    slot: Slot[JobT, ResultT],
+    job: JobT,
     turns: NodeTurns,
     closing: threading.Event,
     doubtful: frozenset[FailureKind],
     *,
     alone: bool,
-) -> ChildResult | Failure:
-    """Try a child once, and note when it started; a worker that is lost, hangs or has run out of memory is replaced."""
+) -> tuple[ResultT | Failure, str]:
+    """Try a network once; a worker that is lost, hangs or has run out of memory is replaced."""
+    began_at = ""
     try:
         with turns.turn(slot.prepare(), alone=alone):
             if closing.is_set():
-                return Failure(FailureKind.WORKER_DIED, "the search ended before the child was trained")
-            started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+                return Failure(FailureKind.WORKER_DIED, "the command ended before the network was trained"), began_at
+            began_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
             outcome = slot.train(job)
-            if not isinstance(outcome, Failure):
-                return replace(outcome, started_at=started_at)
-        broken = outcome.kind in doubtful
+        broken = isinstance(outcome, Failure) and outcome.kind in doubtful
     except TrialError as error:
         outcome, broken = error.failure, True
     if broken and not closing.is_set():
         slot.replace()
-    return outcome
+    return outcome, began_at

@@ -17,7 +17,7 @@ from mnas.experiment import SearchSettings
 from mnas.mindspore_setup import AscendSettings, Compute, Device
 from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
-from mnas.workers.attempts import DOUBTFUL_ON, NodeTurns, train_child_on
+from mnas.workers.attempts import DOUBTFUL_ON, NodeTurns, train_on
 from mnas.workers.npu import with_descendants
 from mnas.workers.slot import WorkerSlot
 from mnas.workers.worker import ChildJob, WorkerSettings
@@ -117,6 +117,7 @@ class ChildPool:
         slot = self._idle.get()
         try:
             doubtful = DOUBTFUL_ON[self._device]
-            return train_child_on(slot, job, self._retries, self._turns, self._closing, doubtful).record()
+            result, began_at = train_on(slot, job, self._retries, self._turns, self._closing, doubtful)
+            return replace(result, started_at=began_at).record()
         finally:
             self._idle.put(slot)

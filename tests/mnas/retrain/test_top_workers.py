@@ -1,5 +1,7 @@
 """The Ray workers of full trainings: once for real, and what they do when something is in the way."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from mnas.errors import (
 from mnas.files import locked_directory
 from mnas.retrain import top_workers
 from mnas.retrain.top_table import TABLE_FILE
-from mnas.retrain.top_workers import RETRIES, FullJob, FullTrainingWorker, RayTrainer, room
+from mnas.retrain.top_workers import RETRIES, FreshWorkers, FullJob, FullTrainingWorker, RayTrainer, room
 from mnas.search.run import Run
 from mnas.training.settings import TrainingSettings
+from mnas.workers.attempts import NodeTurns
 from search_space import Architecture, ArchitectureFile, parse_block
 from tests.mnas.retrain.top_stand_in import RECIPE
 
@@ -103,21 +106,42 @@ def test_a_node_without_the_directory_says_so(worker: FullTrainingWorker, job: F
 
 
 LOST = TrialError(FailureKind.WORKER_DIED, "the training worker died")
+NO_MEMORY = Failure(FailureKind.OUT_OF_MEMORY, "no memory")
 
 
 def trained_after(job: FullJob, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any], epochs: list[int]) -> Any:
-    """Return what comes of a job whose workers end so, with so many epochs in the log before and after each."""
+    """Return what comes of a job whose workers end so, with so many epochs in the log before and after each loss."""
     monkeypatch.setattr(top_workers, "finished_epochs", lambda directory: epochs.pop(0))
 
-    def once(self: RayTrainer, job: FullJob) -> Any:
+    def once(self: FreshWorkers, job: FullJob) -> Any:
         outcome = outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    monkeypatch.setattr(RayTrainer, "_on_fresh_worker", once)
+    monkeypatch.setattr(FreshWorkers, "prepare", lambda self: "node")
+    monkeypatch.setattr(FreshWorkers, "train", once)
     trainer = RayTrainer(job.recipe, 1)
     return trainer.submit(job.network, job.directory).result()
+
+
+def test_a_network_that_ran_out_of_memory_is_tried_once_more(job: FullJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0]) == "trained"
+    with pytest.raises(TrialError, match="out_of_memory"):
+        trained_after(job, monkeypatch, [NO_MEMORY, NO_MEMORY], [0])
+
+
+def test_a_second_try_after_out_of_memory_is_alone_on_its_node(job: FullJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[bool] = []
+
+    @contextmanager
+    def turn(self: NodeTurns, node: str, *, alone: bool) -> Iterator[None]:
+        turns.append(alone)
+        yield
+
+    monkeypatch.setattr(NodeTurns, "turn", turn)
+    trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0])
+    assert turns == [False, True]
 
 
 def test_a_training_goes_on_after_its_worker_was_lost(job: FullJob, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +160,7 @@ def test_losses_with_epochs_in_between_do_not_count_together(job: FullJob, monke
 
 @pytest.mark.parametrize(
     "outcome",
-    [Failure(FailureKind.OUT_OF_MEMORY, "no memory"), TrialError(FailureKind.INTERNAL, "training failed unexpectedly")],
+    [Failure(FailureKind.TRAINING_DIVERGED, "nan"), TrialError(FailureKind.INTERNAL, "training failed unexpectedly")],
     ids=["said", "raised"],
 )
 def test_a_failure_of_the_network_is_not_tried_again(
