@@ -20,6 +20,7 @@ from search_space import SearchSpace, fingerprint, multiply_adds
 
 NETWORKS, SEEDS = 12, 3
 FEWEST_SEEDS = 2
+MOST_NETWORKS, MOST_SEEDS = 1000, 100
 SHARES = (0.5, 0.25)
 """Of the epochs, and of the training images, in cheaper trainings."""
 SIZES = (0.75, 0.5)
@@ -103,6 +104,10 @@ def audit_plan(experiment: Experiment, networks: int = NETWORKS, seeds: int = SE
         ConfigurationError: There are too few networks or seeds, or the experiment cannot be carried out.
         DataError: The images cannot be loaded.
     """
+    if networks > MOST_NETWORKS or seeds > MOST_SEEDS:
+        raise ConfigurationError(
+            f"networks: {networks}, seeds: {seeds}; audit at most {MOST_NETWORKS} networks with {MOST_SEEDS} seeds"
+        )
     if networks < FEWEST_NETWORKS:
         raise ConfigurationError(f"networks: {networks} tell nothing of an order; audit at least {FEWEST_NETWORKS}")
     if seeds < FEWEST_SEEDS:

@@ -28,6 +28,7 @@ from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
 from mnas.retrain.starting_point import find_starting_point
 from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
 from mnas.search.trial import Trial
 from mnas.search.weights import read_weights, weights_file
 from search_space import ArchitectureFile, find_architecture_file
@@ -195,9 +196,11 @@ def _child(arguments: argparse.Namespace) -> _Task:
     ):
         if given:
             raise ConfigurationError(f"--from names the network and its weights; leave {option} out")
-    source = find_source(arguments.from_run, arguments.trial)
-    if source.run is None or source.trial is None:
+    if not (Path(arguments.from_run) / DATABASE).is_file():
         raise ConfigurationError(f"--from: {arguments.from_run} is no run directory of a search; give one, or --init")
+    source = find_source(arguments.from_run, arguments.trial)
+    assert source.run is not None, "a run directory is a run"
+    assert source.trial is not None, "a run has a trial"
     name = f"{Path(arguments.from_run).resolve().name}-trial{source.trial.id}-init"
     init = weights_file(source.run.directory, source.trial.id)
     return _Task(source.architecture, name, init, (source.run, source.trial))

@@ -59,9 +59,10 @@ def read_weights(run: Run, trial: Trial) -> Checkpoint:
     path = run.weights(trial)
     if path is None:
         kept = ", ".join(map(str, kept_weights(run.directory)))
+        remedy = f"those of trial {kept} are (--trial)" if kept else "search with `search.keep_weights: 3` to keep some"
         raise CheckpointError(
             f"{run.directory}: the trained weights of trial {trial.id} are not kept (search.keep_weights: "
-            f"{run.experiment.search.keep_weights}); {f'those of {kept} are' if kept else 'none are'}"
+            f"{run.experiment.search.keep_weights}); {remedy}"
         )
     checkpoint = load_checkpoint(path, run.architecture_file(trial), None)
     accuracy = checkpoint.accuracy

@@ -53,6 +53,7 @@ def test_the_plan_alone_starts_nothing(arranged: Arranged, experiment: str, caps
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        pytest.param(("--networks", "1001"), "audit at most 1000 networks with 100 seeds", id="too many networks"),
         pytest.param(("--networks", "4"), "networks: 4 tell nothing of an order; audit at least 5", id="networks"),
         pytest.param(("--seeds", "1"), "seeds: 1 tells nothing of the noise; train with at least 2", id="seeds"),
         pytest.param(("--set", "training.epoch=3"), "unknown key 'training.epoch'", id="misspelt key"),
