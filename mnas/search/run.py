@@ -225,11 +225,26 @@ class Run:
             return [f"None of {len(trials)} trials succeeded: {one_line(kinds_of(trials))}"]
         leaders = self.best_trials(max(len(trials), 1), target_ms=target_ms, below_ms=below_ms)
         noise = ranking.noise_of(trials, self.reward_images, self.second_trainings())
-        confirmed = target_ms is None and below_ms is None and bool(self.finalists())
+        finalists = self.finalists() if target_ms is None and below_ms is None else []
+        confirmed = bool(finalists)
         said = ranking.warnings(leaders, noise, self.images.num_classes, confirmed=confirmed)
         experiment = self.experiment if target_ms is None else self.experiment.changed({"latency.target_ms": target_ms})
         note = None if below_ms is not None else target_note(trials, experiment)
-        return said + ([] if note is None else [note])
+        return said + self._doubt(finalists) + ([] if note is None else [note])
+
+    def _doubt(self, finalists: Sequence[Finalist]) -> list[str]:
+        """Return that the winner among the finalists is less sure than was asked for, if so."""
+        settings = self.experiment.search.finalists
+        if settings is None or not finalists:
+            return []
+        probability = finalists[0].standing.probability_best
+        if probability >= settings.confidence:
+            return []
+        return [
+            f"Trial {finalists[0].trial.id} is the best of {len(finalists)} finalists with a probability of "
+            f"{probability:.3f}, and search.finalists.confidence is {settings.confidence:g}; "
+            "more search.finalists.extra_trainings make it surer."
+        ]
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the trials as columns of equal length, for a table such as `pandas.DataFrame(run.columns())`.

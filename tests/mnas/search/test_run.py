@@ -13,6 +13,7 @@ from mnas.mindspore_setup import prepare_mindspore
 from mnas.search.run import Run
 from mnas.search.store import StoreError
 from search_space import read_architecture
+from tests.mnas.report.stand_in import stand_in_run
 
 
 @pytest.fixture
@@ -123,3 +124,13 @@ def test_a_run_on_a_disk_that_cannot_be_written_is_read(read_only: Path, run: Ru
         assert Run.open(read_only).trials == run.trials
     finally:
         subprocess.run(["umount", str(read_only)], check=True)
+
+
+def test_a_winner_that_is_less_sure_than_was_asked_for_is_said(tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 40, finalists=3))
+    probability = run.finalists()[0].standing.probability_best
+    assert 0.95 < probability < 0.99
+    assert not any("finalists" in note for note in run.notes())
+    asked = replace(run, experiment=run.experiment.changed({"search.finalists.confidence": 0.99}))
+    assert any(f"probability of {probability:.3f}" in note for note in asked.notes())
+    assert not any("finalists" in note for note in asked.notes(below_ms=1e9))
