@@ -107,6 +107,10 @@ function contour(level, [alpha, beta], target, [from, to]) {
   }
   return points;
 }
+function latencyAxis(run, [from, to]) {
+  const ticks = logTicks(from, to).filter((tick) => tick > from && tick < to);
+  return { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: from, max: to, axisTick: { customValues: ticks }, axisLabel: { customValues: ticks, formatter: (value) => String(+value.toPrecision(3)) } };
+}
 function tradeOff(run) {
   const t = run.trials, best = run.verdict.best, front = new Set(run.pareto);
   const points = complete(run).map((index) => [t.latency_ms[index], t.accuracy[index], t.id[index], t.reward[index]]);
@@ -116,11 +120,10 @@ function tradeOff(run) {
   const [fast, slow] = shown.length ? spread(shown.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
   const reach = [Math.min(fast, run.target_ms) * 0.93, Math.max(slow, run.target_ms) * 1.07], pad = (high - low || 0.1) * 0.08;
   const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
-  const ticks = logTicks(...reach).filter((tick) => tick > reach[0] && tick < reach[1]);
   const levels = best ? [1, 0.97, 0.94, 0.91].map((share) => share * best.reward) : [];
   const told = ({ value, data: { one } }) => (one ? `${one.network}, ${one.image_size} pixels\naccuracy ${number(value[1])}, ${one.on} set${known(one.images) ? ` of ${count(one.images)} images` : ""}\nlatency ${milliseconds(value[0])}` : `trial ${value[2]}\naccuracy ${number(value[1])}\nlatency ${milliseconds(value[0])}\nreward ${number(value[3])}`);
   return {
-    xAxis: { type: "log", name: `latency on ${run.phone} (ms, logarithmic)`, min: reach[0], max: reach[1], axisTick: { customValues: ticks }, axisLabel: { customValues: ticks, formatter: (value) => String(+value.toPrecision(3)) } },
+    xAxis: latencyAxis(run, reach),
     yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
     dataZoom: [zoomAlong("x"), zoomAlong("y")],
     tooltip: { formatter: told },
@@ -135,19 +138,24 @@ function tradeOff(run) {
   };
 }
 
-function latencyHistogram(run) {
-  const t = run.trials, values = complete(run).map((index) => t.latency_ms[index]);
-  const [low, high] = values.length ? spread(values) : [0, 1];
-  const bins = Math.max(6, Math.min(50, Math.ceil(Math.sqrt(values.length) * 1.6))), width = (high - low || high || 1) / bins;
-  const counts = new Array(bins).fill(0);
-  for (const value of values) counts[Math.min(bins - 1, Math.floor((value - low) / width))] += 1;
-  const data = [...counts.map((total, index) => [low + index * width, total]), [low + bins * width, 0]];
+// The networks of each group of runs, in the same classes of latency, and the targets.
+function latencyHistogram(groups) {
+  const latencies = groups.map(({ members }) => members.flatMap((run) => complete(run).map((index) => run.trials.latency_ms[index])));
+  const values = latencies.flat(), most = Math.max(...latencies.map((own) => own.length)), [low, high] = values.length ? spread(values) : [0, 1];
+  const bins = Math.max(6, Math.min(50, Math.ceil(Math.sqrt(most) * 1.6))), width = (high - low || high || 1) / bins;
+  const targets = [...new Set(groups.flatMap(({ members }) => members.map((run) => run.target_ms)))], [{ phone }] = groups[0].members;
+  const steps = (own) => {
+    const counts = new Array(bins).fill(0);
+    for (const value of own) counts[Math.min(bins - 1, Math.floor((value - low) / width))] += 1;
+    return [[low, 0], ...counts.map((total, index) => [low + index * width, total]), [low + bins * width, 0]].slice(own.length ? 1 : 0);
+  };
+  const several = groups.length > 1;
   return {
-    legend: false,
-    xAxis: { type: "value", name: `latency on ${run.phone} (ms)`, min: Math.min(low - width / 2, run.target_ms * 0.98), max: Math.max(high + width / 2, run.target_ms * 1.02), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
+    legend: several ? {} : false,
+    xAxis: { type: "value", name: `latency on ${phone} (ms)`, min: Math.min(low - width / 2, ...targets.map((target) => target * 0.98)), max: Math.max(high + width / 2, ...targets.map((target) => target * 1.02)), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
     yAxis: { type: "value", name: "networks", nameGap: 40, minInterval: 1 },
-    tooltip: { trigger: "axis", formatter: ([item]) => (item.dataIndex < bins ? `${number(item.value[0])} to ${number(item.value[0] + width)} ms\n${item.value[1]} networks` : "") },
-    series: [{ name: "networks", type: "line", step: "end", data: [[low, 0], ...data].slice(values.length ? 1 : 0), showSymbol: false, areaStyle: { opacity: 0.45 }, lineStyle: { width: 1.5 }, itemStyle: { color: colour(0) }, markLine: { symbol: "none", silent: true, label: { formatter: "target", color: css("--bad") }, lineStyle: { color: css("--bad"), type: "dashed" }, data: [{ xAxis: run.target_ms }] } }],
+    tooltip: { trigger: "axis", formatter: (items) => (items[0].dataIndex < bins ? `${number(items[0].value[0])} to ${number(items[0].value[0] + width)} ms\n${items.map((item) => `${several ? `${item.seriesName}: ` : ""}${item.value[1]} networks`).join("\n")}` : "") },
+    series: groups.map(({ name }, index) => ({ name: several ? name : "networks", type: "line", step: "end", data: steps(latencies[index]), showSymbol: false, areaStyle: { opacity: several ? 0.2 : 0.45 }, lineStyle: { width: several ? 2 : 1.5 }, itemStyle: { color: colour(index) }, markLine: index ? undefined : { symbol: "none", silent: true, label: { formatter: "target", color: css("--bad") }, lineStyle: { color: css("--bad"), type: "dashed" }, data: targets.map((target) => ({ xAxis: target })) } })),
   };
 }
 
@@ -267,19 +275,40 @@ function at(curve, x) {
   for (const [place, best] of curve) { if (place > x) break; value = best; }
   return value;
 }
-function comparison(runs, along) {
+// Runs of one experiment with several seeds are one group.
+function groupsOf(runs) {
   const groups = new Map();
   runs.forEach((run) => groups.set(run.group, [...(groups.get(run.group) || []), run]));
+  return [...groups.values()].map((members) => ({ members, name: members.length < 2 ? members[0].name : `${members[0].name} and ${members.length - 1} more seeds` }));
+}
+// The networks of each group of runs, on the same phone.
+function tradeOffs(groups) {
+  const points = groups.map(({ members }) => members.flatMap((run) => complete(run).map((index) => [run.trials.latency_ms[index], run.trials.accuracy[index], run.trials.id[index], run.name])));
+  const shown = points.flat(), runs = groups.flatMap(({ members }) => members), targets = runs.map((run) => run.target_ms);
+  const [low, high] = shown.length ? spread(shown.map((point) => point[1])) : [0, 1], pad = (high - low || 0.1) * 0.08;
+  const [fast, slow] = spread([...shown.map((point) => point[0]), ...targets]);
+  const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
+  return {
+    xAxis: latencyAxis(runs[0], [fast * 0.93, slow * 1.07]),
+    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
+    dataZoom: [zoomAlong("x"), zoomAlong("y")],
+    tooltip: { formatter: ({ value }) => `${value[3]}, trial ${value[2]}\naccuracy ${number(value[1])}\nlatency ${milliseconds(value[0])}` },
+    series: [
+      ...groups.map(({ name }, index) => ({ name, type: "scatter", data: points[index], symbol: ["circle", "triangle", "rect", "diamond"][index % 4], symbolSize: shown.length > 1500 ? 4 : 8, itemStyle: { opacity: 0.65, color: colour(index) } })),
+      ...[...new Set(targets)].map((target) => ({ name: "target", type: "line", data: [[target, limits.min], [target, limits.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } })),
+    ],
+  };
+}
+function comparison(runs, along) {
   const series = [];
-  [...groups.values()].forEach((members, index) => {
+  groupsOf(runs).forEach(({ members, name }, index) => {
     const curves = members.map((run) => bestCurve(run, along)), tint = colour(index);
     if (members.length < 2) {
-      series.push({ name: members[0].name, type: "line", step: "end", showSymbol: false, data: curves[0], lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
+      series.push({ name, type: "line", step: "end", showSymbol: false, data: curves[0], lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
       return;
     }
     const reach = Math.max(...curves.map((curve) => (curve.length ? curve[curve.length - 1][0] : 0))), grid = Array.from({ length: 101 }, (_, step) => (reach * step) / 100);
     const rows = grid.map((x) => [x, curves.map((curve) => at(curve, x)).filter(known)]).filter(([, values]) => values.length === curves.length);
-    const name = `${members[0].name} and ${members.length - 1} more seeds`;
     series.push({ name, type: "line", showSymbol: false, data: rows.map(([x, values]) => [x, median(values)]), lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
     series.push({ name: `${name}: lowest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, data: rows.map(([x, values]) => [x, Math.min(...values)]), tooltip: { show: false } });
     series.push({ name: `${name}: highest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, areaStyle: { color: tint, opacity: 0.18 }, data: rows.map(([x, values]) => [x, Math.max(...values) - Math.min(...values)]), tooltip: { show: false } });

@@ -66,7 +66,7 @@ function showProgress(run) {
   const pick = (item) => { if (item.value && item.seriesName !== "failed") showTrial(run, item.value.length > 2 ? item.value[2] : item.value[0], true); };
   chartCard(grid, "Reward of each trial", "Repeats included. A click opens a trial; Ctrl and the wheel zoom every chart.", () => rewardChart(run), { onPoint: pick });
   chartCard(grid, "Accuracy against latency", "Each network once. Along a dotted line the reward is equal; up and left is better.", () => tradeOff(run), { onPoint: pick });
-  chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(run));
+  chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(groupsOf([run])));
   if (run.shares.decisions.length) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
   if (run.verdict.finalists.length) grid.append(finalistsCard(run.verdict.finalists));
 }
@@ -215,9 +215,13 @@ function showPhones(run) {
     if (phone.rejected.length) holder.append(plainTable(["windows", "rejected because"], phone.rejected.map((one) => [count(one.count), one.reason])));
   }
 }
-function showComparison() {
+function showComparison(run) {
   if (data.runs.length < 2) return;
-  const grid = section("Runs compared");
+  const grid = section("Runs compared"), alike = data.runs.filter((one) => one.phone === run.phone && one.num_classes === run.num_classes);
+  if (alike.length > 1) {
+    chartCard(grid, "Accuracy against latency of the runs", "Each network once; runs with the phone and the number of classes of the chosen run.", () => tradeOffs(groupsOf(alike)));
+    chartCard(grid, "Latencies that the runs tried", "Each network once; the same runs.", () => latencyHistogram(groupsOf(alike)));
+  }
   for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? "Runs of one experiment with several seeds: the median, and a band from the worst to the best." : null, () => comparison(data.runs, along), {});
   grid.append(card("What differs", data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same.", {}, el("div", { class: "scroll" }, plainTable(
     ["setting", ...data.runs.map((run) => run.name)],
@@ -245,7 +249,7 @@ async function showAll() {
   document.title = `${run.name}: search report`;
   showVerdict(run);
   showProgress(run);
-  showComparison();
+  showComparison(run);
   showLearning(run);
   showTime(run);
   await showTable(run);

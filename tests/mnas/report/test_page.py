@@ -162,6 +162,24 @@ def test_references_and_finalists_are_shown(browser: Page, tmp_path: Path) -> No
     assert first[:3] == [str(winner.trial.id), f"{standing.probability_best:.3f}", f"{standing.mean:.4f}"]
 
 
+def test_runs_on_one_phone_are_compared_by_accuracy_and_latency(browser: Page, tmp_path: Path) -> None:
+    runs = [Run.open(stand_in_run(tmp_path / name, trials)) for name, trials in (("soft", 40), ("hard", 30))]
+    data = report_data(runs)
+    data["runs"][1] |= {"group": "another reward", "target_ms": 2 * data["runs"][0]["target_ms"]}
+    path = tmp_path / "report.html"
+    path.write_text(report_page(data))
+    browser.open(path.as_uri())
+    assert browser.complaints == []
+    chart = "echarts.getInstanceByDom(document.querySelector('[aria-label=\"{}\"]')).getOption().series"
+    sizes = f"{chart.format('Accuracy against latency of the runs')}.map((one) => [one.name, one.data.length])"
+    networks = [sum(trial.state == "complete" and trial.repeat_of is None for trial in run.trials) for run in runs]
+    assert browser.evaluate(sizes) == [["soft", networks[0]], ["hard", networks[1]], ["target", 2], ["target", 2]]
+    counts = (
+        f"{chart.format('Latencies that the runs tried')}.map((one) => one.data.reduce((sum, bin) => sum + bin[1], 0))"
+    )
+    assert browser.evaluate(counts) == networks
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of the live page of a run with pending trials, and the run's directory."""
