@@ -1,14 +1,15 @@
 """How much does a search find for each epoch of its children, with and without `search.halving`?
 
-    python -m experiments.benchmarks.halving curves FILE.json --networks 64
+    python -m experiments.benchmarks.halving curves FILE.json --run-dir RUN --experiment cifar10 \
+        --set data.train_images=2000 --epochs 6 --networks 60
     python -m experiments.benchmarks.halving table FILE.json --searches 200 --results RESULTS.json
     python -m experiments.benchmarks.halving search RUNS --experiment cifar10 --set data.directory=DIR --epochs 6 \
         --child-epochs 144 --results RESULTS.json
 
-`curves` trains random networks of an experiment and keeps the accuracy on the reward set after every epoch; what is in
-the file already is not trained again. `table` carries out searches on these networks, in random orders: the driver is
-the real one, a training is looked up, and the reward is the accuracy. `search` carries out real searches, the same
-command goes on with them, and each way of a seed is cut at the same number of child-epochs.
+`curves` is a search of random networks that are not timed; the file gets their accuracies on the reward set after every
+epoch. The same command goes on with a run that was interrupted. `table` carries out searches on these networks, in
+random orders: the driver is the real one, a training is looked up, and the reward is the accuracy. `search` carries out
+real searches, the same command goes on with them, and each way of a seed is cut at the same number of child-epochs.
 
 What is compared is the highest reward among the children that were trained to the end, by the child-epochs that all
 children had by then. An evaluation at a rung counts as nothing.
@@ -47,36 +48,38 @@ SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
 REDUCTIONS = (2, 3, 4)
 
 
-def train_curves(path: Path, name: str, networks: int, epochs: int) -> None:
-    """Train random networks that the file does not hold yet, and add their accuracies after every epoch."""
-    from mnas.workers.child import train_child
+class Untimed:
+    """A phone on which every network takes 1 ms."""
 
-    experiment = Experiment.load(name).changed({"training.epochs": epochs})
-    space, data = experiment.load_space(), experiment.data.load_search()
-    known: dict[str, Any] = {"experiment": name, "epochs": epochs, "networks": []}
-    if path.exists():
-        known = json.loads(path.read_text())
-    if (known["experiment"], known["epochs"]) != (name, epochs):
-        raise SystemExit(f"{path}: of {known['experiment']} with {known['epochs']} epochs; name another file")
-    every_epoch = tuple(Rung(epoch, None) for epoch in range(1, epochs))
-    for number, decisions in enumerate(distinct_networks(space, networks)):
-        if number < len(known["networks"]):
-            continue
-        child = train_child(space.decode(decisions), experiment.training, data, seed=number, rungs=every_epoch)
-        accuracies = [*(result.accuracy for result in child.rungs), child.accuracy]
-        known["networks"].append({"decisions": list(decisions), "accuracies": [round(one, 6) for one in accuracies]})
-        write_atomically(path, (json.dumps(known) + "\n").encode())
-        print(f"network {number + 1:>3} of {networks}: {' '.join(f'{one:.3f}' for one in accuracies)}", flush=True)
+    def submit(self, architecture: Architecture) -> Future[Mapping[str, Any]]:
+        """See `LatencyMeter`."""
+        return done({"latency_ms": 1.0})
 
 
-def distinct_networks(space: SearchSpace, count: int) -> list[Decisions]:
-    """Return random decisions that stand for different networks."""
-    generator = np.random.default_rng(0)
-    found: dict[str, Decisions] = {}
-    while len(found) < count:
-        decisions = space.sample(generator)
-        found.setdefault(fingerprint(space.decode(decisions)), decisions)
-    return list(found.values())
+def done(result: Mapping[str, Any]) -> Future[Mapping[str, Any]]:
+    """Return a future that has ended."""
+    future: Future[Mapping[str, Any]] = Future()
+    future.set_result(result)
+    return future
+
+
+def train_curves(path: Path, run_dir: Path, name: str, changes: Mapping[str, Any], networks: int, epochs: int) -> None:
+    """Train random networks, or go on with them, and write their accuracies after every epoch."""
+    own = {
+        "training.epochs": epochs,
+        "controller.name": "random",
+        "search.trials": networks,
+        "search.learning_curves": True,
+    }
+    run = Experiment.load(name).changed({**changes, **own}).run(run_dir, latency=Untimed())
+    trained = [trial for trial in run.trials if trial.state == "complete" and trial.repeat_of is None]
+    known = [
+        {"decisions": list(trial.decisions), "accuracies": (trial.training or {})["epoch_accuracies"]}
+        for trial in trained
+    ]
+    table = {"experiment": name, "changes": dict(changes), "epochs": epochs, "networks": known}
+    write_atomically(path, (json.dumps(table) + "\n").encode())
+    print(f"{path}: {len(trained)} networks")
 
 
 @dataclass
@@ -130,9 +133,7 @@ class Curves:
             if stopped := result.is_behind:
                 accuracy = result.accuracy
                 break
-        future: Future[Mapping[str, Any]] = Future()
-        future.set_result({"accuracy": accuracy, "latency_ms": 1.0, "rungs": reached, "stopped": stopped})
-        return future
+        return done({"accuracy": accuracy, "latency_ms": 1.0, "rungs": reached, "stopped": stopped})
 
 
 @dataclass(frozen=True)
@@ -276,9 +277,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     curves = parts.add_parser("curves")
     curves.add_argument("file", type=Path)
-    curves.add_argument("--experiment", default="quickstart")
-    curves.add_argument("--networks", type=int, default=64)
-    curves.add_argument("--epochs", type=int, default=9)
+    curves.add_argument("--run-dir", type=Path, required=True)
+    curves.add_argument("--experiment", default="cifar10")
+    curves.add_argument("--set", action="append", default=[], type=_change, metavar="KEY=VALUE")
+    curves.add_argument("--networks", type=int, default=60)
+    curves.add_argument("--epochs", type=int, default=6)
     table = parts.add_parser("table")
     table.add_argument("file", type=Path)
     table.add_argument("--searches", type=int, default=200)
@@ -295,7 +298,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     search.add_argument("--results", type=Path)
     options = parser.parse_args(arguments)
     if options.part == "curves":
-        train_curves(options.file, options.experiment, options.networks, options.epochs)
+        changes = dict(options.set)
+        train_curves(options.file, options.run_dir, options.experiment, changes, options.networks, options.epochs)
         return
     if options.part == "table":
         results = search_table(options.file, options.searches, options.workers)

@@ -1,6 +1,7 @@
 """How many durable trials a second does the trial store commit, next to Optuna's SQLite storage?
 
-    python -m experiments.benchmarks.store_commits --trials 2000 --trials 10000 --folder FOLDER
+    python -m experiments.benchmarks.store_commits --trials 2000 --folder FOLDER
+    python -m experiments.benchmarks.store_commits --trials 500 --filled 9500 --folder FOLDER
 
 A trial here has 28 decisions. mnas commits what its driver commits for one: the proposal with the state of a random
 controller, the measurement, the training, and the outcome together with the next proposal. Optuna, if it can be
@@ -8,14 +9,19 @@ imported, is measured in two ways. `add_trial` commits a finished trial at once,
 kept. `ask_tell` (with --ask-tell) commits what `ask` with 28 categorical parameters and `tell` commit, which keeps as
 much as mnas does. All wait for the disk after each commit. They take turns, a block of trials each, so that all see the
 same disk.
+
+With --filled the stores hold so many trials before the first one that is measured: mnas has committed them without
+waiting for the disk, and rows of Optuna's tables are copied in SQL, since its API would take minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,9 +35,9 @@ ARCHITECTURE = {"stem_filters": 32, "blocks": ["r2_k3_s22_e6_i16_o24_se0.25"] * 
 BLOCK = 50
 
 
-def mnas_trials(path: Path) -> Callable[[int], None]:
-    """Return a function that commits so many further trials to a store of mnas."""
-    store = TrialStore(path, create=True)
+def mnas_trials(path: Path, filled: int) -> Callable[[int], None]:
+    """Return a function that commits so many further trials to a store of mnas that holds `filled` trials."""
+    store = TrialStore(path, create=True, durable=not filled)
     controller = controllers.create_controller("random", SIZES, seed=0)
     made = 0
 
@@ -55,11 +61,15 @@ def mnas_trials(path: Path) -> Callable[[int], None]:
                 made += 1
                 pending = propose()
 
+    if filled:
+        commit(filled)
+        store.close()
+        store = TrialStore(path, create=True)
     return commit
 
 
-def optuna_add_trial(path: Path) -> Callable[[int], None]:
-    """Return a function that adds so many finished trials to Optuna's SQLite storage."""
+def optuna_add_trial(path: Path, filled: int) -> Callable[[int], None]:
+    """Return a function that adds so many finished trials to a SQLite storage of Optuna that holds `filled` trials."""
     import optuna
 
     study = _study(path)
@@ -72,11 +82,12 @@ def optuna_add_trial(path: Path) -> Callable[[int], None]:
             parameters = dict.fromkeys(distributions, 0)
             study.add_trial(optuna.create_trial(params=parameters, distributions=distributions, value=0.5))
 
+    _fill(path, commit, filled)
     return commit
 
 
-def optuna_ask_tell(path: Path) -> Callable[[int], None]:
-    """Return a function that asks for and tells so many trials in Optuna's SQLite storage."""
+def optuna_ask_tell(path: Path, filled: int) -> Callable[[int], None]:
+    """Return a function that asks for and tells so many trials in a SQLite storage of Optuna that holds `filled`."""
     study = _study(path)
 
     def commit(count: int) -> None:
@@ -86,7 +97,32 @@ def optuna_ask_tell(path: Path) -> Callable[[int], None]:
                 trial.suggest_categorical(f"d{place}", range(size))
             study.tell(trial, 0.5)
 
+    _fill(path, commit, filled)
     return commit
+
+
+def _fill(path: Path, commit: Callable[[int], None], trials: int) -> None:
+    """Commit one trial to a SQLite storage of Optuna, and copy its rows until there are so many."""
+    if not trials:
+        return
+    commit(1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "WITH RECURSIVE further(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM further WHERE n + 1 < ?) "
+            "INSERT INTO trials (trial_id, number, study_id, state, datetime_start, datetime_complete) "
+            "SELECT trial_id + n, number + n, study_id, state, datetime_start, datetime_complete FROM trials, further",
+            (trials,),
+        )
+        connection.execute(
+            "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
+            "SELECT other.trial_id, param_name, param_value, distribution_json "
+            "FROM trials AS other, trial_params AS one WHERE other.trial_id > one.trial_id"
+        )
+        connection.execute(
+            "INSERT INTO trial_values (trial_id, objective, value, value_type) "
+            "SELECT other.trial_id, objective, value, value_type "
+            "FROM trials AS other, trial_values AS one WHERE other.trial_id > one.trial_id"
+        )
 
 
 def _study(path: Path) -> Any:
@@ -111,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line for each number of trials."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, action="append", help="may be repeated")
+    parser.add_argument("--filled", type=int, default=0, help="trials that the stores hold before")
     parser.add_argument("--ask-tell", action="store_true", help="measure Optuna's ask and tell, too; slow")
     parser.add_argument("--folder", type=Path, required=True, help="on the disk to measure; must be empty")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
@@ -118,15 +155,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for trials in options.trials or [2000]:
-        ways = {"mnas": mnas_trials(options.folder / f"mnas-{trials}.sqlite")}
+        ways = {"mnas": mnas_trials(options.folder / f"mnas-{trials}.sqlite", options.filled)}
         if find_spec("optuna") is not None:
-            ways["add_trial"] = optuna_add_trial(options.folder / f"add-{trials}.sqlite")
+            ways["add_trial"] = optuna_add_trial(options.folder / f"add-{trials}.sqlite", options.filled)
             if options.ask_tell:
-                ways["ask_tell"] = optuna_ask_tell(options.folder / f"ask-{trials}.sqlite")
+                ways["ask_tell"] = optuna_ask_tell(options.folder / f"ask-{trials}.sqlite", options.filled)
         rates = measure(ways, trials)
         shown = [f"{name} {rate:.1f}/s ({rates['mnas'] / rate:.1f})" for name, rate in rates.items()]
-        print(f"{trials:>6} trials: {', '.join(shown)}")
-        rows.append({"trials": trials, **rates})
+        print(f"{trials:>6} trials after {options.filled}: {', '.join(shown)}", flush=True)
+        rows.append({"filled": options.filled, "trials": trials, **rates})
     if options.results:
         options.results.write_text(json.dumps(rows, indent=1) + "\n")
 

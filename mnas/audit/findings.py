@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from statistics import fmean
 from typing import Any
 
@@ -23,7 +22,7 @@ from mnas.audit.statistics import (
 from mnas.errors import Error
 from mnas.experiment import Experiment
 from mnas.reward import RewardSettings, reward
-from mnas.search.forecast import Forecast, forecast, phone_count, planned_workers, workload_of_trials
+from mnas.search.forecast import Forecast, forecast, phone_count, planned_workers, waited_s, workload_of_trials
 from mnas.search.results import deciding_latency, kinds_of
 from mnas.search.trial import Trial
 from mnas.training.phases import LEARNING_CURVE
@@ -326,15 +325,6 @@ def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]], overhead_
         without=() if experiment.search.learning_curves else (LEARNING_CURVE,),
     )
     # A search that was stopped and went on has waited longer.
-    startup_s = min(max(_waited_s(trial) for trial in seed[:workers]) for seed in full)
+    startup_s = min(max(waited_s(trial) for trial in seed[:workers]) for seed in full)
     load = replace(load, startup_s=startup_s, overhead_s=overhead_s)
     return forecast(experiment, workers, phone_count(experiment), load, "the full trainings of the audit")
-
-
-def _waited_s(trial: Trial) -> float:
-    """Return how long a child waited for its worker: the first ones wait until it has loaded MindSpore."""
-    started_at = _training(trial).get("started_at")
-    if started_at is None:
-        return 0.0
-    started, proposed = (datetime.fromisoformat(time) for time in (started_at, trial.proposed_at))
-    return max(0.0, (started - proposed).total_seconds())

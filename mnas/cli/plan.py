@@ -78,8 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(found: Forecast) -> None:
     print(f"{found.trials} trials, {found.workers} workers, {found.phones} phone{'s' if found.phones > 1 else ''}")
     print(f"times          child {found.child_s:.3g} s, measurement {found.measure_s:.3g} s ({found.source})")
-    around = f", {found.overhead_s:.3g} s of it before the first trial and after the last" if found.overhead_s else ""
-    print(f"duration       {hours_text(found.hours)}{around}")
+    finals = f", {hours_text(found.finals_s / 3600)} for the finalists" if found.finals_s else ""
+    around = f"{found.overhead_s:.3g} s of it before the first trial and after the last"
+    print(f"duration       {hours_text(found.hours)}, {around}{finals}")
     print(f"workers        {hours_text(found.device_hours)} of training; busy {found.workers_busy:.1%} of the time")
     print(f"phones         {hours_text(found.phone_hours)} of measuring; busy {found.phones_busy:.1%} of the time")
     if found.stopped_share:

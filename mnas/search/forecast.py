@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,11 +18,12 @@ import numpy as np
 from controllers import Controller, create_controller
 from latency import PhoneUnknownError, create_phones
 from mnas.errors import ConfigurationError, InputError
-from mnas.experiment import Experiment
+from mnas.experiment import Experiment, FinalistSettings
 from mnas.mindspore_setup import Device
 from mnas.search.halving import epochs_trained
 from mnas.search.plan import SearchPlan, search_plan
 from mnas.search.run import Run
+from mnas.search.run_directory import read_store
 from mnas.search.simulation import Simulated, Workload, simulate, spread_around
 from mnas.search.trial import Trial
 from search_space import SearchSpace, cost, lower
@@ -32,6 +34,10 @@ from search_space import SearchSpace, cost, lower
 TRAINING_SPEED: Mapping[Device, float] = {"CPU": 1.5e10, "Ascend": 5e12}
 COMPILE_S: Mapping[Device, float] = {"CPU": 2.5, "Ascend": 100.0}
 SPREAD = 0.25
+# Of a quickstart on two cores: images are loaded, Ray starts and ends; and how long workers load MindSpore after that.
+OVERHEAD_S, STARTUP_S = 6.0, 2.0
+# Python starts, mnas is loaded, and the result is printed; a run does not know of it.
+COMMAND_S = 1.5
 # Above this share of their time, phones delay the workers: measurements come in bursts.
 PHONE_LOAD = 0.85
 # Alternatives are simulated with so many trials for each worker: fewer trials change no rate.
@@ -57,8 +63,9 @@ class Forecast:
         trials: Trials in all.
         workers: Children that train at a time.
         phones: Phones that measure.
-        hours: From the start of the command to its end, finalists apart.
-        overhead_s: The part of it before the first proposal and after the last trial, in seconds.
+        hours: From the start of the command to its end.
+        overhead_s: The part of it before the first proposal and after the last trial, finalists apart; seconds.
+        finals_s: The part of it for the finalists, for whom the workers start once more; seconds.
         device_hours: Hours of training, summed over the workers.
         phone_hours: Hours of measuring, summed over the phones.
         workers_busy: Share of the time that the workers train, without the first and the last minute.
@@ -79,6 +86,7 @@ class Forecast:
     phones: int
     hours: float
     overhead_s: float
+    finals_s: float
     device_hours: float
     phone_hours: float
     workers_busy: float
@@ -115,7 +123,7 @@ class GivenTimes:
 def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, source: str) -> Forecast:
     """Simulate a search, and what other numbers of workers and phones would change."""
     plan, space = search_plan(experiment, workers), experiment.load_space()
-    found = _simulated(plan, space, load, phones)
+    found = _simulated(plan, space, load, phones, finalists=experiment.search.finalists)
     driver_ms = _driver_ms(experiment, plan, space, load, phones)
     child_s = load.child_s
     if found.counts["stopped"]:
@@ -125,18 +133,21 @@ def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, 
     enough = max(1, math.ceil(at_a_time * measure_s / child_s / PHONE_LOAD))
     others = {(plan.workers, enough), (2 * plan.workers, max(phones, 2 * enough)), (plan.workers, 2 * phones)}
     short = replace(plan, trials=min(plan.trials, _WHAT_IF_ROUNDS * 2 * plan.workers))
+    finals_s = found.finals_s and load.overhead_s + found.finals_s
     base_s = _simulated(short, space, load, phones).total_s
     alternatives = []
     for other_workers, other_phones in sorted(others - {(plan.workers, phones)}):
         took = _simulated(replace(short, workers=other_workers), space, load, other_phones)
-        hours = (load.overhead_s + found.total_s * took.total_s / base_s) / 3600
+        trials_s = found.total_s * took.total_s / base_s
+        hours = (load.overhead_s + trials_s + finals_s) / 3600
         alternatives.append(Alternative(other_workers, other_phones, hours))
     return Forecast(
         trials=plan.trials,
         workers=plan.workers,
         phones=phones,
-        hours=(load.overhead_s + found.total_s) / 3600,
+        hours=(load.overhead_s + found.total_s + finals_s) / 3600,
         overhead_s=load.overhead_s,
+        finals_s=finals_s,
         device_hours=found.workers.busy_s() / 3600,
         phone_hours=found.phones.busy_s() / 3600,
         workers_busy=found.busy_share(found.workers),
@@ -153,12 +164,18 @@ def forecast(experiment: Experiment, workers: int, phones: int, load: Workload, 
 
 
 def _simulated(
-    plan: SearchPlan, space: SearchSpace, load: Workload, phones: int, controller: Controller | None = None
+    plan: SearchPlan,
+    space: SearchSpace,
+    load: Workload,
+    phones: int,
+    controller: Controller | None = None,
+    finalists: FinalistSettings | None = None,
 ) -> Simulated:
     """Simulate a search; without a controller by random proposals, which cost little and are scheduled alike."""
     proposing = controller or create_controller("random", space.decision_sizes, seed=plan.seed)
     with tempfile.TemporaryDirectory(prefix="mnas-plan-") as folder:
-        return simulate(plan, space, proposing, load, phones, Path(folder) / "trials.sqlite", seed=plan.seed)
+        database = Path(folder) / "trials.sqlite"
+        return simulate(plan, space, proposing, load, phones, database, finalists=finalists, seed=plan.seed)
 
 
 def _driver_ms(experiment: Experiment, plan: SearchPlan, space: SearchSpace, load: Workload, phones: int) -> float:
@@ -182,6 +199,8 @@ def _bottleneck(plan: SearchPlan, child_s: float, phones: int, enough: int, driv
 def workload_of_run(run: Run) -> Workload:
     """Return how long things took in a run; of children that were stopped early, how long all epochs would have taken.
 
+    An older run does not know what start and end took; that is then as in an estimate.
+
     Raises:
         ConfigurationError: No child of the run has been trained.
     """
@@ -189,7 +208,20 @@ def workload_of_run(run: Run) -> Workload:
         load = workload_of_trials(run.iterate(), run.experiment.training.epochs)
     except ValueError as error:
         raise ConfigurationError(f"--like {run.directory}: {error}; name another run") from error
-    return replace(load, overhead_s=run.overhead_s or 0.0)
+    with read_store(run.directory) as store:
+        # The first child of a run that was stopped and went on may have waited for that.
+        startup_s = waited_s(store.trial(1)) if store.sessions() == 1 else STARTUP_S
+    overhead_s = OVERHEAD_S if run.overhead_s is None else run.overhead_s
+    return replace(load, startup_s=load.startup_s + startup_s, overhead_s=COMMAND_S + overhead_s)
+
+
+def waited_s(trial: Trial) -> float:
+    """Return how long a child waited for its worker: the first ones wait until it has loaded MindSpore."""
+    started_at = (trial.training or {}).get("started_at")
+    if started_at is None:
+        return 0.0
+    started, proposed = (datetime.fromisoformat(time) for time in (started_at, trial.proposed_at))
+    return max(0.0, (started - proposed).total_seconds())
 
 
 def workload_of_trials(trials: Iterable[Trial], epochs: int, *, without: Collection[str] = ()) -> Workload:
@@ -281,14 +313,14 @@ def estimated_workload(experiment: Experiment, given: GivenTimes) -> tuple[Workl
         runs_ms = min(settings.runs * run_ms, max(settings.window_budget_ms, settings.min_runs * run_ms))
         measure_s = settings.sessions * (_SESSION_S + (settings.warmup_min_ms + runs_ms) / 1000)
     source = f"given: {' and '.join(known)}" if len(known) == 2 else "a rough estimate from multiply-adds"
-    return (
-        Workload(
-            train_s=spread_around(child_s - compile_s, SPREAD),
-            compile_s=spread_around(compile_s, SPREAD),
-            measure_s=spread_around(measure_s, SPREAD),
-        ),
-        source,
+    load = Workload(
+        train_s=spread_around(child_s - compile_s, SPREAD),
+        compile_s=spread_around(compile_s, SPREAD),
+        measure_s=spread_around(measure_s, SPREAD),
+        startup_s=STARTUP_S,
+        overhead_s=COMMAND_S + OVERHEAD_S,
     )
+    return load, source
 
 
 def _estimated_training_s(experiment: Experiment) -> float:
@@ -314,5 +346,7 @@ def _estimated_training_s(experiment: Experiment) -> float:
 
 
 def hours_text(hours: float) -> str:
-    """Return hours for people, in minutes if there are few."""
-    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+    """Return hours for people, in minutes if there are few, in seconds below two minutes."""
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    return f"{60 * hours:.1f} minutes" if hours >= 2 / 60 else f"{3600 * hours:.0f} seconds"

@@ -32,5 +32,14 @@ def simulate_run(
         pass
     space = experiment.load_space()
     plan = search_plan(experiment, workers)
-    simulate(plan, space, experiment.create_controller(space), load, phones, directory / DATABASE, seed=experiment.seed)
+    simulate(
+        plan,
+        space,
+        experiment.create_controller(space),
+        load,
+        phones,
+        directory / DATABASE,
+        finalists=experiment.search.finalists,
+        seed=experiment.seed,
+    )
     return Run.open(directory)

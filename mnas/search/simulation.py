@@ -22,7 +22,9 @@ import numpy as np
 
 from controllers import Controller
 from mnas.errors import FailureKind, TrialError
+from mnas.experiment import FinalistSettings
 from mnas.search.driver import ChildTrainer, LatencyMeter, Search, SearchObserver, SilentObserver
+from mnas.search.finals import Finals
 from mnas.search.plan import SearchPlan
 from mnas.search.requests import SearchControl
 from mnas.search.store import TrialStore
@@ -135,6 +137,10 @@ class Station:
 
     def __post_init__(self) -> None:
         self._free, self._fresh, self._queue = self.servers, self.servers, deque()
+
+    def start_again(self) -> None:
+        """Let the next service of every server take `startup_s` longer."""
+        self._fresh = self.servers
 
     def submit(self, service_s: float, result: Mapping[str, Any] | Exception) -> Future[Mapping[str, Any]]:
         """Queue a service of this length, which ends in this result."""
@@ -274,12 +280,14 @@ class Simulated:
 
     Attributes:
         total_s: From the start to the end of the last trial.
+        finals_s: The training of the finalists after it.
         workers: The workers, with when they trained.
         phones: The phones, with when they measured.
         counts: How many trials have ended in each state.
     """
 
     total_s: float
+    finals_s: float
     workers: Station
     phones: Station
     counts: Mapping[TrialState, int]
@@ -298,6 +306,7 @@ def simulate(
     phones: int,
     database: Path,
     *,
+    finalists: FinalistSettings | None = None,
     observer: SearchObserver | None = None,
     control: SearchControl | None = None,
     seed: int = 0,
@@ -311,6 +320,7 @@ def simulate(
         workload: How long things take.
         phones: How many phones there are.
         database: The SQLite file; times in it begin with the year 2025.
+        finalists: How the best networks are trained again after the trials, by fresh workers; None trains none.
         observer: Is told what happens.
         control: What is asked of the search while it runs.
         seed: Of the durations, failures and noise.
@@ -335,10 +345,13 @@ def simulate(
             control=control,
             clock=clock,
         ).run()
-        counts = store.counts()
+        counts, total_s = store.counts(), clock.seconds()
+        if finalists is not None and not counts["proposed"]:
+            workers.start_again()
+            Finals(plan, finalists, store, trainer, meter, observer or SilentObserver(), clock=clock).run()
     finally:
         store.close()
-    return Simulated(clock.seconds(), workers, phone_station, counts)
+    return Simulated(total_s, clock.seconds() - total_s, workers, phone_station, counts)
 
 
 def _mean(values: Collection[float]) -> float:

@@ -355,6 +355,10 @@ class TrialStore:
             )
         return int(row.lastrowid or 0), float(search_s), float(device_s)
 
+    def sessions(self) -> int:
+        """Return how many sessions of searching the run has had; 0 if its file is of version 1, which does not say."""
+        return 0 if self._version == 1 else int(self.rows("SELECT count(*) FROM sessions")[0][0])
+
     def search_s(self) -> float:
         """Return the seconds of searching in all sessions, from the first proposal of each to its last trial."""
         return float(self.rows("SELECT coalesce(max(search_s), 0) FROM sessions")[0][0])
