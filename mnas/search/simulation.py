@@ -30,7 +30,7 @@ from mnas.search.requests import SearchControl
 from mnas.search.store import TrialStore
 from mnas.search.trial import TrialState
 from mnas.training.rungs import Rung, RungResult
-from search_space import Architecture, SearchSpace, cost, lower
+from search_space import Architecture, SearchSpace, lower, multiply_adds
 
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 # Share of the failures that lose a worker: the child is trained again. The others diverge and blame the network.
@@ -271,7 +271,7 @@ class NetworkModel:
         return float(self._target_ms * size**0.8 * math.exp(0.02 * random.normal()))
 
     def _multiply_adds(self, architecture: Architecture) -> float:
-        return float(cost(lower(architecture, image_size=self._size, channels=3, num_classes=10)).multiply_adds)
+        return float(multiply_adds(lower(architecture, image_size=self._size, channels=3, num_classes=10)))
 
 
 @dataclass(frozen=True)
