@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import mindspore
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
 from mnas.network import operators
 from mnas.network.weight_vector import VectorNetwork, join_vector, parameter_specs, split_vector
@@ -93,6 +93,7 @@ class AccumulatingStep(nn.Cell):
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
         self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
+        self.npu = npu
         if processes > 1:
             self.add_up = ops.AllReduce()
         self.set_train()
@@ -112,11 +113,15 @@ class AccumulatingStep(nn.Cell):
             The mean loss of the part, and whether all its gradients are finite in every process.
         """
         loss, gradient = self.gradients(images, labels, loss_scale, mask)
-        # 0 if all are finite; NaN in every process if one is not.
-        doubt = ops.sum(gradient * 0.0)
+        if self.npu:
+            # A 910A saturates: an overflow leaves finite numbers, and is seen in a register that MindSpore reads.
+            doubt = 1.0 - amp.all_finite((gradient,)).astype(mindspore.float32)
+        else:
+            doubt = ops.sum(gradient * 0.0)
+        # 0 if all are finite; 1 or more, or NaN, in every process if one is not.
         if self.processes > 1:
             doubt = self.add_up(doubt)
-        return ops.depend(loss, ops.assign_add(self.total, gradient)), ops.isfinite(doubt)
+        return ops.depend(loss, ops.assign_add(self.total, gradient)), ops.equal(doubt, 0.0)
 
 
 class _UpdateFromTotal(nn.Cell):

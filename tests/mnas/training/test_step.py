@@ -104,3 +104,18 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch() -> None:
         step.finish(factor, rate, rate, Tensor(skip))
     np.testing.assert_allclose(dense.weight.asnumpy(), WEIGHT - 0.5 * weight_gradient, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(dense.bias.asnumpy(), BIAS - 0.5 * bias_gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("npu", [False, True])
+def test_gradients_that_overflow_are_seen(npu: bool) -> None:
+    prepare_mindspore()
+    import mindspore
+    from mindspore import Tensor
+
+    from mnas.training.step import AccumulatingStep
+
+    dense = mindspore.nn.Dense(5, 3)
+    step = AccumulatingStep(dense, 3, TrainingSettings(epochs=1, learning_rate=0.5), npu=npu)
+    inputs, labels = Tensor(100 * INPUTS, mindspore.float32), Tensor(LABELS, mindspore.int32)
+    found = [step(inputs, labels, Tensor(scale, mindspore.float32))[1] for scale in (1.0, 3e38)]
+    assert [bool(finite.asnumpy()) for finite in found] == [True, False]
