@@ -113,12 +113,9 @@ class AccumulatingStep(nn.Cell):
             The mean loss of the part, and whether all its gradients are finite in every process.
         """
         loss, gradient = self.gradients(images, labels, loss_scale, mask)
-        if self.npu:
-            # A 910A saturates: an overflow leaves finite numbers, and is seen in a register that MindSpore reads.
-            doubt = 1.0 - amp.all_finite((gradient,)).astype(mindspore.float32)
-        else:
-            doubt = ops.sum(gradient * 0.0)
-        # 0 if all are finite; 1 or more, or NaN, in every process if one is not.
+        # 0 if all are finite; 1 or more, or NaN, in every process if one is not. A 910A saturates: an overflow leaves
+        # finite numbers there, and is seen in a register that MindSpore reads.
+        doubt = 1.0 - amp.all_finite((gradient,)).astype(mindspore.float32) if self.npu else ops.sum(gradient * 0.0)
         if self.processes > 1:
             doubt = self.add_up(doubt)
         return ops.depend(loss, ops.assign_add(self.total, gradient)), ops.equal(doubt, 0.0)
