@@ -17,8 +17,8 @@ from controllers.state import index_type, read_decisions
 class History:
     """A set of proposals that can draw uniformly from those that are not in it.
 
-    Proposals are numbered in lexicographic order, and the members' numbers are kept sorted. So membership and
-    the r-th non-member are one binary search each, and drawing is as fast when few are left.
+    Proposals are numbered in lexicographic order, and the members' numbers are kept sorted. So the r-th non-member
+    is one binary search, and drawing is as fast when few are left.
 
     Attributes:
         unseen_count: Number of proposals that are not members.
@@ -26,6 +26,7 @@ class History:
 
     def __init__(self, decision_sizes: tuple[int, ...]) -> None:
         self._sizes = decision_sizes
+        self._members: set[Decisions] = set()
         self._numbers: list[int] = []
         self._rows: NDArray[Any] = np.empty((64, len(decision_sizes)), dtype=index_type(decision_sizes))
         self.unseen_count = math.prod(decision_sizes)
@@ -34,21 +35,18 @@ class History:
         return len(self._numbers)
 
     def __contains__(self, decisions: Decisions) -> bool:
-        number = self._number(decisions)
-        position = bisect.bisect_left(self._numbers, number)
-        return position < len(self._numbers) and self._numbers[position] == number
+        return decisions in self._members
 
     def add(self, decisions: Decisions) -> bool:
         """Add a member; return whether it is new."""
-        number = self._number(decisions)
-        position = bisect.bisect_left(self._numbers, number)
-        if position < len(self._numbers) and self._numbers[position] == number:
+        if decisions in self._members:
             return False
+        self._members.add(decisions)
         count = len(self._numbers)
         if count == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         self._rows[count] = decisions
-        self._numbers.insert(position, number)
+        bisect.insort(self._numbers, self._number(decisions))
         self.unseen_count -= 1
         return True
 

@@ -229,6 +229,9 @@ class Search:
             notice = requests.notice or self._used_up()
             resuming = bool(self._backlog)
             ended, started = self._advance(may_start=not notice)
+            # Workers wait for these; observers do not.
+            for trial in started if requests.stop != "now" else ():
+                self._start(trial)
             if ended:
                 self._weights.tidy()
             for trial in ended:
@@ -238,8 +241,6 @@ class Search:
                 return
             if not notice:
                 self._start_backlog()
-            for trial in started:
-                self._start(trial)
             self._show_progress(notice)
             if resuming and not self._backlog:
                 continue  # there may be room for proposals
