@@ -1,269 +1,228 @@
-/* Convolution of float32 NCHW over all channels and its gradients, as custom operators of MindSpore.
+/* Convolution over all channels, and its gradients: products of small matrices whose sums stay in registers. */
 
-   MindSpore's operator (oneDNN on plain NCHW) unrolls every image (im2col) and multiplies matrices. Here the phases of
-   all channels (phases.h) are one small copy, and everything else is multiply-adds on sums that stay in registers. A
-   1 x 1 convolution of planes that are not small needs no copy. One thread. */
-
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lanes.h"
-#include "operator.h"
-#include "phases.h"
+#include "window.h"
 
+/* Sixteen registers have room for twelve sums and their factors. */
 enum {
-    FOUR = 4,  /* output channels whose sums are in registers */
-    TWO = 2,   /* vectors of each; sixteen registers have room for these sums and their factors */
-    THREE = 3, /* input channels at a time in the gradient of the weights */
-    LONG_ENOUGH = 512,
-    LONG_PLANE = 64, /* pixels from which on a 1 x 1 convolution reads and writes planes in place */
-    CACHE_STRIDE = 1024, CACHE_WAYS = 8 /* floats at this distance share a set of the first cache, which has 8 ways */
+    PAIR = 2,
+    PIXELS_OF_PAIR = 6, /* pixels at once for two blocks of outputs */
+    PIXELS_OF_ONE = 12, /* and for one block */
+    MANY_CHANNELS = 64
 };
 
-/* Planes of all channels of some images, in the layout of one multiply-add. */
-typedef struct {
-    const float *start;
-    size_t channel; /* floats from one to the next */
-    int channels;
-} Planes;
 
-/* out[o][i] = sum over channels c and taps t of weights[c][t][o] in[c][offsets[t] + i], for `blocks` vectors. */
-INLINE void correlate_block(float *const *out, int i, int blocks, const Planes *in, const int *offsets,
-                            const float *weights, int taps) {
-    Lanes sums[FOUR][TWO] = {{{0}}};
-    for (int c = 0; c < in->channels; c++)
-        for (int t = 0; t < taps; t++, weights += FOUR) {
-            const float *from = in->start + c * in->channel + offsets[t] + i;
-            for (int b = 0; b < blocks; b++) {
-                const Lanes pixels = load(from + b * LANES);
-                for (int o = 0; o < FOUR; o++) sums[o][b] += weights[o] * pixels;
+/* out[block] = sum over taps t and channels c of in[offsets[t]][c] weights[t][c][block]. */
+INLINE void correlate_pixels(float *out, size_t out_block, const int *out_places, const float *in, size_t in_block,
+                             const int *in_places, int channels, const Taps *taps, const float *weights, int pixels,
+                             int blocks) {
+    Lanes sums[PIXELS_OF_ONE][PAIR] = {{{0}}};
+    const float *from[PIXELS_OF_ONE];
+    for (int p = 0; p < pixels; p++) from[p] = in + in_places[p];
+    for (int t = 0; t < taps->count; t++)
+        for (int first = 0; first < channels; first += LANES) {
+            const size_t offset = taps->offsets[t] + first / LANES * in_block;
+            const int count = at_most(LANES, channels - first);
+            for (int c = 0; c < count; c++, weights += blocks * LANES) {
+                Lanes factors[PAIR];
+                for (int b = 0; b < blocks; b++) factors[b] = load(weights + b * LANES);
+                for (int p = 0; p < pixels; p++)
+                    for (int b = 0; b < blocks; b++) sums[p][b] += from[p][offset + c] * factors[b];
             }
         }
-    for (int o = 0; o < FOUR; o++)
-        for (int b = 0; b < blocks; b++) store(out[o] + i + b * LANES, sums[o][b]);
+    for (int p = 0; p < pixels; p++)
+        for (int b = 0; b < blocks; b++) store(out + b * out_block + out_places[p], sums[p][b]);
 }
 
-/* The same for all i < count, rounded up to whole vectors. */
-INLINE void correlate_channels(float *const *out, int count, const Planes *in, const int *offsets, const float *weights,
-                               int taps) {
-    int i = 0;
-    for (; i + LANES < count; i += TWO * LANES) correlate_block(out, i, TWO, in, offsets, weights, taps);
-    if (i < count) correlate_block(out, i, 1, in, offsets, weights, taps);
+/* Bring pixels of many channels into the cache one block after the other. Read pixel by pixel, they would be too many
+   streams for the processor to foresee. */
+static void fetch(const Window *in, const int *places, int count, int channels) {
+    for (int block = 0; channels > MANY_CHANNELS && block < blocks_of(channels); block++)
+        for (int p = 0; p < count; p++) __builtin_prefetch(in->data + block * in->block + places[p]);
 }
 
-/* Whether planes can be written in place: rows without gaps, in whole vectors. */
-INLINE bool in_place(const Geometry *g, int kernel, int stride) {
-    const int pixels = g->height * g->width;
-    return kernel == 1 && stride == 1 && pixels % LANES == 0 && pixels >= LONG_PLANE;
+/* The same for all pixels of a grid and all blocks of outputs. */
+static void correlate(Window out, int out_channels, Window in, int channels, Grid grid, const Taps *taps,
+                      const float *weights) {
+    const int pixels = grid.images * grid.rows * grid.columns, blocks = blocks_of(out_channels);
+    const size_t of_block = (size_t)taps->count * channels * LANES;
+    for (int first = 0; first < pixels; first += TOGETHER) {
+        int in_places[TOGETHER], out_places[TOGETHER];
+        const int count = list_places(in_places, &in, &grid, first);
+        list_places(out_places, &out, &grid, first);
+        fetch(&in, in_places, count, channels);
+        int block = 0;
+        for (; block + PAIR <= blocks; block += PAIR)
+            for (int p = 0; p < count; p += PIXELS_OF_PAIR)
+                correlate_pixels(out.data + block * out.block, out.block, out_places + p, in.data, in.block,
+                                 in_places + p, channels, taps, weights + block * of_block, PIXELS_OF_PAIR, PAIR);
+        for (; block < blocks; block++)
+            for (int p = 0; p < count; p += PIXELS_OF_ONE)
+                correlate_pixels(out.data + block * out.block, out.block, out_places + p, in.data, in.block,
+                                 in_places + p, channels, taps, weights + block * of_block, PIXELS_OF_ONE, 1);
+    }
 }
 
-/* Whether they can be read in place, too: not if one pixel of all channels would share a few lines of the cache. */
-INLINE bool read_in_place(const Geometry *g, int kernel, int stride, int channels) {
-    return in_place(g, kernel, stride) && (g->height * g->width % CACHE_STRIDE != 0 || channels <= CACHE_WAYS);
-}
-
-/* Copy the planes of all channels of some images to phases. */
-INLINE void cut_images(float *phases, size_t channel, const float *x, int images, const Geometry *g, int stride) {
-    const size_t plane = (size_t)g->height * g->width;
-    for (int n = 0; n < images; n++)
-        for (int c = 0; c < g->in_channels; c++, x += plane) cut(phases + c * channel + n * g->image, x, g, stride);
-}
-
-/* Copy the planes of dy to rows. */
-INLINE void lay_out_images(float *rows, const float *dy, int images, const Geometry *g) {
-    const size_t plane = (size_t)g->out_height * g->out_width;
-    for (int n = 0; n < images; n++)
-        for (int c = 0; c < g->out_channels; c++, dy += plane)
-            lay_out(rows + (size_t)c * g->phase + n * g->image, dy, g);
-    for (int c = 0; c < g->out_channels; c++) clear_rest(rows + (size_t)c * g->phase, g, images);
-}
-
-static int fours(int channels) { return (channels + FOUR - 1) / FOUR; }
-
-/* Pack weights as [fours of outputs][inputs][taps][FOUR]; outputs missing in the last four are zero. `output_step` and
-   `input_step` are the distances between channels, `numbers` the taps that are used. */
+/* Pack weights as [pairs of output blocks][taps][inputs][outputs]; outputs missing in the last block are zero.
+   `output_step` and `input_step` are the distances between channels. */
 static void pack(float *packed, const float *weight, int outputs, int output_step, int inputs, int input_step,
-                 const int *numbers, int taps) {
-    for (int four = 0; four < fours(outputs); four++)
-        for (int c = 0; c < inputs; c++)
-            for (int t = 0; t < taps; t++)
-                for (int o = 0; o < FOUR; o++) {
-                    const int output = four * FOUR + o;
-                    *packed++ = output < outputs ? weight[output * output_step + c * input_step + numbers[t]] : 0;
-                }
+                 const Taps *taps) {
+    for (int block = 0, blocks; block < blocks_of(outputs); block += blocks) {
+        blocks = at_most(PAIR, blocks_of(outputs) - block);
+        for (int t = 0; t < taps->count; t++)
+            for (int c = 0; c < inputs; c++)
+                for (int o = block * LANES; o < (block + blocks) * LANES; o++)
+                    *packed++ = o < outputs ? weight[o * output_step + c * input_step + taps->numbers[t]] : 0;
+    }
 }
 
-INLINE int convolve(const float *x, const float *weight, float *y, const Geometry *g, int kernel, int stride) {
-    const int taps = kernel * kernel;
-    const size_t x_plane = (size_t)g->height * g->width, y_plane = (size_t)g->out_height * g->out_width;
-    const size_t channel = (size_t)stride * stride * g->phase, four_weights = (size_t)FOUR * g->in_channels * taps;
-    const bool direct = in_place(g, kernel, stride);
-    const bool read_direct = read_in_place(g, kernel, stride, g->in_channels);
-    const size_t all_weights = fours(g->out_channels) * four_weights;
-    const size_t all_phases = read_direct ? 0 : g->in_channels * channel;
-    float *rows = calloc((size_t)FOUR * g->phase + all_weights + all_phases, sizeof(float));
-    if (rows == NULL) return 1;
-    float *weights = rows + FOUR * g->phase, *phases = weights + all_weights;
-    int offsets[MAX_TAPS], numbers[MAX_TAPS];
-    for (int t = 0; t < taps; t++) numbers[t] = t;
-    tap_offsets(offsets, g, kernel, stride);
-    pack(weights, weight, g->out_channels, g->in_channels * taps, g->in_channels, taps, numbers, taps);
+static size_t packed_floats(int outputs, int inputs, int taps) {
+    return (size_t)blocks_of(outputs) * LANES * inputs * taps;
+}
 
-    const int together = direct ? 1 : g->together;
-    for (int first = 0; first < g->images; first += together) {
-        const int images = at_most(together, g->images - first);
-        const float *own_x = x + (size_t)first * g->in_channels * x_plane;
-        Planes in = {own_x, x_plane, g->in_channels};
-        if (!read_direct) {
-            cut_images(phases, channel, own_x, images, g, stride);
-            in = (Planes){phases, channel, g->in_channels};
-        }
-        for (int four = 0; four < fours(g->out_channels); four++) {
-            const int outputs = at_most(FOUR, g->out_channels - four * FOUR);
-            float *own_y = y + ((size_t)first * g->out_channels + four * FOUR) * y_plane, *out[FOUR];
-            for (int o = 0; o < FOUR; o++) out[o] = direct && o < outputs ? own_y + o * y_plane : rows + o * g->phase;
-            const int count = direct ? (int)y_plane : pixels_of(g, images);
-            correlate_channels(out, count, &in, offsets, weights + four * four_weights, taps);
-            for (int n = 0; n < images && !direct; n++)
-                for (int o = 0; o < outputs; o++)
-                    take_up(own_y + ((size_t)n * g->out_channels + o) * y_plane, out[o] + n * g->image, g);
-        }
+/* A convolution of single pixels is the same for planes of any form: of all pixels in one row. */
+static Tensor in_one_row(const Tensor *t) {
+    Tensor row = *t;
+    row.width = pixels_of(t);
+    row.images = row.height = 1;
+    return row;
+}
+
+int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape) {
+    if (shape.kernel == 1 && shape.stride == 1 && x->images * x->height > 1) {
+        const Tensor x_row = in_one_row(x), y_row = in_one_row(y);
+        return convolve(&x_row, weight, &y_row, shape);
     }
-    free(rows);
+    const Geometry g = geometry_of(x, y, shape);
+    const bool padded = g.kernel > 1;
+    const int blocks = blocks_of(x->channels), all_taps = shape.kernel * shape.kernel;
+    const int together = padded ? images_together(x->images, blocks, g.rows, g.columns) : x->images;
+    const size_t weights = packed_floats(y->channels, x->channels, g.kernel * g.kernel);
+    float *packed = calloc(weights + (padded ? blocks * padded_floats(together, g.rows, g.columns) : 0), sizeof(float));
+    if (packed == NULL) return 1;
+    const Taps taps = taps_of(&g, (padded ? g.columns : g.width) * LANES);
+    pack(packed, weight, y->channels, x->channels * all_taps, x->channels, all_taps, &taps);
+    for (int image = 0; image < x->images; image += together) {
+        const int images = at_most(together, x->images - image);
+        Window in = window_of(x, image);
+        if (padded) in = pad(packed + weights, x, together, image, images, 0, blocks, g.padding, g.rows, g.columns);
+        in.row *= g.stride;
+        in.column *= g.stride;
+        const Grid grid = {images, g.out_height, g.out_width};
+        correlate(window_of(y, image), y->channels, in, x->channels, grid, &taps, packed);
+    }
+    free(packed);
     return 0;
 }
 
-/* dx: the same with inputs and outputs exchanged and the taps reversed, for each phase of x. */
-INLINE int differentiate_input(const float *weight, const float *dy, float *dx, const Geometry *g, int kernel,
-                               int stride) {
-    const int all_taps = kernel * kernel;
-    const size_t x_plane = (size_t)g->height * g->width, y_plane = (size_t)g->out_height * g->out_width;
-    const size_t channel = (size_t)stride * stride * g->phase;
-    const size_t all_weights = (size_t)fours(g->in_channels) * FOUR * g->out_channels * all_taps;
-    const bool direct = in_place(g, kernel, stride);
-    const bool read_direct = read_in_place(g, kernel, stride, g->out_channels);
-    const size_t all_dy = read_direct ? 0 : (size_t)g->out_channels * g->phase;
-    float *back = calloc(FOUR * channel + all_weights + all_dy, sizeof(float));
-    if (back == NULL) return 1;
-    float *padded_dy = back + FOUR * channel + all_weights;
-    int offsets[MAX_PHASES][MAX_TAPS];
-    float *weights[MAX_PHASES], *next = back + FOUR * channel;
-    for (int phase = 0; phase < stride * stride; phase++) {
-        int numbers[MAX_TAPS];
-        const int taps = taps_back(numbers, offsets[phase], g, phase / stride, phase % stride, kernel, stride);
-        weights[phase] = next;
-        pack(next, weight, g->in_channels, all_taps, g->out_channels, g->in_channels * all_taps, numbers, taps);
-        next += (size_t)fours(g->in_channels) * FOUR * g->out_channels * taps;
-    }
-
-    const int together = direct ? 1 : g->together;
-    for (int first = 0; first < g->images; first += together) {
-        const int images = at_most(together, g->images - first);
-        const float *own_dy = dy + (size_t)first * g->out_channels * y_plane;
-        Planes in = {own_dy, y_plane, g->out_channels};
-        if (!read_direct) {
-            lay_out_images(padded_dy + g->margin, own_dy, images, g);
-            in = (Planes){padded_dy, g->phase, g->out_channels};
-        }
-        const int count = direct ? (int)x_plane : pixels_of(g, images);
-        for (int four = 0; four < fours(g->in_channels); four++) {
-            const int outputs = at_most(FOUR, g->in_channels - four * FOUR);
-            float *own_dx = dx + ((size_t)first * g->in_channels + four * FOUR) * x_plane, *out[FOUR];
-            for (int a = 0; a < stride; a++)
-                for (int b = 0; b < stride; b++) {
-                    const int phase = a * stride + b, taps = count_back(a, b, kernel, stride);
-                    for (int o = 0; o < FOUR; o++)
-                        out[o] = direct && o < outputs ? own_dx + o * x_plane : back + o * channel + phase * g->phase;
-                    const float *own_weights = weights[phase] + (size_t)four * FOUR * g->out_channels * taps;
-                    correlate_channels(out, count, &in, offsets[phase], own_weights, taps);
-                }
-            for (int n = 0; n < images && !direct; n++)
-                for (int o = 0; o < outputs; o++)
-                    paste(own_dx + (n * g->in_channels + o) * x_plane, back + o * channel + n * g->image, g, stride);
-        }
-    }
-    free(back);
-    return 0;
-}
-
-/* sums[o][c] = the product of dy[o] and x[c], `count` floats each, rounded up to whole vectors. */
-INLINE void multiply(float sums[FOUR][THREE], const float *const *dy, const float *const *x, int offset, int count) {
-    Lanes own[FOUR][THREE] = {{{0}}};
-    for (int i = 0; i < count; i += LANES) {
-        Lanes pixels[THREE];
-        for (int c = 0; c < THREE; c++) pixels[c] = load(x[c] + offset + i);
-        for (int o = 0; o < FOUR; o++) {
-            const Lanes slope = load(dy[o] + i);
-            for (int c = 0; c < THREE; c++) own[o][c] += slope * pixels[c];
-        }
-    }
-    for (int o = 0; o < FOUR; o++)
-        for (int c = 0; c < THREE; c++) sums[o][c] = sum_of(own[o][c]);
-}
-
-INLINE int differentiate_weight(const float *x, const float *dy, float *dweight, const Geometry *g, int kernel,
-                                int stride) {
-    const int taps = kernel * kernel;
-    const size_t x_plane = (size_t)g->height * g->width, y_plane = (size_t)g->out_height * g->out_width;
-    const size_t channel = (size_t)stride * stride * g->phase;
-    float *phases = calloc(g->in_channels * channel + (size_t)g->out_channels * g->phase, sizeof(float));
-    if (phases == NULL) return 1;
-    float *rows_dy = phases + g->in_channels * channel;
-    int offsets[MAX_TAPS];
-    tap_offsets(offsets, g, kernel, stride);
-    memset(dweight, 0, (size_t)g->out_channels * g->in_channels * taps * sizeof(float));
-
-    for (int first = 0; first < g->images; first += g->together) {
-        const int images = at_most(g->together, g->images - first);
-        cut_images(phases, channel, x + (size_t)first * g->in_channels * x_plane, images, g, stride);
-        lay_out_images(rows_dy, dy + (size_t)first * g->out_channels * y_plane, images, g);
-        for (int o = 0; o < g->out_channels; o += FOUR) {
-            /* If there are fewer, the last one is repeated, and its products are not used. */
-            const float *four_dy[FOUR];
-            for (int i = 0; i < FOUR; i++)
-                four_dy[i] = rows_dy + (size_t)at_most(g->out_channels - 1, o + i) * g->phase;
-            for (int c = 0; c < g->in_channels; c += THREE) {
-                const float *three_x[THREE];
-                for (int i = 0; i < THREE; i++) three_x[i] = phases + at_most(g->in_channels - 1, c + i) * channel;
-                for (int t = 0; t < taps; t++) {
-                    float sums[FOUR][THREE];
-                    multiply(sums, four_dy, three_x, offsets[t], pixels_of(g, images));
-                    for (int i = 0; i < FOUR && o + i < g->out_channels; i++)
-                        for (int j = 0; j < THREE && c + j < g->in_channels; j++)
-                            dweight[((size_t)(o + i) * g->in_channels + c + j) * taps + t] += sums[i][j];
-                }
+/* dx: a convolution of dy with inputs and outputs exchanged, for each phase. */
+static int differentiate_input(const Geometry *g, const float *weight, const Tensor *dy, const Tensor *dx) {
+    const int all_taps = g->full_kernel * g->full_kernel, blocks = blocks_of(dy->channels);
+    const bool padded = g->kernel > 1 || g->stride > 1;
+    const int together = padded ? images_together(dy->images, blocks, g->back_rows, g->back_columns) : dy->images;
+    const size_t weights = packed_floats(dx->channels, dy->channels, g->kernel * g->kernel);
+    const size_t copy = padded ? blocks * padded_floats(together, g->back_rows, g->back_columns) : 0;
+    float *packed = calloc(weights + copy, sizeof(float));
+    if (packed == NULL) return 1;
+    for (int image = 0; image < dy->images; image += together) {
+        const int images = at_most(together, dy->images - image);
+        Window in = window_of(dy, image);
+        if (padded)
+            in = pad(packed + weights, dy, together, image, images, 0, blocks, g->margin, g->back_rows,
+                     g->back_columns);
+        for (int a = 0; a < g->stride; a++)
+            for (int b = 0; b < g->stride; b++) {
+                const Phase phase = phase_of(g, a, b, images, window_of(dx, image), in);
+                pack(packed, weight, dx->channels, all_taps, dy->channels, dx->channels * all_taps, &phase.taps);
+                correlate(phase.dx, dx->channels, phase.dy, dy->channels, phase.grid, &phase.taps, packed);
             }
-        }
     }
-    free(phases);
+    free(packed);
     return 0;
 }
 
-/* The operators: params are the inputs, then the outputs. */
-
-INLINE int forward(void **params, int64_t **shapes, int stride) {
-    Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    DISPATCH(convolve, params[0], params[1], params[2])
+/* sums[output][block] += sum over pixels of dy[output] x[block], for `outputs` channels of dy from number `first` on.
+   If there are fewer, the last one is repeated, and its products are not used. */
+INLINE void multiply_pixels(float *sums, int sums_of_output, const Window *dy, const int *dy_places, int first,
+                            int channels, const float *x, size_t x_block, const int *x_places, int pixels, int outputs,
+                            int blocks) {
+    Lanes own[LANES][PAIR] = {{{0}}};
+    const float *slopes[LANES];
+    for (int o = 0; o < outputs; o++) {
+        const int channel = at_most(channels - 1, first + o);
+        slopes[o] = dy->data + channel / LANES * dy->block + channel % LANES;
+    }
+    for (int p = 0; p < pixels; p++) {
+        Lanes factors[PAIR];
+        for (int b = 0; b < blocks; b++) factors[b] = load(x + b * x_block + x_places[p]);
+        for (int o = 0; o < outputs; o++)
+            for (int b = 0; b < blocks; b++) own[o][b] += slopes[o][dy_places[p]] * factors[b];
+    }
+    for (int o = 0; o < outputs && first + o < channels; o++)
+        for (int b = 0; b < blocks; b++) {
+            float *sum = sums + (first + o) * sums_of_output + b * LANES;
+            store(sum, load(sum) + own[o][b]);
+        }
 }
 
-INLINE int input_gradient(void **params, int64_t **shapes, int stride) {
-    Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    DISPATCH(differentiate_input, params[1], params[2], params[3])
+/* The same for all channels; as many sums as fit the registers at a time. */
+static void multiply(float *sums, int sums_of_output, const Window *dy, const int *dy_places, int channels,
+                     const float *x, size_t x_block, const int *x_places, int pixels, int blocks) {
+    int block = 0;
+    for (; block + PAIR <= blocks; block += PAIR, sums += PAIR * LANES, x += PAIR * x_block) {
+        int o = 0;
+        for (; o + 6 <= channels; o += 6)
+            multiply_pixels(sums, sums_of_output, dy, dy_places, o, channels, x, x_block, x_places, pixels, 6, PAIR);
+        for (; o < channels; o += 4)
+            multiply_pixels(sums, sums_of_output, dy, dy_places, o, channels, x, x_block, x_places, pixels, 4, PAIR);
+    }
+    if (block < blocks)
+        for (int o = 0; o < channels; o += LANES)
+            multiply_pixels(sums, sums_of_output, dy, dy_places, o, channels, x, x_block, x_places, pixels, LANES, 1);
 }
 
-INLINE int weight_gradient(void **params, int64_t **shapes, int stride) {
-    Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    DISPATCH(differentiate_weight, params[0], params[2], params[3])
+static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor *dy, float *dweight) {
+    const int blocks = blocks_of(x->channels), all_taps = g->full_kernel * g->full_kernel;
+    const bool padded = g->kernel > 1;
+    const int together = padded ? images_together(x->images, blocks, g->rows, g->columns) : x->images;
+    const Taps taps = taps_of(g, (padded ? g->columns : g->width) * LANES);
+    const int of_output = blocks * LANES, of_tap = dy->channels * of_output;
+    const size_t all_sums = (size_t)taps.count * of_tap;
+    float *sums = calloc(all_sums + (padded ? blocks * padded_floats(together, g->rows, g->columns) : 0), sizeof(float));
+    if (sums == NULL) return 1;
+    for (int image = 0; image < x->images; image += together) {
+        const int images = at_most(together, x->images - image);
+        Window in = window_of(x, image), out = window_of(dy, image);
+        if (padded) in = pad(sums + all_sums, x, together, image, images, 0, blocks, g->padding, g->rows, g->columns);
+        in.row *= g->stride;
+        in.column *= g->stride;
+        const Grid grid = {images, g->out_height, g->out_width};
+        for (int first = 0; first < images * g->out_height * g->out_width; first += TOGETHER) {
+            int x_places[TOGETHER], dy_places[TOGETHER];
+            const int count = list_places(x_places, &in, &grid, first);
+            list_places(dy_places, &out, &grid, first);
+            for (int t = 0; t < taps.count; t++)
+                multiply(sums + t * of_tap, of_output, &out, dy_places, dy->channels, in.data + taps.offsets[t],
+                         in.block, x_places, count, blocks);
+        }
+    }
+    memset(dweight, 0, (size_t)dy->channels * x->channels * all_taps * sizeof(float));
+    for (int o = 0; o < dy->channels; o++)
+        for (int c = 0; c < x->channels; c++)
+            for (int t = 0; t < taps.count; t++)
+                dweight[((size_t)o * x->channels + c) * all_taps + taps.numbers[t]] = sums[t * of_tap + o * of_output + c];
+    free(sums);
+    return 0;
 }
 
-/* In: x, weight. Out: y. */
-OPERATOR(convolution_stride_1) { return forward(params, shapes, 1); }
-OPERATOR(convolution_stride_2) { return forward(params, shapes, 2); }
-
-/* In: x, weight, dy. Out: dx; dweight. */
-OPERATOR(convolution_input_gradient_stride_1) { return input_gradient(params, shapes, 1); }
-OPERATOR(convolution_input_gradient_stride_2) { return input_gradient(params, shapes, 2); }
-OPERATOR(convolution_weight_gradient_stride_1) { return weight_gradient(params, shapes, 1); }
-OPERATOR(convolution_weight_gradient_stride_2) { return weight_gradient(params, shapes, 2); }
+int differentiate_convolution(const Tensor *x, const float *weight, const Tensor *dy, const Tensor *dx, float *dweight,
+                              Shape shape) {
+    if (shape.kernel == 1 && shape.stride == 1 && x->images * x->height > 1) {
+        const Tensor x_row = in_one_row(x), dy_row = in_one_row(dy), dx_row = in_one_row(dx ? dx : x);
+        return differentiate_convolution(&x_row, weight, &dy_row, dx ? &dx_row : NULL, dweight, shape);
+    }
+    const Geometry g = geometry_of(x, dy, shape);
+    if (dx && differentiate_input(&g, weight, dy, dx)) return 1;
+    return differentiate_weight(&g, x, dy, dweight);
+}

@@ -1,139 +1,132 @@
-/* Depthwise convolution of float32 NCHW planes and its gradients, as custom operators of MindSpore.
+/* Depthwise convolution and its gradients, one block of channels after the other. */
 
-   MindSpore's operator (oneDNN on plain NCHW) multiplies, for each plane of each image, a 1 x k^2 matrix with an
-   unrolled copy of the plane. That takes more than half of a training step of a mobile network. One thread. */
+#include <string.h>
 
-#include <stdint.h>
-#include <stdlib.h>
+#include "window.h"
 
-#include "lanes.h"
-#include "operator.h"
-#include "phases.h"
+enum {
+    PIXELS = 6,   /* whose sums are in registers */
+    AT_ONCE = 10, /* taps whose sums are in registers in the gradient of the weights */
+};
 
-enum { BLOCK = SLACK / LANES, LONG_ENOUGH = 256, AT_ONCE = 10 /* taps whose sums are in registers */ };
+INLINE void correlate_pixels(float *out, const int *out_places, const float *in, const int *in_places, const Taps *taps,
+                             const Lanes *weights) {
+    Lanes sums[PIXELS] = {{0}};
+    const float *from[PIXELS];
+    for (int p = 0; p < PIXELS; p++) from[p] = in + in_places[p];
+    for (int t = 0; t < taps->count; t++)
+        for (int p = 0; p < PIXELS; p++) sums[p] += weights[t] * load(from[p] + taps->offsets[t]);
+    for (int p = 0; p < PIXELS; p++) store(out + out_places[p], sums[p]);
+}
 
-/* out[i] = sum over taps of weights[t] in[offsets[t] + i] for i < count, and for up to LANES - 1 more floats. */
-INLINE void correlate(float *out, int count, const float *in, const int *offsets, const float *weights, int taps) {
-    int i = 0;
-    for (; i + BLOCK * LANES <= count; i += BLOCK * LANES) {
-        Lanes sums[BLOCK] = {{0}};
-        for (int t = 0; t < taps; t++)
-            for (int b = 0; b < BLOCK; b++) sums[b] += weights[t] * load(in + offsets[t] + i + b * LANES);
-        for (int b = 0; b < BLOCK; b++) store(out + i + b * LANES, sums[b]);
-    }
-    for (; i < count; i += LANES) {
-        Lanes sum = {0};
-        for (int t = 0; t < taps; t++) sum += weights[t] * load(in + offsets[t] + i);
-        store(out + i, sum);
+/* The weights of a block of channels, a vector for each of the taps. */
+static void pack(Lanes *packed, const float *weight, int first, int channels, int all_taps, const Taps *taps) {
+    for (int t = 0; t < taps->count; t++)
+        for (int c = 0; c < LANES; c++)
+            packed[t][c] = first + c < channels ? weight[(first + c) * all_taps + taps->numbers[t]] : 0;
+}
+
+static void correlate(Window out, Window in, Grid grid, const Taps *taps, const Lanes *weights) {
+    const int pixels = grid.images * grid.rows * grid.columns;
+    for (int first = 0; first < pixels; first += TOGETHER) {
+        int in_places[TOGETHER], out_places[TOGETHER];
+        const int count = list_places(in_places, &in, &grid, first);
+        list_places(out_places, &out, &grid, first);
+        for (int p = 0; p < count; p += PIXELS)
+            correlate_pixels(out.data, out_places + p, in.data, in_places + p, taps, weights);
     }
 }
 
-/* sums[t] += lane by lane the product of a[i] and in[offsets[t] + i], for i < count rounded up to whole lanes. */
-INLINE void correlate_products(Lanes *sums, const float *a, int count, const float *in, const int *offsets, int taps) {
+int convolve_depthwise(const Tensor *x, const float *weight, const Tensor *y, Shape shape) {
+    const Geometry g = geometry_of(x, y, shape);
+    const int together = images_together(x->images, 1, g.rows, g.columns);
+    float *padded = calloc(padded_floats(together, g.rows, g.columns), sizeof(float));
+    if (padded == NULL) return 1;
+    const Taps taps = taps_of(&g, g.columns * LANES);
+    for (int block = 0; block < blocks_of(x->channels); block++) {
+        Lanes weights[MAX_TAPS];
+        pack(weights, weight, block * LANES, x->channels, shape.kernel * shape.kernel, &taps);
+        for (int image = 0; image < x->images; image += together) {
+            const int images = at_most(together, x->images - image);
+            Window in = pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
+            in.row *= g.stride;
+            in.column *= g.stride;
+            Window out = window_of(y, image);
+            out.data += block * out.block;
+            correlate(out, in, (Grid){images, g.out_height, g.out_width}, &taps, weights);
+        }
+    }
+    free(padded);
+    return 0;
+}
+
+/* sums[t] += the product of dy and x at each tap, over the pixels. */
+INLINE void multiply_pixels(Lanes *sums, const float *dy, const int *dy_places, const float *x, const int *x_places,
+                            int pixels, const int *offsets, int taps) {
     Lanes own[AT_ONCE] = {{0}};
-    for (int i = 0; i < count; i += LANES)
-        for (int t = 0; t < taps; t++) own[t] += load(a + i) * load(in + offsets[t] + i);
+    for (int p = 0; p < pixels; p++) {
+        const Lanes slope = load(dy + dy_places[p]);
+        for (int t = 0; t < taps; t++) own[t] += slope * load(x + x_places[p] + offsets[t]);
+    }
     for (int t = 0; t < taps; t++) sums[t] += own[t];
 }
 
-INLINE int convolve(const float *x, const float *weight, float *y, const Geometry *g, int kernel, int stride) {
-    const int taps = kernel * kernel;
-    const size_t x_plane = (size_t)g->height * g->width, y_plane = (size_t)g->out_height * g->out_width;
-    float *phases = calloc((size_t)(stride * stride + 1) * g->phase, sizeof(float));
-    if (phases == NULL) return 1;
-    float *rows = phases + stride * stride * g->phase;
-    int offsets[MAX_TAPS];
-    tap_offsets(offsets, g, kernel, stride);
-    for (int first = 0; first < g->images; first += g->together) {
-        const int images = at_most(g->together, g->images - first);
-        for (int channel = 0; channel < g->in_channels; channel++) {
-            const size_t plane = (size_t)first * g->in_channels + channel;
-            for (int n = 0; n < images; n++)
-                cut(phases + n * g->image, x + (plane + n * g->in_channels) * x_plane, g, stride);
-            correlate(rows, pixels_of(g, images), phases, offsets, weight + channel * taps, taps);
-            for (int n = 0; n < images; n++)
-                take_up(y + (plane + n * g->in_channels) * y_plane, rows + n * g->image, g);
-        }
-    }
-    free(phases);
-    return 0;
-}
-
-/* The offsets and weights that make the gradient of an input pixel of one phase. */
-typedef struct {
-    int offsets[MAX_TAPS];
-    float weights[MAX_TAPS];
-} Back;
-
-INLINE Back back_of(const float *weight, const Geometry *g, int a, int b, int kernel, int stride) {
-    Back back;
-    int taps[MAX_TAPS];
-    const int count = taps_back(taps, back.offsets, g, a, b, kernel, stride);
-    for (int t = 0; t < count; t++) back.weights[t] = weight[taps[t]];
-    return back;
-}
-
-INLINE int differentiate(const float *x, const float *weight, const float *dy, float *dx, float *dweight,
-                         const Geometry *g, int kernel, int stride) {
-    const int taps = kernel * kernel;
-    const size_t x_plane = (size_t)g->height * g->width, y_plane = (size_t)g->out_height * g->out_width;
-    const int all_phases = stride * stride * g->phase;
-    float *phases = calloc((size_t)2 * all_phases + g->phase, sizeof(float));
-    if (phases == NULL) return 1;
-    float *back = phases + all_phases, *padded_dy = back + all_phases, *rows_dy = padded_dy + g->margin;
-    int offsets[MAX_TAPS];
-    tap_offsets(offsets, g, kernel, stride);
-
-    for (int channel = 0; channel < g->in_channels; channel++) {
-        Lanes sums[MAX_TAPS] = {{0}};
-        Back backs[MAX_PHASES];
-        for (int phase = 0; phase < stride * stride; phase++)
-            backs[phase] = back_of(weight + channel * taps, g, phase / stride, phase % stride, kernel, stride);
-        for (int first = 0; first < g->images; first += g->together) {
-            const int images = at_most(g->together, g->images - first);
-            const size_t plane = (size_t)first * g->in_channels + channel;
-            for (int n = 0; n < images; n++) {
-                lay_out(rows_dy + n * g->image, dy + (plane + n * g->in_channels) * y_plane, g);
-                cut(phases + n * g->image, x + (plane + n * g->in_channels) * x_plane, g, stride);
+static void multiply(Lanes *sums, Window dy, Window x, Grid grid, const Taps *taps) {
+    const int pixels = grid.images * grid.rows * grid.columns;
+    for (int first = 0; first < pixels; first += TOGETHER) {
+        int x_places[TOGETHER], dy_places[TOGETHER];
+        const int count = list_places(x_places, &x, &grid, first);
+        list_places(dy_places, &dy, &grid, first);
+        int t = 0;
+        for (; t + AT_ONCE <= taps->count; t += AT_ONCE)
+            multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, AT_ONCE);
+        for (int at_once; t < taps->count; t += at_once) {
+            at_once = taps->count - t >= 5 ? 5 : 1;
+            if (at_once == 5) {
+                multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, 5);
+            } else {
+                multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, 1);
             }
-            clear_rest(rows_dy, g, images);
-            const int count = pixels_of(g, images);
-            int t = 0;
-            for (; t + AT_ONCE <= taps; t += AT_ONCE)
-                correlate_products(sums + t, rows_dy, count, phases, offsets + t, AT_ONCE);
-            correlate_products(sums + t, rows_dy, count, phases, offsets + t, taps % AT_ONCE);
-
-            for (int a = 0; a < stride; a++)
-                for (int b = 0; b < stride; b++) {
-                    const int phase = a * stride + b;
-                    correlate(back + phase * g->phase, count, padded_dy, backs[phase].offsets, backs[phase].weights,
-                              count_back(a, b, kernel, stride));
-                }
-            for (int n = 0; n < images; n++)
-                paste(dx + (plane + n * g->in_channels) * x_plane, back + n * g->image, g, stride);
         }
-        for (int t = 0; t < taps; t++) dweight[channel * taps + t] = sum_of(sums[t]);
     }
-    free(phases);
+}
+
+int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *dy, const Tensor *dx, float *dweight,
+                            Shape shape) {
+    const Geometry g = geometry_of(x, dy, shape);
+    const int all_taps = shape.kernel * shape.kernel, together = images_together(x->images, 2, g.rows, g.columns);
+    const size_t of_x = padded_floats(together, g.rows, g.columns);
+    float *padded = calloc(of_x + padded_floats(together, g.back_rows, g.back_columns), sizeof(float));
+    if (padded == NULL) return 1;
+    const Taps taps = taps_of(&g, g.columns * LANES);
+    memset(dweight, 0, (size_t)x->channels * all_taps * sizeof(float));
+    for (int block = 0; block < blocks_of(x->channels); block++) {
+        Lanes sums[MAX_TAPS] = {{0}};
+        for (int image = 0; image < x->images; image += together) {
+            const int images = at_most(together, x->images - image);
+            Window in = pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
+            in.row *= g.stride;
+            in.column *= g.stride;
+            Window out = window_of(dy, image);
+            out.data += block * out.block;
+            multiply(sums, out, in, (Grid){images, g.out_height, g.out_width}, &taps);
+            if (dx == NULL) continue;
+            const Window padded_dy =
+                pad(padded + of_x, dy, together, image, images, block, 1, g.margin, g.back_rows, g.back_columns);
+            Window back = window_of(dx, image);
+            back.data += block * back.block;
+            for (int a = 0; a < g.stride; a++)
+                for (int b = 0; b < g.stride; b++) {
+                    const Phase phase = phase_of(&g, a, b, images, back, padded_dy);
+                    Lanes weights[MAX_TAPS];
+                    pack(weights, weight, block * LANES, x->channels, all_taps, &phase.taps);
+                    correlate(phase.dx, phase.dy, phase.grid, &phase.taps, weights);
+                }
+        }
+        for (int t = 0; t < taps.count; t++)
+            for (int c = 0; c < at_most(LANES, x->channels - block * LANES); c++)
+                dweight[(block * LANES + c) * all_taps + taps.numbers[t]] = sums[t][c];
+    }
+    free(padded);
     return 0;
 }
-
-/* The operators: params are the inputs, then the outputs. */
-
-INLINE int forward(void **params, int64_t **shapes, int stride) {
-    Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    DISPATCH(convolve, params[0], params[1], params[2])
-}
-
-INLINE int backward(void **params, int64_t **shapes, int stride) {
-    Geometry g = geometry_of(shapes[0], shapes[1], shapes[2], stride, LONG_ENOUGH);
-    DISPATCH(differentiate, params[0], params[1], params[2], params[3], params[4])
-}
-
-/* In: x, weight. Out: y. */
-OPERATOR(depthwise_stride_1) { return forward(params, shapes, 1); }
-OPERATOR(depthwise_stride_2) { return forward(params, shapes, 2); }
-
-/* In: x, weight, dy. Out: dx, dweight. */
-OPERATOR(depthwise_gradients_stride_1) { return backward(params, shapes, 1); }
-OPERATOR(depthwise_gradients_stride_2) { return backward(params, shapes, 2); }

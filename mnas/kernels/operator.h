@@ -6,6 +6,6 @@
 #include <stdint.h>
 
 #define OPERATOR(name)                                                                             \
-    int name(__attribute__((unused)) int count, void **params, __attribute__((unused)) int *ranks, \
+    int name(__attribute__((unused)) int count, void **params, int *ranks, \
              int64_t **shapes, __attribute__((unused)) const char **types,                         \
              __attribute__((unused)) void *stream, __attribute__((unused)) void *extra)

@@ -12,21 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 
 import mindspore
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from mnas.errors import ConfigurationError
-from mnas.kernels import operators as kernels_of_mnas
+from mnas.kernels.program import program_of
 from mnas.mindspore_setup import Precision
 from mnas.network import operators
 from mnas.network.fusion import ConvolutionGroup, fuse
-from mnas.network.weight_vector import VectorNetwork
+from mnas.network.weight_vector import KernelNetwork, VectorNetwork
 from mnas.network.weights import Weights, check_weights
 from search_space.counting import parameters
 from search_space.lowering import (
-    BATCH_NORM_EPSILON,
     BATCH_NORM_MOMENTUM,
     Activation,
     AveragePool,
@@ -61,7 +59,8 @@ def build_network(
         weights: Weights by parameter name.
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
         precision: What is computed in float16; see `TrainingSettings`.
-        kernels: Whether, in training mode, `mnas.kernels` compute what they compute faster than MindSpore.
+        kernels: Whether `mnas.kernels` compute it, for training only. MindSpore's operators compute a network with a
+            convolution that the kernels do not know.
         npu: Whether an NPU computes; see `mnas.network.operators`.
         vector: Whether the trained weights are one parameter; see `mnas.network.weight_vector`.
 
@@ -73,9 +72,12 @@ def build_network(
     if kernels and precision != "O0":
         raise ConfigurationError(f"the kernels compute in float32, not in precision {precision}; use O0 or no kernels")
     specs = parameters(network)
+    program = program_of(network) if kernels else None
+    if program is not None:
+        return KernelNetwork(program, specs, weights, norm_momentum=norm_momentum)
     trained = [spec.name for spec in specs if spec.trainable]
     positions = {name: position for position, name in enumerate(trained)} if vector else None
-    options = _Options(norm_momentum, kernels, npu, positions, *_TYPES[precision])
+    options = _Options(norm_momentum, npu, positions, *_TYPES[precision])
     *features, classifier = [cell for unit in network.units for cell in _unit_cells(unit, weights, options)]
     if vector:
         return VectorNetwork(features, classifier, specs, weights)
@@ -88,7 +90,6 @@ class _Options:
 
     Attributes:
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
-        kernels: Whether `mnas.kernels` compute in training mode.
         npu: Whether an NPU computes.
         positions: Number of each trained weight in the vector of all; None if each is a parameter of its own.
         multiply: Type of convolutions and matrix products.
@@ -97,7 +98,6 @@ class _Options:
     """
 
     norm_momentum: float
-    kernels: bool
     npu: bool
     positions: Mapping[str, int] | None
     multiply: mindspore.Type
@@ -148,12 +148,6 @@ def _parameter(name: str, weights: Weights, *, trainable: bool = True) -> Parame
 
 def _activation(activation: Activation) -> ops.Primitive:
     return {"relu": ops.ReLU, "relu6": ops.ReLU6}[activation.kind]()
-
-
-def _bounds(activation: Activation | None) -> tuple[float, float]:
-    if activation is None:
-        return -inf, inf
-    return {"relu": (0.0, inf), "relu6": (0.0, 6.0)}[activation.kind]
 
 
 class _Classifier(nn.Cell):
@@ -230,12 +224,6 @@ class _ConvolutionGroup(_Weighted):
         self.activated = group.activation is not None
         if group.activation is not None:
             self.activate = _activation(group.activation)
-        self.kernels = options.kernels
-        if options.kernels:
-            self.convolve = kernels_of_mnas.convolution_kernel(convolution) or self.convolve
-            self.norm_and_activate = kernels_of_mnas.batch_norm()
-            bounds = _bounds(group.activation)
-            self.rule = kernels_of_mnas.batch_norm_rule(BATCH_NORM_EPSILON, options.norm_momentum, *bounds)
 
     def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
         if self.vector:
@@ -243,9 +231,6 @@ class _ConvolutionGroup(_Weighted):
         else:
             weight, gamma, beta = self.own
         x = self.convolve(x.astype(self.multiply), weight.astype(self.multiply)).astype(self.norm)
-        if self.kernels and self.training:
-            state = (gamma, beta, self.moving_mean, self.moving_variance)
-            return self.norm_and_activate(x, *state, self.rule)[0]
         if self.training:
             x = self.train_norm(x, gamma, beta, self.moving_mean, self.moving_variance)[0]
         else:
@@ -265,17 +250,12 @@ class _SqueezeExcite(_Weighted):
         self.expand = operators.biased_convolution(layer.channels, npu=options.npu)
         self.relu = ops.ReLU()
         self.sigmoid = ops.Sigmoid()
-        self.kernels = options.kernels
-        if options.kernels:
-            self.squeeze_excite = kernels_of_mnas.squeeze_excite()
 
     def construct(self, x: Tensor, weights: tuple[Tensor, ...] = ()) -> Tensor:
         if self.vector:
             reduce_weight, reduce_bias, expand_weight, expand_bias = weights[self.first : self.last]
         else:
             reduce_weight, reduce_bias, expand_weight, expand_bias = self.own
-        if self.kernels and self.training:
-            return self.squeeze_excite(x, reduce_weight, reduce_bias, expand_weight, expand_bias)[0]
         kind = self.multiply
         scale = self.mean(x).astype(kind)
         scale = self.reduce(scale, reduce_weight.astype(kind), reduce_bias.astype(kind))

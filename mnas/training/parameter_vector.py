@@ -1,8 +1,6 @@
 # mypy: allow-subclassing-any
 """The parameters of a network, or their gradients, as one vector: all in their order, one after the other.
 
-With `kernels`, `mnas.kernels` does it: one operator instead of up to three for each parameter.
-
 Importing this module imports MindSpore: call `mnas.mindspore_setup.prepare_mindspore` before.
 """
 
@@ -10,43 +8,33 @@ from __future__ import annotations
 
 from mindspore import ParameterTuple, Tensor, nn, ops
 
-from mnas.kernels.operators import concatenate, subtract_vector
-
 
 class Concatenate(nn.Cell):
     """A cell that turns a tuple of tensors into one vector."""
 
-    def __init__(self, *, kernels: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(auto_prefix=False)
-        self.kernels = kernels
-        if kernels:
-            self.concatenate = concatenate()
         self.map = ops.HyperMap()
 
     def construct(self, tensors: tuple[Tensor, ...]) -> Tensor:
         """Concatenate the tensors."""
-        if self.kernels:
-            return self.concatenate(*tensors)
+        if len(tensors) == 1:
+            return _flat(tensors[0])
         return _concatenate(self.map(_flat, tensors))
 
 
 class SubtractFrom(nn.Cell):
     """A cell that subtracts from each parameter its part of a vector; its output is for `ops.depend`."""
 
-    def __init__(self, parameters: ParameterTuple, *, kernels: bool) -> None:
+    def __init__(self, parameters: ParameterTuple) -> None:
         super().__init__(auto_prefix=False)
         self.parameters = parameters
-        self.kernels = kernels
-        if kernels:
-            self.subtract = subtract_vector(len(parameters))
         self.sizes = tuple(parameter.size for parameter in parameters)
         self.starts = tuple(sum(self.sizes[:index]) for index in range(len(self.sizes)))
         self.map = ops.HyperMap()
 
     def construct(self, vector: Tensor) -> Tensor:
         """Subtract the vector."""
-        if self.kernels:
-            return self.subtract(vector, *self.parameters)
         return self.map(ops.partial(_subtract, vector), self.starts, self.parameters)
 
 

@@ -16,7 +16,14 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
 from mnas.network import operators
-from mnas.network.weight_vector import VectorNetwork, join_vector, parameter_specs, split_vector
+from mnas.network.weight_vector import (
+    KernelNetwork,
+    OneVectorNetwork,
+    VectorNetwork,
+    join_vector,
+    parameter_specs,
+    split_vector,
+)
 from mnas.network.weights import FloatArray, Weights
 from mnas.training.optimizers import create_optimizer
 from mnas.training.parameter_vector import Concatenate, SubtractFrom
@@ -27,8 +34,8 @@ from search_space.counting import ParameterSpec
 class TrainingStep(nn.Cell):
     """A cell that takes one step on a batch and returns its mean loss before the update.
 
-    The loss is the cross entropy with smoothed labels; weight decay is in the gradients only. `kernels` is that of
-    `mnas.training.parameter_vector`; `npu` says whether an NPU computes.
+    The loss is the cross entropy with smoothed labels; weight decay is in the gradients only. `npu` says whether an NPU
+    computes.
     """
 
     def __init__(
@@ -38,13 +45,12 @@ class TrainingStep(nn.Cell):
         settings: TrainingSettings,
         processes: int = 1,
         *,
-        kernels: bool = False,
         npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.scaled = settings.loss_scale != FixedLossScale(scale=1.0)  # a scale of 1 needs no operators in the graph
-        self.gradients = Gradients(network, num_classes, settings, scaled=self.scaled, kernels=kernels, npu=npu)
-        self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
+        self.gradients = Gradients(network, num_classes, settings, scaled=self.scaled, npu=npu)
+        self.update = Update(network, settings, processes, npu=npu)
         self.set_train()
 
     def construct(
@@ -84,12 +90,11 @@ class AccumulatingStep(nn.Cell):
         settings: TrainingSettings,
         processes: int = 1,
         *,
-        kernels: bool = False,
         npu: bool = False,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.gradients = Gradients(network, num_classes, settings, scaled=True, kernels=kernels, npu=npu)
-        self.update = Update(network, settings, processes, kernels=kernels, npu=npu)
+        self.gradients = Gradients(network, num_classes, settings, scaled=True, npu=npu)
+        self.update = Update(network, settings, processes, npu=npu)
         self.total = Parameter(Tensor(np.zeros(self.update.size), mindspore.float32), name="accumulated")
         self.finish = _UpdateFromTotal(self.total, self.update)
         self.processes = processes
@@ -145,7 +150,6 @@ class Gradients(nn.Cell):
         settings: TrainingSettings,
         *,
         scaled: bool,
-        kernels: bool,
         npu: bool,
     ) -> None:
         super().__init__(auto_prefix=False)
@@ -160,7 +164,7 @@ class Gradients(nn.Cell):
             self.differentiate = ops.value_and_grad(self._losses_of_weights, positions, None, has_aux=True)
         else:
             self.differentiate = ops.value_and_grad(self._losses, None, self.weights, has_aux=True)
-        self.concatenate = Concatenate(kernels=kernels)
+        self.concatenate = Concatenate()
 
     def _losses(self, images: Tensor, labels: Tensor, loss_scale: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         logits = self.network(images) if mask is None else self.network(images, mask)
@@ -187,9 +191,7 @@ class Gradients(nn.Cell):
 class Update(nn.Cell):
     """A cell that changes the weights: mean over processes, clipping, weight decay, optimizer, moving average."""
 
-    def __init__(
-        self, network: nn.Cell, settings: TrainingSettings, processes: int, *, kernels: bool, npu: bool
-    ) -> None:
+    def __init__(self, network: nn.Cell, settings: TrainingSettings, processes: int, *, npu: bool) -> None:
         super().__init__(auto_prefix=False)
         self.weights = ParameterTuple(network.trainable_params())
         trained = [spec for spec in parameter_specs(network) if spec.trainable]
@@ -203,17 +205,17 @@ class Update(nn.Cell):
         self.decayed = any(decays)
         # One number instead of a vector of 13 MB if it is the same for all weights.
         self.decays = Tensor(decays[0] if len(set(decays)) == 1 else np.repeat(decays, sizes), mindspore.float32)
-        self.vector = isinstance(network, VectorNetwork)
+        self.vector = isinstance(network, OneVectorNetwork)
         if not self.vector:
-            self.concatenate = Concatenate(kernels=kernels)
-            self.subtract = SubtractFrom(self.weights, kernels=kernels)
+            self.concatenate = Concatenate()
+            self.subtract = SubtractFrom(self.weights)
         self.clip_norm = settings.clip_norm
         self.processes = processes
         if processes > 1:
             self.add_up = ops.AllReduce()
         self.averaged = settings.ema is not None
         if settings.ema is not None:
-            self.average = MovingAverage(network, kernels=kernels, npu=npu)
+            self.average = MovingAverage(network, npu=npu)
 
     def construct(self, gradient: Tensor, factor: Tensor | None, learning_rate: Tensor, ema_decay: Tensor) -> Tensor:
         """Update the weights with the gradient, times `factor` if it is not None."""
@@ -252,23 +254,22 @@ class MovingAverage(nn.Cell):
         statistics: Those of the batch-norm statistics.
     """
 
-    def __init__(self, network: nn.Cell, *, kernels: bool, npu: bool) -> None:
+    def __init__(self, network: nn.Cell, *, npu: bool) -> None:
         super().__init__(auto_prefix=False)
         self.specs = parameter_specs(network)
         self.moving = ParameterTuple([each for each in network.get_parameters() if not each.requires_grad])
         self.weights = _average("ema.weights", network.trainable_params())
         self.statistics = _average("ema.statistics", self.moving)
-        self.concatenate = Concatenate(kernels=kernels)
+        self.concatenate = Concatenate()
         self.assign_add = operators.assign_add(npu=npu)
-        self.kernels = kernels
+        # MindSpore knows that its own operators change the statistics, and would copy each of them for a `depend`.
+        self.waits = isinstance(network, KernelNetwork)
 
     def construct(self, decay: Tensor, weights: Tensor, updated: Tensor) -> Tensor:
         """Include the new weights, as one vector, and the statistics in the average, after `updated`."""
         share = 1.0 - ops.depend(decay, updated)
-        if self.kernels:  # MindSpore does not know that they change the statistics
-            statistics = self.concatenate(ops.depend(self.moving, updated))
-        else:  # with `depend` it would copy each of them
-            statistics = self.concatenate(self.moving)
+        moving = ops.depend(self.moving, updated) if self.waits else self.moving
+        statistics = self.concatenate(moving)
         done = self.assign_add(self.weights, share * (weights - self.weights))
         return ops.depend(self.assign_add(self.statistics, share * (statistics - self.statistics)), done)
 

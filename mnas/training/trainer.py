@@ -143,7 +143,7 @@ class Trainer:
                 vector=npu,
             )
             step = AccumulatingStep if self._accumulates else TrainingStep
-            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, kernels=kernels, npu=npu)
+            self._step = step(self._cell, network.num_classes, settings, self._plan.ranks, npu=npu)
             self._fed_step = self._feed.cell(self._step)
             if isinstance(start, TrainerState):
                 self._restore(start)

@@ -42,6 +42,7 @@ def gradients_of(network: LoweredNetwork, *, kernels: bool) -> dict[str, NDArray
     import mindspore
 
     from mnas.network.mindspore_cell import build_network
+    from mnas.network.weight_vector import named_arrays, parameter_specs, split_vector
     from mnas.training.step import SmoothedCrossEntropy
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
@@ -53,8 +54,9 @@ def gradients_of(network: LoweredNetwork, *, kernels: bool) -> dict[str, NDArray
 
     parameters = cell.trainable_params()
     loss, gradients = mindspore.ops.value_and_grad(forward, None, parameters)(*map(mindspore.Tensor, batch(network, 0)))
-    moving = {parameter.name: parameter.asnumpy() for parameter in cell.get_parameters() if "moving" in parameter.name}
-    named = {parameter.name: value.asnumpy() for parameter, value in zip(parameters, gradients, strict=True)}
+    moving = {name: value for name, value in named_arrays(cell).items() if "moving" in name}
+    trained = [spec for spec in parameter_specs(cell) if spec.trainable]
+    named = split_vector(np.concatenate([gradient.asnumpy().ravel() for gradient in gradients]), trained)
     return {**named, **moving, "loss": loss.asnumpy()}
 
 
@@ -66,16 +68,17 @@ def state_after_three_steps(
     from mindspore import Tensor
 
     from mnas.network.mindspore_cell import build_network
+    from mnas.network.weight_vector import named_arrays
     from mnas.training.step import TrainingStep
 
     cell = build_network(network, initial_weights(network, seed=1), norm_momentum=0.8, kernels=kernels)
-    step = TrainingStep(cell, network.num_classes, settings, kernels=kernels)
+    step = TrainingStep(cell, network.num_classes, settings)
     numbers = [Tensor(np.float32(number)) for number in (settings.learning_rate, 1.0, 0.9)]  # loss scale, EMA decay
     for seed in range(3):
         step(*map(Tensor, batch(network, seed)), *numbers)
-    parameters = *cell.get_parameters(), *step.update.optimizer.get_parameters()
+    optimizer = {slot.name: slot.asnumpy() for slot in step.update.optimizer.get_parameters()}
     averages = {f"ema.{name}": value for name, value in step.update.average.values().items()}
-    return {parameter.name: parameter.asnumpy() for parameter in parameters} | averages
+    return named_arrays(cell) | optimizer | averages
 
 
 @needs_kernels

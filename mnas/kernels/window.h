@@ -1,0 +1,148 @@
+/* Convolutions as multiply-adds at pixels that are listed by their places.
+
+   An output pixel needs, for each tap of the kernel, the input pixel at a fixed distance from the first. With a border
+   of zeros around the images that is true for each stride and at each edge. So a convolution lists the places of some
+   output pixels and of their first input pixels, and a few of them at a time are multiplied by all taps, with sums that
+   stay in registers. These few may be of several rows and images: small planes cost no more than large ones. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "layers.h"
+
+enum {
+    MAX_KERNEL = 7,
+    MAX_TAPS = MAX_KERNEL * MAX_KERNEL,
+    TOGETHER = 240, /* pixels that are listed at a time, a multiple of all the following */
+    MOST_AT_ONCE = 12,
+    PADDED_FLOATS = 1 << 16 /* of the images that are padded at a time, so that they stay in the second cache */
+};
+
+/* Where the pixels of some images are: the first one, and the distances from one to the next on each axis. */
+typedef struct {
+    float *data;
+    size_t block;
+    int image, row, column;
+} Window;
+
+typedef struct {
+    int images, rows, columns;
+} Grid;
+
+/* The places of the pixels of a grid from number `first` on, relative to the window's first. If there are fewer than
+   a multiple of MOST_AT_ONCE, the last one is repeated. Returns the number of pixels. */
+static inline int list_places(int places[TOGETHER], const Window *w, const Grid *grid, int first) {
+    const int pixels = grid->images * grid->rows * grid->columns, count = at_most(TOGETHER, pixels - first);
+    int c = first % grid->columns, r = first / grid->columns % grid->rows, n = first / grid->columns / grid->rows;
+    for (int i = 0; i < count; i++) {
+        places[i] = n * w->image + r * w->row + c * w->column;
+        if (++c == grid->columns) {
+            c = 0;
+            if (++r == grid->rows) r = 0, n++;
+        }
+    }
+    for (int i = count; i % MOST_AT_ONCE != 0; i++) places[i] = places[count - 1];
+    return count;
+}
+
+/* The taps of a kernel that are used: their numbers, and the distances of their pixels from the first. */
+typedef struct {
+    int count, numbers[MAX_TAPS], offsets[MAX_TAPS];
+} Taps;
+
+/* A convolution of planes. */
+typedef struct {
+    int kernel;  /* without the outer taps that only meet padding, because planes are smaller than the kernel */
+    int skipped; /* such taps at each side */
+    int full_kernel, stride, padding;
+    int height, width, out_height, out_width;
+    int rows, columns;             /* of padded x */
+    int margin;                    /* of padded dy */
+    int back_rows, back_columns;   /* of padded dy */
+} Geometry;
+
+static inline Geometry geometry_of(const Tensor *x, const Tensor *y, Shape shape) {
+    Geometry g = {.full_kernel = shape.kernel, .stride = shape.stride, .height = x->height, .width = x->width,
+                  .out_height = y->height, .out_width = y->width};
+    const int largest = x->height > x->width ? x->height : x->width;
+    g.padding = at_most(largest - 1, shape.kernel / 2);
+    g.skipped = shape.kernel / 2 - g.padding;
+    g.kernel = 2 * g.padding + 1;
+    g.rows = g.height + 2 * g.padding;
+    g.columns = g.width + 2 * g.padding;
+    g.margin = (g.kernel - 1) / g.stride;
+    g.back_rows = g.margin + (g.height - 1 + g.padding) / g.stride + 1;
+    g.back_columns = g.margin + (g.width - 1 + g.padding) / g.stride + 1;
+    return g;
+}
+
+/* The window of a whole tensor from an image on. */
+static inline Window window_of(const Tensor *t, int image) {
+    const int row = t->width * LANES, plane = t->height * row;
+    return (Window){t->data + (size_t)image * plane, t->block, plane, row, LANES};
+}
+
+/* The floats of one block of padded images. */
+static inline size_t padded_floats(int images, int rows, int columns) {
+    return (size_t)images * rows * columns * LANES + CACHE_LINE;
+}
+
+/* As many images as are padded at a time. */
+static inline int images_together(int images, int blocks, int rows, int columns) {
+    const int together = PADDED_FLOATS / (blocks * rows * columns * LANES);
+    return at_most(images, together < 1 ? 1 : together);
+}
+
+/* Copy blocks of images into a border of zeros, which are there before and are never written. */
+static inline Window pad(float *padded, const Tensor *t, int together, int image, int images, int block, int blocks,
+                         int before, int rows, int columns) {
+    const Window from = window_of(t, image);
+    const Window to = {padded, padded_floats(together, rows, columns), rows * columns * LANES, columns * LANES, LANES};
+    for (int b = 0; b < blocks; b++)
+        for (int n = 0; n < images; n++)
+            for (int r = 0; r < t->height; r++) {
+                const float *in = from.data + (block + b) * from.block + (size_t)n * from.image + r * from.row;
+                float *out = to.data + b * to.block + (size_t)n * to.image + (before + r) * to.row + before * LANES;
+                for (int c = 0; c < t->width; c++) store(out + c * LANES, load(in + c * LANES));
+            }
+    return to;
+}
+
+/* The taps of the convolution itself. */
+static inline Taps taps_of(const Geometry *g, int row) {
+    Taps taps = {.count = 0};
+    for (int a = 0; a < g->kernel; a++)
+        for (int b = 0; b < g->kernel; b++) {
+            taps.numbers[taps.count] = (a + g->skipped) * g->full_kernel + b + g->skipped;
+            taps.offsets[taps.count++] = a * row + b * LANES;
+        }
+    return taps;
+}
+
+/* The gradient of x. Its pixels (y, x) with (y + padding) % stride = a, and b likewise, are one phase; each of them
+   gets from dy by the taps (a + u stride, b + v stride). */
+typedef struct {
+    Grid grid;
+    Window dx, dy;
+    Taps taps;
+} Phase;
+
+static inline Phase phase_of(const Geometry *g, int a, int b, int images, Window dx, Window padded_dy) {
+    const int s = g->stride, y = (a + s * g->padding - g->padding) % s, x = (b + s * g->padding - g->padding) % s;
+    Phase phase = {.grid = {images, (g->height - y + s - 1) / s, (g->width - x + s - 1) / s},
+                   .dx = dx, .dy = padded_dy, .taps = {.count = 0}};
+    phase.dx.data += y * dx.row + x * dx.column;
+    phase.dx.row *= s;
+    phase.dx.column *= s;
+    const int r = (y + g->padding) / s + g->margin, c = (x + g->padding) / s + g->margin;
+    phase.dy.data += r * padded_dy.row + c * padded_dy.column;
+    for (int u = 0; a + u * s < g->kernel; u++)
+        for (int v = 0; b + v * s < g->kernel; v++) {
+            const int tap = (a + u * s + g->skipped) * g->full_kernel + b + v * s + g->skipped;
+            phase.taps.numbers[phase.taps.count] = tap;
+            phase.taps.offsets[phase.taps.count++] = -u * padded_dy.row - v * padded_dy.column;
+        }
+    return phase;
+}
