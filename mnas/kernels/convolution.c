@@ -9,6 +9,7 @@ enum {
     PAIR = 2,
     PIXELS_OF_PAIR = 6, /* pixels at once for two blocks of outputs */
     PIXELS_OF_ONE = 12, /* and for one block */
+    TOGETHER = 240,     /* pixels that all channels are multiplied with, a multiple of both, so that they stay in a cache */
     MANY_CHANNELS = 64
 };
 
@@ -45,12 +46,13 @@ static void fetch(const Window *in, const int *places, int count, int channels) 
 /* The same for all pixels of a grid and all blocks of outputs. */
 static void correlate(Window out, int out_channels, Window in, int channels, Grid grid, const Taps *taps,
                       const float *weights) {
-    const int pixels = grid.images * grid.rows * grid.columns, blocks = blocks_of(out_channels);
+    const int pixels = pixels_of_grid(&grid), blocks = blocks_of(out_channels);
     const size_t of_block = (size_t)taps->count * channels * LANES;
     for (int first = 0; first < pixels; first += TOGETHER) {
         int in_places[TOGETHER], out_places[TOGETHER];
-        const int count = list_places(in_places, &in, &grid, first);
-        list_places(out_places, &out, &grid, first);
+        const int count = at_most(TOGETHER, pixels - first);
+        list_places(in_places, &in, &grid, first, count);
+        list_places(out_places, &out, &grid, first, count);
         fetch(&in, in_places, count, channels);
         int block = 0;
         for (; block + PAIR <= blocks; block += PAIR)
@@ -107,10 +109,8 @@ int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape)
         const int images = at_most(together, x->images - image);
         Window in = window_of(x, image);
         if (padded) in = pad(packed + weights, x, together, image, images, 0, blocks, g.padding, g.rows, g.columns);
-        in.row *= g.stride;
-        in.column *= g.stride;
         const Grid grid = {images, g.out_height, g.out_width};
-        correlate(window_of(y, image), y->channels, in, x->channels, grid, &taps, packed);
+        correlate(window_of(y, image), y->channels, strided(in, g.stride), x->channels, grid, &taps, packed);
     }
     free(packed);
     return 0;
@@ -195,13 +195,13 @@ static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor
         const int images = at_most(together, x->images - image);
         Window in = window_of(x, image), out = window_of(dy, image);
         if (padded) in = pad(sums + all_sums, x, together, image, images, 0, blocks, g->padding, g->rows, g->columns);
-        in.row *= g->stride;
-        in.column *= g->stride;
+        in = strided(in, g->stride);
         const Grid grid = {images, g->out_height, g->out_width};
-        for (int first = 0; first < images * g->out_height * g->out_width; first += TOGETHER) {
+        for (int first = 0; first < pixels_of_grid(&grid); first += TOGETHER) {
             int x_places[TOGETHER], dy_places[TOGETHER];
-            const int count = list_places(x_places, &in, &grid, first);
-            list_places(dy_places, &out, &grid, first);
+            const int count = at_most(TOGETHER, pixels_of_grid(&grid) - first);
+            list_places(x_places, &in, &grid, first, count);
+            list_places(dy_places, &out, &grid, first, count);
             for (int t = 0; t < taps.count; t++)
                 multiply(sums + t * of_tap, of_output, &out, dy_places, dy->channels, in.data + taps.offsets[t],
                          in.block, x_places, count, blocks);

@@ -4,19 +4,23 @@
 
 #include "window.h"
 
-enum {
-    PIXELS = 6,   /* whose sums are in registers */
-    AT_ONCE = 10, /* taps whose sums are in registers in the gradient of the weights */
-};
+enum { PIXELS = 6 /* whose sums are in registers */ };
 
-INLINE void correlate_pixels(float *out, const int *out_places, const float *in, const int *in_places, const Taps *taps,
-                             const Lanes *weights) {
-    Lanes sums[PIXELS] = {{0}};
-    const float *from[PIXELS];
-    for (int p = 0; p < PIXELS; p++) from[p] = in + in_places[p];
-    for (int t = 0; t < taps->count; t++)
-        for (int p = 0; p < PIXELS; p++) sums[p] += weights[t] * load(from[p] + taps->offsets[t]);
-    for (int p = 0; p < PIXELS; p++) store(out + out_places[p], sums[p]);
+/* Places of pixels and of those that are multiplied with them, the same for all blocks of channels. */
+typedef struct {
+    int count, *from, *to;
+} Pairs;
+
+static int pairs_floats(int pixels) { return 2 * (pixels + MOST_AT_ONCE); }
+
+static Pairs list_pairs(int *memory, const Window *from, const Window *to, const Grid *grid) {
+    const int count = pixels_of_grid(grid);
+    const Pairs pairs = {count, memory, memory + count + MOST_AT_ONCE};
+    if (count > 0) {
+        list_places(pairs.from, from, grid, 0, count);
+        list_places(pairs.to, to, grid, 0, count);
+    }
+    return pairs;
 }
 
 /* The weights of a block of channels, a vector for each of the taps. */
@@ -26,107 +30,111 @@ static void pack(Lanes *packed, const float *weight, int first, int channels, in
             packed[t][c] = first + c < channels ? weight[(first + c) * all_taps + taps->numbers[t]] : 0;
 }
 
-static void correlate(Window out, Window in, Grid grid, const Taps *taps, const Lanes *weights) {
-    const int pixels = grid.images * grid.rows * grid.columns;
-    for (int first = 0; first < pixels; first += TOGETHER) {
-        int in_places[TOGETHER], out_places[TOGETHER];
-        const int count = list_places(in_places, &in, &grid, first);
-        list_places(out_places, &out, &grid, first);
-        for (int p = 0; p < count; p += PIXELS)
-            correlate_pixels(out.data, out_places + p, in.data, in_places + p, taps, weights);
+/* out = sum over taps t of in[offsets[t]] weights[t], for all pairs of places. */
+static void correlate(float *out, const float *in, const Pairs *pairs, const Taps *taps, const Lanes *weights) {
+    for (int first = 0; first < pairs->count; first += PIXELS) {
+        Lanes sums[PIXELS] = {{0}};
+        const float *from[PIXELS];
+        for (int p = 0; p < PIXELS; p++) from[p] = in + pairs->from[first + p];
+        for (int t = 0; t < taps->count; t++)
+            for (int p = 0; p < PIXELS; p++) sums[p] += weights[t] * load(from[p] + taps->offsets[t]);
+        for (int p = 0; p < PIXELS; p++) store(out + pairs->to[first + p], sums[p]);
     }
+}
+
+/* sums[t] += sum over all pairs of dy x[offsets[t]]. */
+INLINE void multiply_taps(Lanes *sums, const float *dy, const float *x, const Pairs *pairs, const int *offsets,
+                          int taps) {
+    Lanes own[MOST_AT_ONCE] = {{0}};
+    for (int p = 0; p < pairs->count; p++) {
+        const Lanes slope = load(dy + pairs->to[p]);
+        for (int t = 0; t < taps; t++) own[t] += slope * load(x + pairs->from[p] + offsets[t]);
+    }
+    for (int t = 0; t < taps; t++) sums[t] += own[t];
+}
+
+/* The same for all 1, 9, 25 or 49 taps, as many at a time as fit the registers. */
+static void multiply(Lanes *sums, const float *dy, const float *x, const Pairs *pairs, const Taps *taps) {
+    int t = 0;
+    for (; taps->count - t >= 10; t += 10) multiply_taps(sums + t, dy, x, pairs, taps->offsets + t, 10);
+    if (taps->count - t == 9) multiply_taps(sums + t, dy, x, pairs, taps->offsets + t, 9);
+    if (taps->count - t == 5) multiply_taps(sums + t, dy, x, pairs, taps->offsets + t, 5);
+    if (taps->count - t == 1) multiply_taps(sums + t, dy, x, pairs, taps->offsets + t, 1);
 }
 
 int convolve_depthwise(const Tensor *x, const float *weight, const Tensor *y, Shape shape) {
     const Geometry g = geometry_of(x, y, shape);
-    const int together = images_together(x->images, 1, g.rows, g.columns);
-    float *padded = calloc(padded_floats(together, g.rows, g.columns), sizeof(float));
+    const int together = images_together(x->images, 1, g.rows, g.columns), all_taps = shape.kernel * shape.kernel;
+    const size_t of_x = padded_floats(together, g.rows, g.columns);
+    float *padded = calloc(of_x + pairs_floats(together * g.out_height * g.out_width), sizeof(float));
     if (padded == NULL) return 1;
     const Taps taps = taps_of(&g, g.columns * LANES);
-    for (int block = 0; block < blocks_of(x->channels); block++) {
-        Lanes weights[MAX_TAPS];
-        pack(weights, weight, block * LANES, x->channels, shape.kernel * shape.kernel, &taps);
-        for (int image = 0; image < x->images; image += together) {
-            const int images = at_most(together, x->images - image);
-            Window in = pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
-            in.row *= g.stride;
-            in.column *= g.stride;
-            Window out = window_of(y, image);
-            out.data += block * out.block;
-            correlate(out, in, (Grid){images, g.out_height, g.out_width}, &taps, weights);
+    for (int image = 0; image < x->images; image += together) {
+        const int images = at_most(together, x->images - image);
+        const Grid grid = {images, g.out_height, g.out_width};
+        const Window from = strided(padded_window(padded, together, g.rows, g.columns), g.stride);
+        const Window to = window_of(y, image);
+        const Pairs pairs = list_pairs((int *)(padded + of_x), &from, &to, &grid);
+        for (int block = 0; block < blocks_of(x->channels); block++) {
+            Lanes weights[MAX_TAPS];
+            pack(weights, weight, block * LANES, x->channels, all_taps, &taps);
+            pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
+            correlate(to.data + block * to.block, padded, &pairs, &taps, weights);
         }
     }
     free(padded);
     return 0;
 }
 
-/* sums[t] += the product of dy and x at each tap, over the pixels. */
-INLINE void multiply_pixels(Lanes *sums, const float *dy, const int *dy_places, const float *x, const int *x_places,
-                            int pixels, const int *offsets, int taps) {
-    Lanes own[AT_ONCE] = {{0}};
-    for (int p = 0; p < pixels; p++) {
-        const Lanes slope = load(dy + dy_places[p]);
-        for (int t = 0; t < taps; t++) own[t] += slope * load(x + x_places[p] + offsets[t]);
-    }
-    for (int t = 0; t < taps; t++) sums[t] += own[t];
-}
-
-static void multiply(Lanes *sums, Window dy, Window x, Grid grid, const Taps *taps) {
-    const int pixels = grid.images * grid.rows * grid.columns;
-    for (int first = 0; first < pixels; first += TOGETHER) {
-        int x_places[TOGETHER], dy_places[TOGETHER];
-        const int count = list_places(x_places, &x, &grid, first);
-        list_places(dy_places, &dy, &grid, first);
-        int t = 0;
-        for (; t + AT_ONCE <= taps->count; t += AT_ONCE)
-            multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, AT_ONCE);
-        for (int at_once; t < taps->count; t += at_once) {
-            at_once = taps->count - t >= 5 ? 5 : 1;
-            if (at_once == 5) {
-                multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, 5);
-            } else {
-                multiply_pixels(sums + t, dy.data, dy_places, x.data, x_places, count, taps->offsets + t, 1);
-            }
-        }
-    }
-}
+/* Memory of the gradients: a block of padded x and dy, the sums of all blocks, and lists of places. */
+typedef struct {
+    float *x, *dy;
+    Lanes *sums;
+    int *pairs;
+} Memory;
 
 int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *dy, const Tensor *dx, float *dweight,
                             Shape shape) {
     const Geometry g = geometry_of(x, dy, shape);
     const int all_taps = shape.kernel * shape.kernel, together = images_together(x->images, 2, g.rows, g.columns);
+    const int blocks = blocks_of(x->channels), phases = g.stride * g.stride;
     const size_t of_x = padded_floats(together, g.rows, g.columns);
-    float *padded = calloc(of_x + padded_floats(together, g.back_rows, g.back_columns), sizeof(float));
-    if (padded == NULL) return 1;
+    const size_t of_dy = padded_floats(together, g.back_rows, g.back_columns), of_sums = (size_t)blocks * MAX_TAPS * LANES;
+    const int of_pairs = pairs_floats(together * g.height * g.width);
+    float *memory = calloc(of_x + of_dy + of_sums + (size_t)(1 + phases) * of_pairs, sizeof(float));
+    if (memory == NULL) return 1;
+    const Memory own = {memory, memory + of_x, (Lanes *)(memory + of_x + of_dy), (int *)(memory + of_x + of_dy + of_sums)};
     const Taps taps = taps_of(&g, g.columns * LANES);
-    memset(dweight, 0, (size_t)x->channels * all_taps * sizeof(float));
-    for (int block = 0; block < blocks_of(x->channels); block++) {
-        Lanes sums[MAX_TAPS] = {{0}};
-        for (int image = 0; image < x->images; image += together) {
-            const int images = at_most(together, x->images - image);
-            Window in = pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
-            in.row *= g.stride;
-            in.column *= g.stride;
-            Window out = window_of(dy, image);
-            out.data += block * out.block;
-            multiply(sums, out, in, (Grid){images, g.out_height, g.out_width}, &taps);
-            if (dx == NULL) continue;
-            const Window padded_dy =
-                pad(padded + of_x, dy, together, image, images, block, 1, g.margin, g.back_rows, g.back_columns);
-            Window back = window_of(dx, image);
-            back.data += block * back.block;
-            for (int a = 0; a < g.stride; a++)
-                for (int b = 0; b < g.stride; b++) {
-                    const Phase phase = phase_of(&g, a, b, images, back, padded_dy);
-                    Lanes weights[MAX_TAPS];
-                    pack(weights, weight, block * LANES, x->channels, all_taps, &phase.taps);
-                    correlate(phase.dx, phase.dy, phase.grid, &phase.taps, weights);
-                }
+    for (int image = 0; image < x->images; image += together) {
+        const int images = at_most(together, x->images - image);
+        const Grid grid = {images, g.out_height, g.out_width};
+        const Window from = strided(padded_window(own.x, together, g.rows, g.columns), g.stride);
+        const Window slopes = window_of(dy, image);
+        const Pairs pairs = list_pairs(own.pairs, &from, &slopes, &grid);
+        Phase back[MAX_PHASES];
+        Pairs back_pairs[MAX_PHASES];
+        for (int i = 0; i < phases && dx != NULL; i++) {
+            const Window padded_dy = padded_window(own.dy, together, g.back_rows, g.back_columns);
+            back[i] = phase_of(&g, i / g.stride, i % g.stride, images, window_of(dx, image), padded_dy);
+            back_pairs[i] = list_pairs(own.pairs + (1 + i) * of_pairs, &back[i].dy, &back[i].dx, &back[i].grid);
         }
-        for (int t = 0; t < taps.count; t++)
-            for (int c = 0; c < at_most(LANES, x->channels - block * LANES); c++)
-                dweight[(block * LANES + c) * all_taps + taps.numbers[t]] = sums[t][c];
+        for (int block = 0; block < blocks; block++) {
+            pad(own.x, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
+            multiply(own.sums + block * MAX_TAPS, slopes.data + block * slopes.block, own.x, &pairs, &taps);
+            if (dx == NULL) continue;
+            pad(own.dy, dy, together, image, images, block, 1, g.margin, g.back_rows, g.back_columns);
+            for (int i = 0; i < phases; i++) {
+                Lanes weights[MAX_TAPS];
+                pack(weights, weight, block * LANES, x->channels, all_taps, &back[i].taps);
+                correlate(back[i].dx.data + block * back[i].dx.block, back[i].dy.data, &back_pairs[i], &back[i].taps,
+                          weights);
+            }
+        }
     }
-    free(padded);
+    memset(dweight, 0, (size_t)x->channels * all_taps * sizeof(float));
+    for (int c = 0; c < x->channels; c++)
+        for (int t = 0; t < taps.count; t++)
+            dweight[c * all_taps + taps.numbers[t]] = own.sums[c / LANES * MAX_TAPS + t][c % LANES];
+    free(memory);
     return 0;
 }

@@ -15,8 +15,8 @@
 enum {
     MAX_KERNEL = 7,
     MAX_TAPS = MAX_KERNEL * MAX_KERNEL,
-    TOGETHER = 240, /* pixels that are listed at a time, a multiple of all the following */
-    MOST_AT_ONCE = 12,
+    MAX_PHASES = 4, /* of stride 2 */
+    MOST_AT_ONCE = 12, /* pixels whose sums are in registers */
     PADDED_FLOATS = 1 << 16 /* of the images that are padded at a time, so that they stay in the second cache */
 };
 
@@ -31,20 +31,20 @@ typedef struct {
     int images, rows, columns;
 } Grid;
 
-/* The places of the pixels of a grid from number `first` on, relative to the window's first. If there are fewer than
-   a multiple of MOST_AT_ONCE, the last one is repeated. Returns the number of pixels. */
-static inline int list_places(int places[TOGETHER], const Window *w, const Grid *grid, int first) {
-    const int pixels = grid->images * grid->rows * grid->columns, count = at_most(TOGETHER, pixels - first);
-    int c = first % grid->columns, r = first / grid->columns % grid->rows, n = first / grid->columns / grid->rows;
-    for (int i = 0; i < count; i++) {
-        places[i] = n * w->image + r * w->row + c * w->column;
-        if (++c == grid->columns) {
-            c = 0;
-            if (++r == grid->rows) r = 0, n++;
-        }
+static inline int pixels_of_grid(const Grid *grid) { return grid->images * grid->rows * grid->columns; }
+
+/* List the places of `count` pixels of a grid from number `first` on, relative to the window's first. The last one is
+   repeated up to a multiple of MOST_AT_ONCE. */
+static inline void list_places(int *places, const Window *w, const Grid *grid, int first, int count) {
+    int c = first % grid->columns, r = first / grid->columns % grid->rows, n = first / grid->columns / grid->rows, i = 0;
+    while (i < count) {
+        const int run = at_most(grid->columns - c, count - i), start = n * w->image + r * w->row + c * w->column;
+        for (int p = 0; p < run; p++) places[i + p] = start + p * w->column;
+        i += run;
+        c = 0;
+        if (++r == grid->rows) r = 0, n++;
     }
-    for (int i = count; i % MOST_AT_ONCE != 0; i++) places[i] = places[count - 1];
-    return count;
+    for (; i % MOST_AT_ONCE != 0; i++) places[i] = places[count - 1];
 }
 
 /* The taps of a kernel that are used: their numbers, and the distances of their pixels from the first. */
@@ -78,6 +78,12 @@ static inline Geometry geometry_of(const Tensor *x, const Tensor *y, Shape shape
     return g;
 }
 
+static inline Window strided(Window w, int stride) {
+    w.row *= stride;
+    w.column *= stride;
+    return w;
+}
+
 /* The window of a whole tensor from an image on. */
 static inline Window window_of(const Tensor *t, int image) {
     const int row = t->width * LANES, plane = t->height * row;
@@ -95,11 +101,15 @@ static inline int images_together(int images, int blocks, int rows, int columns)
     return at_most(images, together < 1 ? 1 : together);
 }
 
+/* Blocks of some images with a border of zeros, of which `together` would fit. */
+static inline Window padded_window(float *padded, int together, int rows, int columns) {
+    return (Window){padded, padded_floats(together, rows, columns), rows * columns * LANES, columns * LANES, LANES};
+}
+
 /* Copy blocks of images into a border of zeros, which are there before and are never written. */
 static inline Window pad(float *padded, const Tensor *t, int together, int image, int images, int block, int blocks,
                          int before, int rows, int columns) {
-    const Window from = window_of(t, image);
-    const Window to = {padded, padded_floats(together, rows, columns), rows * columns * LANES, columns * LANES, LANES};
+    const Window from = window_of(t, image), to = padded_window(padded, together, rows, columns);
     for (int b = 0; b < blocks; b++)
         for (int n = 0; n < images; n++)
             for (int r = 0; r < t->height; r++) {
