@@ -25,7 +25,7 @@ TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math")
 # Nothing reads errno; and the copied rows are so short that a call of memcpy takes longer than the copy.
 _CALLS = ("-fno-math-errno", "-fno-builtin-memcpy")
-_FORM = ("-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
+_FORM = ("-shared", "-fPIC", "-fvisibility=hidden", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 
 
 class BuildError(Error):

@@ -5,17 +5,20 @@ python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --child
 python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies recycling EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
+python -m experiments.benchmarks.child_studies full EXPERIMENT.yaml --rounds 3
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers, as a share of twice those with one
 recycling  what replacing a worker costs: its replacement loaded before, or waited for
 growth     fixed cost of the A1-like child and its cost per image, over width, resolution, depth and images
+full       images a second in training of MnasNet-B1 at two sizes, next to PyTorch channels-last if it is installed
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -241,6 +244,50 @@ def growth(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, l
     return costs
 
 
+@dataclass(frozen=True)
+class FullNetwork:
+    """MnasNet-B1 at a width, the edge of its images, and its batches."""
+
+    width: float
+    size: int
+    batch_size: int
+    steps: int
+
+
+FULL_NETWORKS = (
+    FullNetwork(0.75, size=224, batch_size=32, steps=4),
+    FullNetwork(1.0, size=32, batch_size=64, steps=16),
+)
+
+
+def full(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Train full networks for some steps in each round; return images a second by network and way."""
+    speeds: dict[str, dict[str, list[float]]] = {}
+    for _ in range(rounds):
+        for each in FULL_NETWORKS:
+            images = each.steps * each.batch_size
+            shaped = _shaped(data, each.size, images)
+            training = msgspec.structs.replace(
+                experiment.training, epochs=1, schedule=Constant(), batch_size=each.batch_size
+            )
+            network = ImageForm.of(shaped.train).lower(reference("mnasnet-b1").architecture.scaled(each.width))
+            result = train_network(network, training, shaped.train, seed=0, compute=Compute(threads=1))
+            seconds = {"mnas": result.phases["train"].wall_s}
+            if importlib.util.find_spec("torch"):
+                from experiments.benchmarks import pytorch_child
+
+                phases = pytorch_child.train(network, training, shaped, threads=1, channels_last=True)
+                seconds["pytorch-channels-last"] = phases["train"].wall_s
+            name = f"width {each.width:g}, {each.size} pixels, batch {each.batch_size}"
+            for way, own in seconds.items():
+                speeds.setdefault(name, {}).setdefault(way, []).append(images / own)
+    for name, ways in speeds.items():
+        for way, own in ways.items():
+            spread = f"{statistics.median(own):.1f} [{min(own):.1f}, {max(own):.1f}]"
+            print(f"{name}: {way} {spread} images a second")
+    return speeds
+
+
 def _a1_like(width: float, extra_layers: int) -> Architecture:
     scaled = replace(reference("mnasnet-a1").architecture.scaled(width), stem_stride=1)
     return replace(scaled, blocks=tuple(replace(block, layers=block.layers + extra_layers) for block in scaled.blocks))
@@ -257,17 +304,17 @@ def _shaped(data: SearchData, size: int, images: int) -> SearchData:
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("equal", "endurance", "workers", "recycling", "growth"))
+    parser.add_argument("study", choices=("equal", "endurance", "workers", "recycling", "growth", "full"))
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
     parser.add_argument("--children", type=int, default=100, help="of `endurance`, `workers` and `recycling`")
-    parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling` and `growth`")
+    parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling`, `growth` and `full`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
     data = experiment.data.load_search()
     # Held until the end: these studies train in this process, which gets a core of its own as a worker does.
-    core = take_core() if arguments.study in ("equal", "endurance", "growth") else None
+    core = take_core() if arguments.study in ("equal", "endurance", "growth", "full") else None
     found: object
     match arguments.study:
         case "equal":
@@ -278,6 +325,8 @@ def main() -> None:
             found = workers(experiment, arguments.children, arguments.rounds)
         case "recycling":
             found = recycling(experiment, data, arguments.children, arguments.rounds)
+        case "full":
+            found = full(experiment, data, arguments.rounds)
         case _:
             found = growth(experiment, data, arguments.rounds)
     if arguments.results:

@@ -9,7 +9,7 @@ enum {
     PAIR = 2,
     PIXELS_OF_PAIR = 6, /* pixels at once for two blocks of outputs */
     PIXELS_OF_ONE = 12, /* and for one block */
-    TOGETHER = 240,     /* pixels that all channels are multiplied with, a multiple of both, so that they stay in a cache */
+    TOGETHER = 240, /* pixels that all channels are multiplied with while they are in a cache; a multiple of both */
     MANY_CHANNELS = 64
 };
 
@@ -101,7 +101,8 @@ int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape)
     const int blocks = blocks_of(x->channels), all_taps = shape.kernel * shape.kernel;
     const int together = padded ? images_together(x->images, blocks, g.rows, g.columns) : x->images;
     const size_t weights = packed_floats(y->channels, x->channels, g.kernel * g.kernel);
-    float *packed = calloc(weights + (padded ? blocks * padded_floats(together, g.rows, g.columns) : 0), sizeof(float));
+    const size_t copied = padded ? blocks * padded_floats(together, g.rows, g.columns) : 0;
+    float *packed = calloc(weights + copied, sizeof(float));
     if (packed == NULL) return 1;
     const Taps taps = taps_of(&g, (padded ? g.columns : g.width) * LANES);
     pack(packed, weight, y->channels, x->channels * all_taps, x->channels, all_taps, &taps);
@@ -122,8 +123,8 @@ static int differentiate_input(const Geometry *g, const float *weight, const Ten
     const bool padded = g->kernel > 1 || g->stride > 1;
     const int together = padded ? images_together(dy->images, blocks, g->back_rows, g->back_columns) : dy->images;
     const size_t weights = packed_floats(dx->channels, dy->channels, g->kernel * g->kernel);
-    const size_t copy = padded ? blocks * padded_floats(together, g->back_rows, g->back_columns) : 0;
-    float *packed = calloc(weights + copy, sizeof(float));
+    const size_t copied = padded ? blocks * padded_floats(together, g->back_rows, g->back_columns) : 0;
+    float *packed = calloc(weights + copied, sizeof(float));
     if (packed == NULL) return 1;
     for (int image = 0; image < dy->images; image += together) {
         const int images = at_most(together, dy->images - image);
@@ -189,7 +190,8 @@ static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor
     const Taps taps = taps_of(g, (padded ? g->columns : g->width) * LANES);
     const int of_output = blocks * LANES, of_tap = dy->channels * of_output;
     const size_t all_sums = (size_t)taps.count * of_tap;
-    float *sums = calloc(all_sums + (padded ? blocks * padded_floats(together, g->rows, g->columns) : 0), sizeof(float));
+    const size_t copied = padded ? blocks * padded_floats(together, g->rows, g->columns) : 0;
+    float *sums = calloc(all_sums + copied, sizeof(float));
     if (sums == NULL) return 1;
     for (int image = 0; image < x->images; image += together) {
         const int images = at_most(together, x->images - image);
@@ -211,7 +213,8 @@ static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor
     for (int o = 0; o < dy->channels; o++)
         for (int c = 0; c < x->channels; c++)
             for (int t = 0; t < taps.count; t++)
-                dweight[((size_t)o * x->channels + c) * all_taps + taps.numbers[t]] = sums[t * of_tap + o * of_output + c];
+                dweight[((size_t)o * x->channels + c) * all_taps + taps.numbers[t]] =
+                    sums[t * of_tap + o * of_output + c];
     free(sums);
     return 0;
 }

@@ -98,12 +98,13 @@ int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *
     const Geometry g = geometry_of(x, dy, shape);
     const int all_taps = shape.kernel * shape.kernel, together = images_together(x->images, 2, g.rows, g.columns);
     const int blocks = blocks_of(x->channels), phases = g.stride * g.stride;
-    const size_t of_x = padded_floats(together, g.rows, g.columns);
-    const size_t of_dy = padded_floats(together, g.back_rows, g.back_columns), of_sums = (size_t)blocks * MAX_TAPS * LANES;
+    const size_t of_x = padded_floats(together, g.rows, g.columns), of_sums = (size_t)blocks * MAX_TAPS * LANES;
+    const size_t of_dy = padded_floats(together, g.back_rows, g.back_columns);
     const int of_pairs = pairs_floats(together * g.height * g.width);
     float *memory = calloc(of_x + of_dy + of_sums + (size_t)(1 + phases) * of_pairs, sizeof(float));
     if (memory == NULL) return 1;
-    const Memory own = {memory, memory + of_x, (Lanes *)(memory + of_x + of_dy), (int *)(memory + of_x + of_dy + of_sums)};
+    Memory own = {.x = memory, .dy = memory + of_x, .sums = (Lanes *)(memory + of_x + of_dy)};
+    own.pairs = (int *)((float *)own.sums + of_sums);
     const Taps taps = taps_of(&g, g.columns * LANES);
     for (int image = 0; image < x->images; image += together) {
         const int images = at_most(together, x->images - image);

@@ -6,7 +6,10 @@
 
 #include "layers.h"
 
-enum { SUMMED = 512, CHAINS = 4 /* sums at a time: pixels before they are added to the totals, and independent ones */ };
+enum {
+    SUMMED = 512, /* pixels that are added up before their sum is added to a total in double precision */
+    CHAINS = 4    /* sums that do not wait for each other */
+};
 
 typedef double Totals[LANES];
 

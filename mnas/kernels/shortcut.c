@@ -10,11 +10,11 @@ typedef struct {
 } Span;
 
 static Span span_of(int out, int size, int out_size, Shape s) {
-    const int padding = (out_size - 1) * s.stride + s.kernel - size, start = out * s.stride - (padding > 0 ? padding : 0) / 2;
+    const int padding = (out_size - 1) * s.stride + s.kernel - size;
+    const int start = out * s.stride - (padding > 0 ? padding / 2 : 0);
     return (Span){start < 0 ? 0 : start, at_most(size, start + s.kernel)};
 }
 
-/* Call with each output pixel: its vectors in y, and the pixels of x that it averages. */
 void pool(const Tensor *x, const Tensor *y, Shape shape) {
     for (int block = 0; block < blocks_of(x->channels); block++) {
         const float *in = x->data + block * x->block;

@@ -36,7 +36,8 @@ static inline int pixels_of_grid(const Grid *grid) { return grid->images * grid-
 /* List the places of `count` pixels of a grid from number `first` on, relative to the window's first. The last one is
    repeated up to a multiple of MOST_AT_ONCE. */
 static inline void list_places(int *places, const Window *w, const Grid *grid, int first, int count) {
-    int c = first % grid->columns, r = first / grid->columns % grid->rows, n = first / grid->columns / grid->rows, i = 0;
+    int c = first % grid->columns, r = first / grid->columns % grid->rows, n = first / grid->columns / grid->rows;
+    int i = 0;
     while (i < count) {
         const int run = at_most(grid->columns - c, count - i), start = n * w->image + r * w->row + c * w->column;
         for (int p = 0; p < run; p++) places[i + p] = start + p * w->column;
@@ -58,9 +59,9 @@ typedef struct {
     int skipped; /* such taps at each side */
     int full_kernel, stride, padding;
     int height, width, out_height, out_width;
-    int rows, columns;             /* of padded x */
-    int margin;                    /* of padded dy */
-    int back_rows, back_columns;   /* of padded dy */
+    int rows, columns;           /* of padded x */
+    int margin;                  /* before padded dy */
+    int back_rows, back_columns; /* of padded dy */
 } Geometry;
 
 static inline Geometry geometry_of(const Tensor *x, const Tensor *y, Shape shape) {
