@@ -7,7 +7,8 @@ python -m experiments.benchmarks.child_studies recycling EXPERIMENT.yaml --child
 python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 python -m experiments.benchmarks.child_studies full EXPERIMENT.yaml --rounds 3
 
-equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only
+equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only; the
+           accuracy again with batch-norm statistics that are measured with the final weights
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers, as a share of twice those with one
 recycling  what replacing a worker costs: its replacement loaded before, or waited for
@@ -32,10 +33,11 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children
-from mnas.data import ImageArrays, ImageForm, SearchData
+from mnas.data import ImageArrays, ImageForm, ImageSource, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
+from mnas.network.weights import Weights
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
 from mnas.training.settings import Constant, TrainingSettings
@@ -44,29 +46,64 @@ from mnas.workers.cluster import ray_cluster
 from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
+from search_space.lowering import LoweredNetwork
 
 
 @dataclass(frozen=True)
 class ChildOutcome:
-    """One child in this process: CPU seconds of its phases, evaluation included, and the memory after it."""
+    """One child in this process: CPU seconds of its phases, evaluation included, and the memory after it.
+
+    `fresh_accuracy` is its accuracy with batch-norm statistics that are measured again with the final weights.
+    """
 
     accuracy: float
     cpu_s: dict[str, float]
     resident_mb: float
+    fresh_accuracy: float | None = None
 
 
 def run_child(
-    architecture: Architecture, training: TrainingSettings, data: SearchData, seed: int, kernels: bool = True
+    architecture: Architecture,
+    training: TrainingSettings,
+    data: SearchData,
+    seed: int,
+    *,
+    kernels: bool = True,
+    fresh: bool = False,
 ) -> ChildOutcome:
-    """Train a child in this process as a worker does, in one thread."""
+    """Train a child in this process as a worker does, in one thread; with `fresh`, measure its statistics again."""
     network = ImageForm.of(data.train).lower(architecture)
     compute = Compute(threads=1, kernels=kernels)
     result = train_network(network, training, data.train, seed=seed, compute=compute)
     start = time.process_time()
-    evaluation = Evaluator(network, data.reward, compute=compute).evaluate(result.weights)
+    evaluator = Evaluator(network, data.reward, compute=compute)
+    accuracy = evaluator.evaluate(result.weights).top1
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
+    cpu_s["evaluate"] = time.process_time() - start
     resident_mb = psutil.Process().memory_info().rss / 1e6
-    return ChildOutcome(evaluation.top1, {**cpu_s, "evaluate": time.process_time() - start}, resident_mb)
+    if not fresh:
+        return ChildOutcome(accuracy, cpu_s, resident_mb)
+    weights = _with_fresh_statistics(network, result.weights, training, data.train, compute)
+    return ChildOutcome(accuracy, cpu_s, resident_mb, evaluator.evaluate(weights).top1)
+
+
+def _with_fresh_statistics(
+    network: LoweredNetwork, weights: Weights, training: TrainingSettings, images: ImageSource, compute: Compute
+) -> Weights:
+    """Return the weights with batch-norm statistics that training batches have without further steps."""
+    from mindspore import Tensor
+
+    from mnas.network.mindspore_cell import build_network
+    from mnas.network.weight_vector import named_arrays
+
+    # At least 50 batches, so that a share of 0.9^50 = 0.005 is left of the statistics of the training.
+    cell = build_network(network, weights, norm_momentum=0.9, kernels=compute.uses_kernels(training.precision))
+    cell.set_train()
+    epochs = -(-50 // (len(images) // training.batch_size))
+    for epoch in range(epochs):
+        for batch, _ in images.training_batches(training.batch_size, seed=0, epoch=epoch):
+            cell(Tensor(batch))
+    return named_arrays(cell)
 
 
 def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[ChildOutcome]]:
@@ -75,13 +112,17 @@ def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, lis
     outcomes: dict[str, list[ChildOutcome]] = {"kernels": [], "mindspore": []}
     for seed in range(seeds):
         for way, own in outcomes.items():
-            own.append(run_child(architecture, experiment.training, data, seed, kernels=way == "kernels"))
+            outcome = run_child(architecture, experiment.training, data, seed, kernels=way == "kernels", fresh=True)
+            own.append(outcome)
+            print(f"seed {seed} {way:10} {outcome.accuracy:.4f}, {outcome.fresh_accuracy:.4f} fresh", flush=True)
     for way, own in outcomes.items():
         accuracies = [outcome.accuracy for outcome in own]
         spread = f"{statistics.mean(accuracies):.4f} (deviation of one run {statistics.stdev(accuracies):.4f})"
         train_s, compile_s = (statistics.median(outcome.cpu_s[key] for outcome in own) for key in ("train", "compile"))
         print(f"{way:10} accuracy {spread}; CPU s: training {train_s:.2f}, compilation {compile_s:.2f}")
         print(f"{'':10} {' '.join(f'{accuracy:.4f}' for accuracy in sorted(accuracies))}")
+        fresh = sorted(outcome.fresh_accuracy or 0.0 for outcome in own)
+        print(f"{'':10} with fresh statistics {' '.join(f'{accuracy:.4f}' for accuracy in fresh)}")
     return outcomes
 
 
@@ -279,8 +320,8 @@ def full(experiment: Experiment, data: SearchData, rounds: int) -> dict[str, dic
                 phases = pytorch_child.train(network, training, shaped, threads=1, channels_last=True)
                 seconds["pytorch-channels-last"] = phases["train"].wall_s
             name = f"width {each.width:g}, {each.size} pixels, batch {each.batch_size}"
-            for way, own in seconds.items():
-                speeds.setdefault(name, {}).setdefault(way, []).append(images / own)
+            for way, wall_s in seconds.items():
+                speeds.setdefault(name, {}).setdefault(way, []).append(images / wall_s)
     for name, ways in speeds.items():
         for way, own in ways.items():
             spread = f"{statistics.median(own):.1f} [{min(own):.1f}, {max(own):.1f}]"
