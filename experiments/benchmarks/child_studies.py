@@ -24,6 +24,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ from mnas.workers.cores import take_core
 from mnas.workers.pool import ChildPool
 from search_space import Architecture, reference
 from search_space.lowering import LoweredNetwork
+
+EQUAL_WAYS = ("kernels", "mindspore")
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,12 @@ def _with_fresh_statistics(
     return named_arrays(cell)
 
 
-def equal(experiment: Experiment, data: SearchData, seeds: int) -> dict[str, list[ChildOutcome]]:
+def equal(
+    experiment: Experiment, data: SearchData, seeds: int, ways: Sequence[str] = EQUAL_WAYS
+) -> dict[str, list[ChildOutcome]]:
     """Train one random child with every seed, alternately with the kernels and without."""
     architecture = children(experiment, 1, seed=experiment.seed)[f"random {experiment.seed}.0"]
-    outcomes: dict[str, list[ChildOutcome]] = {"kernels": [], "mindspore": []}
+    outcomes: dict[str, list[ChildOutcome]] = {way: [] for way in ways}
     for seed in range(seeds):
         for way, own in outcomes.items():
             outcome = run_child(architecture, experiment.training, data, seed, kernels=way == "kernels", fresh=True)
@@ -348,6 +353,7 @@ def main() -> None:
     parser.add_argument("study", choices=("equal", "endurance", "workers", "recycling", "growth", "full"))
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
     parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
+    parser.add_argument("--way", action="append", choices=EQUAL_WAYS, help="of `equal`, only this (repeatable)")
     parser.add_argument("--children", type=int, default=100, help="of `endurance`, `workers` and `recycling`")
     parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling`, `growth` and `full`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
@@ -359,7 +365,7 @@ def main() -> None:
     found: object
     match arguments.study:
         case "equal":
-            found = equal(experiment, data, arguments.seeds)
+            found = equal(experiment, data, arguments.seeds, arguments.way or EQUAL_WAYS)
         case "endurance":
             found = endurance(experiment, data, arguments.children)
         case "workers":
