@@ -7,12 +7,10 @@
 /* Sixteen registers have room for twelve sums and their factors. */
 enum {
     PAIR = 2,
-    PIXELS_OF_PAIR = 6, /* pixels at once for two blocks of outputs */
+    PIXELS_OF_PAIR = 6, /* pixels at a time for two blocks of outputs */
     PIXELS_OF_ONE = 12, /* and for one block */
-    TOGETHER = 240, /* pixels that all channels are multiplied with while they are in a cache; a multiple of both */
-    MANY_CHANNELS = 64
+    TOGETHER = 240,     /* pixels that stay in a cache until all outputs have been computed; a multiple of both */
 };
-
 
 /* out[block] = sum over taps t and channels c of in[offsets[t]][c] weights[t][c][block]. */
 INLINE void correlate_pixels(float *out, size_t out_block, const int *out_places, const float *in, size_t in_block,
@@ -23,7 +21,7 @@ INLINE void correlate_pixels(float *out, size_t out_block, const int *out_places
     for (int p = 0; p < pixels; p++) from[p] = in + in_places[p];
     for (int t = 0; t < taps->count; t++)
         for (int first = 0; first < channels; first += LANES) {
-            const size_t offset = taps->offsets[t] + first / LANES * in_block;
+            const ptrdiff_t offset = taps->offsets[t] + (ptrdiff_t)(first / LANES * in_block);
             const int count = at_most(LANES, channels - first);
             for (int c = 0; c < count; c++, weights += blocks * LANES) {
                 Lanes factors[PAIR];
@@ -36,13 +34,6 @@ INLINE void correlate_pixels(float *out, size_t out_block, const int *out_places
         for (int b = 0; b < blocks; b++) store(out + b * out_block + out_places[p], sums[p][b]);
 }
 
-/* Bring pixels of many channels into the cache one block after the other. Read pixel by pixel, they would be too many
-   streams for the processor to foresee. */
-static void fetch(const Window *in, const int *places, int count, int channels) {
-    for (int block = 0; channels > MANY_CHANNELS && block < blocks_of(channels); block++)
-        for (int p = 0; p < count; p++) __builtin_prefetch(in->data + block * in->block + places[p]);
-}
-
 /* The same for all pixels of a grid and all blocks of outputs. */
 static void correlate(Window out, int out_channels, Window in, int channels, Grid grid, const Taps *taps,
                       const float *weights) {
@@ -53,7 +44,6 @@ static void correlate(Window out, int out_channels, Window in, int channels, Gri
         const int count = at_most(TOGETHER, pixels - first);
         list_places(in_places, &in, &grid, first, count);
         list_places(out_places, &out, &grid, first, count);
-        fetch(&in, in_places, count, channels);
         int block = 0;
         for (; block + PAIR <= blocks; block += PAIR)
             for (int p = 0; p < count; p += PIXELS_OF_PAIR)

@@ -25,8 +25,8 @@ static inline int blocks_of(int channels) { return (channels + LANES - 1) / LANE
 
 static inline size_t pixels_of(const Tensor *t) { return (size_t)t->images * t->height * t->width; }
 
-/* The floats of all blocks. One cache line lies between blocks: without it, the same pixel of all channels would often
-   share a few lines of the cache, because planes have 2^n pixels. */
+/* The floats of all blocks. One cache line lies after each block: planes often have 2^n pixels, and without it the same
+   pixel of all channels would share a few lines of the first cache. */
 static inline size_t floats_of(int images, int channels, int height, int width) {
     return blocks_of(channels) * ((size_t)images * height * width * LANES + CACHE_LINE);
 }
