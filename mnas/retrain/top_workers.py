@@ -231,10 +231,7 @@ def ray_trainer(
         try:
             yield trainer, cluster.check
         finally:
-            if cluster.is_lost():
-                trainer.give_up()
-            else:
-                trainer.close()
+            cluster.leave(trainer)
 
 
 def room(device: Device, cores: int, workers: int | None) -> int:

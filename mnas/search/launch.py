@@ -243,7 +243,7 @@ def _open_workplace(
                 micro_batch_size=experiment.micro_batch_size,
                 folder=run.directory.resolve() / CANN_FOLDER,
             )
-            stack.callback(lambda: pool.give_up() if cluster.is_lost() else pool.close())
+            stack.callback(cluster.leave, pool)
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()
             stack.callback(pauser.close)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import ray
@@ -31,6 +31,20 @@ LOG_OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 VITAL_PROCESSES = frozenset({"gcs_server", "raylet"})
 # A cluster that is not ours may be restarted, or a network be down; Ray itself ends this process after 60 s.
 WATCH_PERIOD_S, WATCH_PATIENCE_S, WATCH_CONNECT_S = 2.0, 15.0, 3.0
+# How often it is looked whether the cluster is lost while workers end.
+LEAVE_PERIOD_S = 0.1
+
+
+class Workers(Protocol):
+    """Actors of Ray that are ended together."""
+
+    def close(self) -> None:
+        """End them and give back what they hold."""
+        ...
+
+    def give_up(self) -> None:
+        """Leave them to a Ray that is gone."""
+        ...
 
 
 class Cluster:
@@ -58,6 +72,25 @@ class Cluster:
         """Raise ClusterLostError if a vital part of the cluster is gone."""
         if (gone := self._missing()) is not None:
             raise ClusterLostError(gone, restartable=self.ours)
+
+    def leave(self, workers: Workers) -> None:
+        """End workers, or give them up if the cluster is lost, even if that happens only now.
+
+        A signal to a group of processes (`timeout`, a batch system) ends a Ray of our own a moment after it has come
+        here, and Ray's calls wait a minute for a cluster that is gone; then Ray ends this process.
+        """
+
+        def close() -> None:
+            with suppress(RayError):
+                workers.close()
+
+        closing = threading.Thread(target=close, name="close", daemon=True)
+        if not self.is_lost():
+            closing.start()
+        while closing.is_alive() and not self.is_lost():
+            closing.join(LEAVE_PERIOD_S)
+        if self.is_lost():
+            workers.give_up()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -75,3 +76,40 @@ def test_a_port_that_falls_silent_is_missed_after_a_while() -> None:
     with pytest.raises(ClusterLostError, match=r"head \(GCS\) at 127\.0\.0\.1:\d+ does not answer") as caught:
         cluster.check()
     assert not caught.value.restartable
+
+
+class ArrangedWorkers:
+    """Workers whose end takes until an event; they note what was asked of them."""
+
+    def __init__(self, ends: threading.Event) -> None:
+        self.asked: list[str] = []
+        self._ends = ends
+
+    def close(self) -> None:
+        self.asked.append("close")
+        self._ends.wait(10)
+
+    def give_up(self) -> None:
+        self.asked.append("give up")
+
+
+def test_workers_are_ended_before_their_cluster_is_left() -> None:
+    ends = threading.Event()
+    ends.set()
+    workers = ArrangedWorkers(ends)
+    Cluster(lambda: None, ours=True).leave(workers)
+    assert workers.asked == ["close"]
+
+
+def test_workers_of_a_lost_cluster_are_given_up() -> None:
+    workers = ArrangedWorkers(threading.Event())
+    Cluster(lambda: "Ray's raylet ended unexpectedly", ours=True).leave(workers)
+    assert workers.asked == ["give up"]
+
+
+def test_workers_of_a_cluster_that_is_lost_while_they_end_are_given_up() -> None:
+    ends = threading.Event()
+    workers = ArrangedWorkers(ends)
+    Cluster(lambda: "Ray's raylet ended unexpectedly" if workers.asked else None, ours=True).leave(workers)
+    ends.set()
+    assert workers.asked == ["close", "give up"]
