@@ -87,19 +87,16 @@ int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape)
         return convolve(&x_row, weight, &y_row, shape);
     }
     const Geometry g = geometry_of(x, y, shape);
-    const bool padded = g.kernel > 1;
     const int blocks = blocks_of(x->channels), all_taps = shape.kernel * shape.kernel;
-    const int together = padded ? images_together(x->images, blocks, g.rows, g.columns) : x->images;
+    const Border border = border_of_x(&g, x->images, blocks, g.kernel > 1);
     const size_t weights = packed_floats(y->channels, x->channels, g.kernel * g.kernel);
-    const size_t copied = padded ? blocks * padded_floats(together, g.rows, g.columns) : 0;
-    float *packed = calloc(weights + copied, sizeof(float));
+    float *packed = calloc(weights + border.floats, sizeof(float));
     if (packed == NULL) return 1;
-    const Taps taps = taps_of(&g, (padded ? g.columns : g.width) * LANES);
+    const Taps taps = taps_of(&g, border.columns * LANES);
     pack(packed, weight, y->channels, x->channels * all_taps, x->channels, all_taps, &taps);
-    for (int image = 0; image < x->images; image += together) {
-        const int images = at_most(together, x->images - image);
-        Window in = window_of(x, image);
-        if (padded) in = pad(packed + weights, x, together, image, images, 0, blocks, g.padding, g.rows, g.columns);
+    for (int image = 0; image < x->images; image += border.together) {
+        const int images = at_most(border.together, x->images - image);
+        const Window in = surround(&border, packed + weights, x, image, images, 0, blocks);
         const Grid grid = {images, g.out_height, g.out_width};
         correlate(window_of(y, image), y->channels, strided(in, g.stride), x->channels, grid, &taps, packed);
     }
@@ -110,21 +107,16 @@ int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape)
 /* dx: a convolution of dy with inputs and outputs exchanged, for each phase. */
 static int differentiate_input(const Geometry *g, const float *weight, const Tensor *dy, const Tensor *dx) {
     const int all_taps = g->full_kernel * g->full_kernel, blocks = blocks_of(dy->channels);
-    const bool padded = g->kernel > 1 || g->stride > 1;
-    const int together = padded ? images_together(dy->images, blocks, g->back_rows, g->back_columns) : dy->images;
+    const Border border = border_of_dy(g, dy->images, blocks, g->kernel > 1 || g->stride > 1);
     const size_t weights = packed_floats(dx->channels, dy->channels, g->kernel * g->kernel);
-    const size_t copied = padded ? blocks * padded_floats(together, g->back_rows, g->back_columns) : 0;
-    float *packed = calloc(weights + copied, sizeof(float));
+    float *packed = calloc(weights + border.floats, sizeof(float));
     if (packed == NULL) return 1;
-    for (int image = 0; image < dy->images; image += together) {
-        const int images = at_most(together, dy->images - image);
-        Window in = window_of(dy, image);
-        if (padded)
-            in = pad(packed + weights, dy, together, image, images, 0, blocks, g->margin, g->back_rows,
-                     g->back_columns);
+    for (int image = 0; image < dy->images; image += border.together) {
+        const int images = at_most(border.together, dy->images - image);
+        const Window in = surround(&border, packed + weights, dy, image, images, 0, blocks);
         for (int a = 0; a < g->stride; a++)
             for (int b = 0; b < g->stride; b++) {
-                const Phase phase = phase_of(g, a, b, images, window_of(dx, image), in);
+                const Phase phase = phase_of(g, a, b, images, window_of(dx, image), in, border.before);
                 pack(packed, weight, dx->channels, all_taps, dy->channels, dx->channels * all_taps, &phase.taps);
                 correlate(phase.dx, dx->channels, phase.dy, dy->channels, phase.grid, &phase.taps, packed);
             }
@@ -175,19 +167,16 @@ static void multiply(float *sums, int sums_of_output, const Window *dy, const in
 
 static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor *dy, float *dweight) {
     const int blocks = blocks_of(x->channels), all_taps = g->full_kernel * g->full_kernel;
-    const bool padded = g->kernel > 1;
-    const int together = padded ? images_together(x->images, blocks, g->rows, g->columns) : x->images;
-    const Taps taps = taps_of(g, (padded ? g->columns : g->width) * LANES);
+    const Border border = border_of_x(g, x->images, blocks, g->kernel > 1);
+    const Taps taps = taps_of(g, border.columns * LANES);
     const int of_output = blocks * LANES, of_tap = dy->channels * of_output;
     const size_t all_sums = (size_t)taps.count * of_tap;
-    const size_t copied = padded ? blocks * padded_floats(together, g->rows, g->columns) : 0;
-    float *sums = calloc(all_sums + copied, sizeof(float));
+    float *sums = calloc(all_sums + border.floats, sizeof(float));
     if (sums == NULL) return 1;
-    for (int image = 0; image < x->images; image += together) {
-        const int images = at_most(together, x->images - image);
-        Window in = window_of(x, image), out = window_of(dy, image);
-        if (padded) in = pad(sums + all_sums, x, together, image, images, 0, blocks, g->padding, g->rows, g->columns);
-        in = strided(in, g->stride);
+    for (int image = 0; image < x->images; image += border.together) {
+        const int images = at_most(border.together, x->images - image);
+        const Window out = window_of(dy, image);
+        const Window in = strided(surround(&border, sums + all_sums, x, image, images, 0, blocks), g->stride);
         const Grid grid = {images, g->out_height, g->out_width};
         for (int first = 0; first < pixels_of_grid(&grid); first += TOGETHER) {
             int x_places[TOGETHER], dy_places[TOGETHER];

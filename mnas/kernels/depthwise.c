@@ -64,66 +64,59 @@ static void multiply(Lanes *sums, const float *dy, const float *x, const Pairs *
 
 int convolve_depthwise(const Tensor *x, const float *weight, const Tensor *y, Shape shape) {
     const Geometry g = geometry_of(x, y, shape);
-    const int together = images_together(x->images, 1, g.rows, g.columns), all_taps = shape.kernel * shape.kernel;
-    const size_t of_x = padded_floats(together, g.rows, g.columns);
-    float *padded = calloc(of_x + pairs_floats(together * g.out_height * g.out_width), sizeof(float));
-    if (padded == NULL) return 1;
-    const Taps taps = taps_of(&g, g.columns * LANES);
-    for (int image = 0; image < x->images; image += together) {
-        const int images = at_most(together, x->images - image);
+    const int all_taps = shape.kernel * shape.kernel;
+    const Border border = border_of_x(&g, x->images, 1, true);
+    float *copy = calloc(border.floats + pairs_floats(border.together * g.out_height * g.out_width), sizeof(float));
+    if (copy == NULL) return 1;
+    const Taps taps = taps_of(&g, border.columns * LANES);
+    for (int image = 0; image < x->images; image += border.together) {
+        const int images = at_most(border.together, x->images - image);
         const Grid grid = {images, g.out_height, g.out_width};
-        const Window from = strided(padded_window(padded, together, g.rows, g.columns), g.stride);
-        const Window to = window_of(y, image);
-        const Pairs pairs = list_pairs((int *)(padded + of_x), &from, &to, &grid);
+        const Window from = strided(within(&border, copy), g.stride), to = window_of(y, image);
+        const Pairs pairs = list_pairs((int *)(copy + border.floats), &from, &to, &grid);
         for (int block = 0; block < blocks_of(x->channels); block++) {
             Lanes weights[MAX_TAPS];
             pack(weights, weight, block * LANES, x->channels, all_taps, &taps);
-            pad(padded, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
-            correlate(to.data + block * to.block, padded, &pairs, &taps, weights);
+            surround(&border, copy, x, image, images, block, 1);
+            correlate(to.data + block * to.block, from.data, &pairs, &taps, weights);
         }
     }
-    free(padded);
+    free(copy);
     return 0;
 }
-
-/* Memory of the gradients: a block of padded x and dy, the sums of all blocks, and lists of places. */
-typedef struct {
-    float *x, *dy;
-    Lanes *sums;
-    int *pairs;
-} Memory;
 
 int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *dy, const Tensor *dx, float *dweight,
                             Shape shape) {
     const Geometry g = geometry_of(x, dy, shape);
-    const int all_taps = shape.kernel * shape.kernel, together = images_together(x->images, 2, g.rows, g.columns);
-    const int blocks = blocks_of(x->channels), phases = g.stride * g.stride;
-    const size_t of_x = padded_floats(together, g.rows, g.columns), of_sums = (size_t)blocks * MAX_TAPS * LANES;
-    const size_t of_dy = padded_floats(together, g.back_rows, g.back_columns);
-    const int of_pairs = pairs_floats(together * g.height * g.width);
-    float *memory = calloc(of_x + of_dy + of_sums + (size_t)(1 + phases) * of_pairs, sizeof(float));
-    if (memory == NULL) return 1;
-    Memory own = {.x = memory, .dy = memory + of_x, .sums = (Lanes *)(memory + of_x + of_dy)};
-    own.pairs = (int *)((float *)own.sums + of_sums);
-    const Taps taps = taps_of(&g, g.columns * LANES);
-    for (int image = 0; image < x->images; image += together) {
-        const int images = at_most(together, x->images - image);
+    const int all_taps = shape.kernel * shape.kernel, blocks = blocks_of(x->channels), phases = g.stride * g.stride;
+    const Border border = border_of_x(&g, x->images, 2, true);
+    Border border_dy = border_of_dy(&g, x->images, 1, true);
+    border_dy.together = border.together; /* it has room for more, since x has the room of two blocks */
+    const size_t of_sums = (size_t)blocks * MAX_TAPS * LANES;
+    const int of_pairs = pairs_floats(border.together * g.height * g.width);
+    float *copy = calloc(border.floats + border_dy.floats + of_sums + (size_t)(1 + phases) * of_pairs, sizeof(float));
+    if (copy == NULL) return 1;
+    float *copy_dy = copy + border.floats;
+    Lanes *sums = (Lanes *)(copy_dy + border_dy.floats);
+    int *memory = (int *)(copy_dy + border_dy.floats + of_sums);
+    const Taps taps = taps_of(&g, border.columns * LANES);
+    for (int image = 0; image < x->images; image += border.together) {
+        const int images = at_most(border.together, x->images - image);
         const Grid grid = {images, g.out_height, g.out_width};
-        const Window from = strided(padded_window(own.x, together, g.rows, g.columns), g.stride);
-        const Window slopes = window_of(dy, image);
-        const Pairs pairs = list_pairs(own.pairs, &from, &slopes, &grid);
+        const Window from = strided(within(&border, copy), g.stride), slopes = window_of(dy, image);
+        const Pairs pairs = list_pairs(memory, &from, &slopes, &grid);
         Phase back[MAX_PHASES];
         Pairs back_pairs[MAX_PHASES];
         for (int i = 0; i < phases && dx != NULL; i++) {
-            const Window padded_dy = padded_window(own.dy, together, g.back_rows, g.back_columns);
-            back[i] = phase_of(&g, i / g.stride, i % g.stride, images, window_of(dx, image), padded_dy);
-            back_pairs[i] = list_pairs(own.pairs + (1 + i) * of_pairs, &back[i].dy, &back[i].dx, &back[i].grid);
+            back[i] = phase_of(&g, i / g.stride, i % g.stride, images, window_of(dx, image),
+                               within(&border_dy, copy_dy), border_dy.before);
+            back_pairs[i] = list_pairs(memory + (1 + i) * of_pairs, &back[i].dy, &back[i].dx, &back[i].grid);
         }
         for (int block = 0; block < blocks; block++) {
-            pad(own.x, x, together, image, images, block, 1, g.padding, g.rows, g.columns);
-            multiply(own.sums + block * MAX_TAPS, slopes.data + block * slopes.block, own.x, &pairs, &taps);
+            surround(&border, copy, x, image, images, block, 1);
+            multiply(sums + block * MAX_TAPS, slopes.data + block * slopes.block, from.data, &pairs, &taps);
             if (dx == NULL) continue;
-            pad(own.dy, dy, together, image, images, block, 1, g.margin, g.back_rows, g.back_columns);
+            surround(&border_dy, copy_dy, dy, image, images, block, 1);
             for (int i = 0; i < phases; i++) {
                 Lanes weights[MAX_TAPS];
                 pack(weights, weight, block * LANES, x->channels, all_taps, &back[i].taps);
@@ -135,7 +128,7 @@ int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *
     memset(dweight, 0, (size_t)x->channels * all_taps * sizeof(float));
     for (int c = 0; c < x->channels; c++)
         for (int t = 0; t < taps.count; t++)
-            dweight[c * all_taps + taps.numbers[t]] = own.sums[c / LANES * MAX_TAPS + t][c % LANES];
-    free(memory);
+            dweight[c * all_taps + taps.numbers[t]] = sums[c / LANES * MAX_TAPS + t][c % LANES];
+    free(copy);
     return 0;
 }

@@ -15,9 +15,9 @@
 enum {
     MAX_KERNEL = 7,
     MAX_TAPS = MAX_KERNEL * MAX_KERNEL,
-    MAX_PHASES = 4, /* of stride 2 */
-    MOST_AT_ONCE = 12, /* pixels whose sums are in registers */
-    PADDED_FLOATS = 1 << 16 /* of the images that are padded at a time, so that they stay in the second cache */
+    MAX_PHASES = 4,           /* of stride 2 */
+    MOST_AT_ONCE = 12,        /* pixels whose sums are in registers */
+    BORDERED_FLOATS = 1 << 16 /* that stay in the second cache */
 };
 
 /* Where the pixels of some images are: the first one, and the distances from one to the next on each axis. */
@@ -59,9 +59,6 @@ typedef struct {
     int skipped; /* such taps at each side */
     int full_kernel, stride, padding;
     int height, width, out_height, out_width;
-    int rows, columns;           /* of padded x */
-    int margin;                  /* before padded dy */
-    int back_rows, back_columns; /* of padded dy */
 } Geometry;
 
 static inline Geometry geometry_of(const Tensor *x, const Tensor *y, Shape shape) {
@@ -71,11 +68,6 @@ static inline Geometry geometry_of(const Tensor *x, const Tensor *y, Shape shape
     g.padding = at_most(largest - 1, shape.kernel / 2);
     g.skipped = shape.kernel / 2 - g.padding;
     g.kernel = 2 * g.padding + 1;
-    g.rows = g.height + 2 * g.padding;
-    g.columns = g.width + 2 * g.padding;
-    g.margin = (g.kernel - 1) / g.stride;
-    g.back_rows = g.margin + (g.height - 1 + g.padding) / g.stride + 1;
-    g.back_columns = g.margin + (g.width - 1 + g.padding) / g.stride + 1;
     return g;
 }
 
@@ -91,37 +83,60 @@ static inline Window window_of(const Tensor *t, int image) {
     return (Window){t->data + (size_t)image * plane, t->block, plane, row, LANES};
 }
 
-/* The floats of one block of padded images. */
-static inline size_t padded_floats(int images, int rows, int columns) {
-    return (size_t)images * rows * columns * LANES + CACHE_LINE;
+/* A border of zeros around images, for as many images at a time as stay in a cache. Without a border the images are used
+   where they are, all at a time. */
+typedef struct {
+    bool needed;
+    int before, rows, columns; /* pixels before an image, and those of an image with its border */
+    int together;              /* images at a time */
+    size_t block, floats;      /* of the copy: from one block to the next, and in all */
+} Border;
+
+static inline Border border_of(bool needed, int before, int rows, int columns, int images, int blocks) {
+    if (!needed) return (Border){.rows = rows, .columns = columns, .together = images};
+    const int fitting = BORDERED_FLOATS / (blocks * rows * columns * LANES), some = fitting < 1 ? 1 : fitting;
+    Border b = {true, before, rows, columns, at_most(images, some), 0, 0};
+    b.block = (size_t)b.together * rows * columns * LANES + CACHE_LINE;
+    b.floats = blocks * b.block;
+    return b;
 }
 
-/* As many images as are padded at a time. */
-static inline int images_together(int images, int blocks, int rows, int columns) {
-    const int together = PADDED_FLOATS / (blocks * rows * columns * LANES);
-    return at_most(images, together < 1 ? 1 : together);
+/* Where the images are with their border. */
+static inline Window within(const Border *b, float *copy) {
+    return (Window){copy, b->block, b->rows * b->columns * LANES, b->columns * LANES, LANES};
 }
 
-/* Blocks of some images with a border of zeros, of which `together` would fit. */
-static inline Window padded_window(float *padded, int together, int rows, int columns) {
-    return (Window){padded, padded_floats(together, rows, columns), rows * columns * LANES, columns * LANES, LANES};
-}
-
-/* Copy blocks of images into a border of zeros, which are there before and are never written. */
-static inline Window pad(float *padded, const Tensor *t, int together, int image, int images, int block, int blocks,
-                         int before, int rows, int columns) {
-    const Window from = window_of(t, image), to = padded_window(padded, together, rows, columns);
-    for (int b = 0; b < blocks; b++)
+/* Copy blocks of images into their border, which is zero before and is never written; nothing if they need none.
+   Returns where the images are then. */
+static inline Window surround(const Border *b, float *copy, const Tensor *t, int image, int images, int block,
+                              int blocks) {
+    const Window from = window_of(t, image);
+    if (!b->needed) return from;
+    const Window to = within(b, copy);
+    for (int i = 0; i < blocks; i++)
         for (int n = 0; n < images; n++)
             for (int r = 0; r < t->height; r++) {
-                const float *in = from.data + (block + b) * from.block + (size_t)n * from.image + r * from.row;
-                float *out = to.data + b * to.block + (size_t)n * to.image + (before + r) * to.row + before * LANES;
-                for (int c = 0; c < t->width; c++) store(out + c * LANES, load(in + c * LANES));
+                const float *in = from.data + (block + i) * from.block + (size_t)n * from.image + r * from.row;
+                float *out = to.data + i * to.block + (size_t)n * to.image + (b->before + r) * to.row;
+                for (int c = 0; c < t->width; c++) store(out + (b->before + c) * LANES, load(in + c * LANES));
             }
     return to;
 }
 
-/* The taps of the convolution itself. */
+/* The borders of x and dy. */
+static inline Border border_of_x(const Geometry *g, int images, int blocks, bool needed) {
+    const int rows = g->height + 2 * g->padding, columns = g->width + 2 * g->padding;
+    return border_of(needed, g->padding, rows, columns, images, blocks);
+}
+
+static inline Border border_of_dy(const Geometry *g, int images, int blocks, bool needed) {
+    const int before = (g->kernel - 1) / g->stride;
+    const int rows = before + (g->height - 1 + g->padding) / g->stride + 1;
+    const int columns = before + (g->width - 1 + g->padding) / g->stride + 1;
+    return border_of(needed, before, rows, columns, images, blocks);
+}
+
+/* The taps of the convolution itself, in windows with these rows. */
 static inline Taps taps_of(const Geometry *g, int row) {
     Taps taps = {.count = 0};
     for (int a = 0; a < g->kernel; a++)
@@ -133,27 +148,27 @@ static inline Taps taps_of(const Geometry *g, int row) {
 }
 
 /* The gradient of x. Its pixels (y, x) with (y + padding) % stride = a, and b likewise, are one phase; each of them
-   gets from dy by the taps (a + u stride, b + v stride). */
+   gets from dy by the taps (a + u stride, b + v stride). `before`: pixels of the border before dy. */
 typedef struct {
     Grid grid;
     Window dx, dy;
     Taps taps;
 } Phase;
 
-static inline Phase phase_of(const Geometry *g, int a, int b, int images, Window dx, Window padded_dy) {
+static inline Phase phase_of(const Geometry *g, int a, int b, int images, Window dx, Window dy, int before) {
     const int s = g->stride, y = (a + s * g->padding - g->padding) % s, x = (b + s * g->padding - g->padding) % s;
     Phase phase = {.grid = {images, (g->height - y + s - 1) / s, (g->width - x + s - 1) / s},
-                   .dx = dx, .dy = padded_dy, .taps = {.count = 0}};
+                   .dx = dx, .dy = dy, .taps = {.count = 0}};
     phase.dx.data += y * dx.row + x * dx.column;
     phase.dx.row *= s;
     phase.dx.column *= s;
-    const int r = (y + g->padding) / s + g->margin, c = (x + g->padding) / s + g->margin;
-    phase.dy.data += r * padded_dy.row + c * padded_dy.column;
+    const int r = (y + g->padding) / s + before, c = (x + g->padding) / s + before;
+    phase.dy.data += r * dy.row + c * dy.column;
     for (int u = 0; a + u * s < g->kernel; u++)
         for (int v = 0; b + v * s < g->kernel; v++) {
             const int tap = (a + u * s + g->skipped) * g->full_kernel + b + v * s + g->skipped;
             phase.taps.numbers[phase.taps.count] = tap;
-            phase.taps.offsets[phase.taps.count++] = -u * padded_dy.row - v * padded_dy.column;
+            phase.taps.offsets[phase.taps.count++] = -u * dy.row - v * dy.column;
         }
     return phase;
 }
