@@ -34,25 +34,26 @@ INLINE void correlate_pixels(float *out, size_t out_block, const int *out_places
         for (int b = 0; b < blocks; b++) store(out + b * out_block + out_places[p], sums[p][b]);
 }
 
-/* The same for all pixels of a grid and all blocks of outputs. */
-static void correlate(Window out, int out_channels, Window in, int channels, Grid grid, const Taps *taps,
-                      const float *weights) {
-    const int pixels = pixels_of_grid(&grid), blocks = blocks_of(out_channels);
-    const size_t of_block = (size_t)taps->count * channels * LANES;
+/* The same for all pixels of a part and all blocks of outputs. */
+static void correlate(const Part *part, int out_channels, int channels, const float *weights) {
+    const Window out = part->out, in = part->in;
+    const int pixels = pixels_of_grid(&part->grid), blocks = blocks_of(out_channels);
+    const size_t of_block = (size_t)part->taps.count * channels * LANES;
     for (int first = 0; first < pixels; first += TOGETHER) {
         int in_places[TOGETHER], out_places[TOGETHER];
         const int count = at_most(TOGETHER, pixels - first);
-        list_places(in_places, &in, &grid, first, count);
-        list_places(out_places, &out, &grid, first, count);
+        list_places(in_places, &in, &part->grid, first, count);
+        list_places(out_places, &out, &part->grid, first, count);
         int block = 0;
         for (; block + PAIR <= blocks; block += PAIR)
             for (int p = 0; p < count; p += PIXELS_OF_PAIR)
                 correlate_pixels(out.data + block * out.block, out.block, out_places + p, in.data, in.block,
-                                 in_places + p, channels, taps, weights + block * of_block, PIXELS_OF_PAIR, PAIR);
+                                 in_places + p, channels, &part->taps, weights + block * of_block, PIXELS_OF_PAIR,
+                                 PAIR);
         for (; block < blocks; block++)
             for (int p = 0; p < count; p += PIXELS_OF_ONE)
                 correlate_pixels(out.data + block * out.block, out.block, out_places + p, in.data, in.block,
-                                 in_places + p, channels, taps, weights + block * of_block, PIXELS_OF_ONE, 1);
+                                 in_places + p, channels, &part->taps, weights + block * of_block, PIXELS_OF_ONE, 1);
     }
 }
 
@@ -92,13 +93,12 @@ int convolve(const Tensor *x, const float *weight, const Tensor *y, Shape shape)
     const size_t weights = packed_floats(y->channels, x->channels, g.kernel * g.kernel);
     float *packed = calloc(weights + border.floats, sizeof(float));
     if (packed == NULL) return 1;
-    const Taps taps = taps_of(&g, border.columns * LANES);
-    pack(packed, weight, y->channels, x->channels * all_taps, x->channels, all_taps, &taps);
     for (int image = 0; image < x->images; image += border.together) {
         const int images = at_most(border.together, x->images - image);
         const Window in = surround(&border, packed + weights, x, image, images, 0, blocks);
-        const Grid grid = {images, g.out_height, g.out_width};
-        correlate(window_of(y, image), y->channels, strided(in, g.stride), x->channels, grid, &taps, packed);
+        const Part whole = whole_of(&g, images, window_of(y, image), in);
+        if (image == 0) pack(packed, weight, y->channels, x->channels * all_taps, x->channels, all_taps, &whole.taps);
+        correlate(&whole, y->channels, x->channels, packed);
     }
     free(packed);
     return 0;
@@ -114,12 +114,14 @@ static int differentiate_input(const Geometry *g, const float *weight, const Ten
     for (int image = 0; image < dy->images; image += border.together) {
         const int images = at_most(border.together, dy->images - image);
         const Window in = surround(&border, packed + weights, dy, image, images, 0, blocks);
-        for (int a = 0; a < g->stride; a++)
-            for (int b = 0; b < g->stride; b++) {
-                const Phase phase = phase_of(g, a, b, images, window_of(dx, image), in, border.before);
-                pack(packed, weight, dx->channels, all_taps, dy->channels, dx->channels * all_taps, &phase.taps);
-                correlate(phase.dx, dx->channels, phase.dy, dy->channels, phase.grid, &phase.taps, packed);
-            }
+        float *own = packed; /* the weights of a phase */
+        for (int i = 0; i < g->stride * g->stride; i++) {
+            const Part phase = phase_of(g, i / g->stride, i % g->stride, images, window_of(dx, image), in);
+            if (image == 0)
+                pack(own, weight, dx->channels, all_taps, dy->channels, dx->channels * all_taps, &phase.taps);
+            correlate(&phase, dx->channels, dy->channels, own);
+            own += packed_floats(dx->channels, dy->channels, phase.taps.count);
+        }
     }
     free(packed);
     return 0;
@@ -165,34 +167,40 @@ static void multiply(float *sums, int sums_of_output, const Window *dy, const in
             multiply_pixels(sums, sums_of_output, dy, dy_places, o, channels, x, x_block, x_places, pixels, LANES, 1);
 }
 
+/* sums[tap] += the products of all channels at this tap, for the pixels of a part. */
+static void multiply_part(float *sums, int sums_of_tap, int sums_of_output, const Part *part, int channels,
+                          int blocks) {
+    const int pixels = pixels_of_grid(&part->grid);
+    for (int first = 0; first < pixels; first += TOGETHER) {
+        int x_places[TOGETHER], dy_places[TOGETHER];
+        const int count = at_most(TOGETHER, pixels - first);
+        list_places(x_places, &part->in, &part->grid, first, count);
+        list_places(dy_places, &part->out, &part->grid, first, count);
+        for (int t = 0; t < part->taps.count; t++)
+            multiply(sums + t * sums_of_tap, sums_of_output, &part->out, dy_places, channels,
+                     part->in.data + part->taps.offsets[t], part->in.block, x_places, count, blocks);
+    }
+}
+
 static int differentiate_weight(const Geometry *g, const Tensor *x, const Tensor *dy, float *dweight) {
     const int blocks = blocks_of(x->channels), all_taps = g->full_kernel * g->full_kernel;
     const Border border = border_of_x(g, x->images, blocks, g->kernel > 1);
-    const Taps taps = taps_of(g, border.columns * LANES);
     const int of_output = blocks * LANES, of_tap = dy->channels * of_output;
-    const size_t all_sums = (size_t)taps.count * of_tap;
+    const size_t all_sums = (size_t)g->kernel * g->kernel * of_tap;
     float *sums = calloc(all_sums + border.floats, sizeof(float));
     if (sums == NULL) return 1;
+    memset(dweight, 0, (size_t)dy->channels * x->channels * all_taps * sizeof(float));
+    Part whole;
     for (int image = 0; image < x->images; image += border.together) {
         const int images = at_most(border.together, x->images - image);
-        const Window out = window_of(dy, image);
-        const Window in = strided(surround(&border, sums + all_sums, x, image, images, 0, blocks), g->stride);
-        const Grid grid = {images, g->out_height, g->out_width};
-        for (int first = 0; first < pixels_of_grid(&grid); first += TOGETHER) {
-            int x_places[TOGETHER], dy_places[TOGETHER];
-            const int count = at_most(TOGETHER, pixels_of_grid(&grid) - first);
-            list_places(x_places, &in, &grid, first, count);
-            list_places(dy_places, &out, &grid, first, count);
-            for (int t = 0; t < taps.count; t++)
-                multiply(sums + t * of_tap, of_output, &out, dy_places, dy->channels, in.data + taps.offsets[t],
-                         in.block, x_places, count, blocks);
-        }
+        const Window in = surround(&border, sums + all_sums, x, image, images, 0, blocks);
+        whole = whole_of(g, images, window_of(dy, image), in);
+        multiply_part(sums, of_tap, of_output, &whole, dy->channels, blocks);
     }
-    memset(dweight, 0, (size_t)dy->channels * x->channels * all_taps * sizeof(float));
     for (int o = 0; o < dy->channels; o++)
         for (int c = 0; c < x->channels; c++)
-            for (int t = 0; t < taps.count; t++)
-                dweight[((size_t)o * x->channels + c) * all_taps + taps.numbers[t]] =
+            for (int t = 0; t < whole.taps.count; t++)
+                dweight[((size_t)o * x->channels + c) * all_taps + whole.taps.numbers[t]] =
                     sums[t * of_tap + o * of_output + c];
     free(sums);
     return 0;

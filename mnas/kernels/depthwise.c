@@ -13,13 +13,11 @@ typedef struct {
 
 static int pairs_floats(int pixels) { return 2 * (pixels + MOST_AT_ONCE); }
 
-static Pairs list_pairs(int *memory, const Window *from, const Window *to, const Grid *grid) {
-    const int count = pixels_of_grid(grid);
+static Pairs list_pairs(int *memory, const Part *part) {
+    const int count = pixels_of_grid(&part->grid);
     const Pairs pairs = {count, memory, memory + count + MOST_AT_ONCE};
-    if (count > 0) {
-        list_places(pairs.from, from, grid, 0, count);
-        list_places(pairs.to, to, grid, 0, count);
-    }
+    list_places(pairs.from, &part->in, &part->grid, 0, count);
+    list_places(pairs.to, &part->out, &part->grid, 0, count);
     return pairs;
 }
 
@@ -68,17 +66,15 @@ int convolve_depthwise(const Tensor *x, const float *weight, const Tensor *y, Sh
     const Border border = border_of_x(&g, x->images, 1, true);
     float *copy = calloc(border.floats + pairs_floats(border.together * g.out_height * g.out_width), sizeof(float));
     if (copy == NULL) return 1;
-    const Taps taps = taps_of(&g, border.columns * LANES);
     for (int image = 0; image < x->images; image += border.together) {
         const int images = at_most(border.together, x->images - image);
-        const Grid grid = {images, g.out_height, g.out_width};
-        const Window from = strided(within(&border, copy), g.stride), to = window_of(y, image);
-        const Pairs pairs = list_pairs((int *)(copy + border.floats), &from, &to, &grid);
+        const Part whole = whole_of(&g, images, window_of(y, image), within(&border, copy));
+        const Pairs pairs = list_pairs((int *)(copy + border.floats), &whole);
         for (int block = 0; block < blocks_of(x->channels); block++) {
             Lanes weights[MAX_TAPS];
-            pack(weights, weight, block * LANES, x->channels, all_taps, &taps);
+            pack(weights, weight, block * LANES, x->channels, all_taps, &whole.taps);
             surround(&border, copy, x, image, images, block, 1);
-            correlate(to.data + block * to.block, from.data, &pairs, &taps, weights);
+            correlate(whole.out.data + block * whole.out.block, whole.in.data, &pairs, &whole.taps, weights);
         }
     }
     free(copy);
@@ -99,36 +95,36 @@ int differentiate_depthwise(const Tensor *x, const float *weight, const Tensor *
     float *copy_dy = copy + border.floats;
     Lanes *sums = (Lanes *)(copy_dy + border_dy.floats);
     int *memory = (int *)(copy_dy + border_dy.floats + of_sums);
-    const Taps taps = taps_of(&g, border.columns * LANES);
+    Part whole;
     for (int image = 0; image < x->images; image += border.together) {
         const int images = at_most(border.together, x->images - image);
-        const Grid grid = {images, g.out_height, g.out_width};
-        const Window from = strided(within(&border, copy), g.stride), slopes = window_of(dy, image);
-        const Pairs pairs = list_pairs(memory, &from, &slopes, &grid);
-        Phase back[MAX_PHASES];
+        whole = whole_of(&g, images, window_of(dy, image), within(&border, copy));
+        const Pairs pairs = list_pairs(memory, &whole);
+        Part back[MAX_PHASES];
         Pairs back_pairs[MAX_PHASES];
         for (int i = 0; i < phases && dx != NULL; i++) {
-            back[i] = phase_of(&g, i / g.stride, i % g.stride, images, window_of(dx, image),
-                               within(&border_dy, copy_dy), border_dy.before);
-            back_pairs[i] = list_pairs(memory + (1 + i) * of_pairs, &back[i].dy, &back[i].dx, &back[i].grid);
+            const Window in = within(&border_dy, copy_dy);
+            back[i] = phase_of(&g, i / g.stride, i % g.stride, images, window_of(dx, image), in);
+            back_pairs[i] = list_pairs(memory + (1 + i) * of_pairs, &back[i]);
         }
         for (int block = 0; block < blocks; block++) {
             surround(&border, copy, x, image, images, block, 1);
-            multiply(sums + block * MAX_TAPS, slopes.data + block * slopes.block, from.data, &pairs, &taps);
+            multiply(sums + block * MAX_TAPS, whole.out.data + block * whole.out.block, whole.in.data, &pairs,
+                     &whole.taps);
             if (dx == NULL) continue;
             surround(&border_dy, copy_dy, dy, image, images, block, 1);
             for (int i = 0; i < phases; i++) {
                 Lanes weights[MAX_TAPS];
                 pack(weights, weight, block * LANES, x->channels, all_taps, &back[i].taps);
-                correlate(back[i].dx.data + block * back[i].dx.block, back[i].dy.data, &back_pairs[i], &back[i].taps,
-                          weights);
+                correlate(back[i].out.data + block * back[i].out.block, back[i].in.data, &back_pairs[i],
+                          &back[i].taps, weights);
             }
         }
     }
     memset(dweight, 0, (size_t)x->channels * all_taps * sizeof(float));
     for (int c = 0; c < x->channels; c++)
-        for (int t = 0; t < taps.count; t++)
-            dweight[c * all_taps + taps.numbers[t]] = sums[c / LANES * MAX_TAPS + t][c % LANES];
+        for (int t = 0; t < whole.taps.count; t++)
+            dweight[c * all_taps + whole.taps.numbers[t]] = sums[c / LANES * MAX_TAPS + t][c % LANES];
     free(copy);
     return 0;
 }

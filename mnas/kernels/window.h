@@ -48,10 +48,15 @@ static inline void list_places(int *places, const Window *w, const Grid *grid, i
     for (; i % MOST_AT_ONCE != 0; i++) places[i] = places[count - 1];
 }
 
-/* The taps of a kernel that are used: their numbers, and the distances of their pixels from the first. */
+/* Some taps of a kernel: their numbers, and the distances of their pixels from the one that all are relative to. */
 typedef struct {
     int count, numbers[MAX_TAPS], offsets[MAX_TAPS];
 } Taps;
+
+static inline void add_tap(Taps *taps, int number, int offset) {
+    taps->numbers[taps->count] = number;
+    taps->offsets[taps->count++] = offset;
+}
 
 /* A convolution of planes. */
 typedef struct {
@@ -83,8 +88,8 @@ static inline Window window_of(const Tensor *t, int image) {
     return (Window){t->data + (size_t)image * plane, t->block, plane, row, LANES};
 }
 
-/* A border of zeros around images, for as many images at a time as stay in a cache. Without a border the images are used
-   where they are, all at a time. */
+/* A border of zeros around images, for as many images at a time as stay in a cache. Without one, all images are used
+   where they are. */
 typedef struct {
     bool needed;
     int before, rows, columns; /* pixels before an image, and those of an image with its border */
@@ -101,9 +106,10 @@ static inline Border border_of(bool needed, int before, int rows, int columns, i
     return b;
 }
 
-/* Where the images are with their border. */
+/* Where the images are within their border. */
 static inline Window within(const Border *b, float *copy) {
-    return (Window){copy, b->block, b->rows * b->columns * LANES, b->columns * LANES, LANES};
+    const int row = b->columns * LANES;
+    return (Window){copy + b->before * (row + LANES), b->block, b->rows * row, row, LANES};
 }
 
 /* Copy blocks of images into their border, which is zero before and is never written; nothing if they need none.
@@ -117,8 +123,8 @@ static inline Window surround(const Border *b, float *copy, const Tensor *t, int
         for (int n = 0; n < images; n++)
             for (int r = 0; r < t->height; r++) {
                 const float *in = from.data + (block + i) * from.block + (size_t)n * from.image + r * from.row;
-                float *out = to.data + i * to.block + (size_t)n * to.image + (b->before + r) * to.row;
-                for (int c = 0; c < t->width; c++) store(out + (b->before + c) * LANES, load(in + c * LANES));
+                float *out = to.data + i * to.block + (size_t)n * to.image + r * to.row;
+                for (int c = 0; c < t->width; c++) store(out + c * LANES, load(in + c * LANES));
             }
     return to;
 }
@@ -136,39 +142,36 @@ static inline Border border_of_dy(const Geometry *g, int images, int blocks, boo
     return border_of(needed, before, rows, columns, images, blocks);
 }
 
-/* The taps of the convolution itself, in windows with these rows. */
-static inline Taps taps_of(const Geometry *g, int row) {
-    Taps taps = {.count = 0};
-    for (int a = 0; a < g->kernel; a++)
-        for (int b = 0; b < g->kernel; b++) {
-            taps.numbers[taps.count] = (a + g->skipped) * g->full_kernel + b + g->skipped;
-            taps.offsets[taps.count++] = a * row + b * LANES;
-        }
-    return taps;
-}
-
-/* The gradient of x. Its pixels (y, x) with (y + padding) % stride = a, and b likewise, are one phase; each of them
-   gets from dy by the taps (a + u stride, b + v stride). `before`: pixels of the border before dy. */
+/* A part of a convolution: output pixels, and for each of them the input pixel that all taps are relative to. */
 typedef struct {
     Grid grid;
-    Window dx, dy;
+    Window out, in;
     Taps taps;
-} Phase;
+} Part;
 
-static inline Phase phase_of(const Geometry *g, int a, int b, int images, Window dx, Window dy, int before) {
+/* All of a convolution. */
+static inline Part whole_of(const Geometry *g, int images, Window y, Window x) {
+    Part whole = {.grid = {images, g->out_height, g->out_width}, .out = y, .in = strided(x, g->stride)};
+    for (int a = 0; a < g->kernel; a++)
+        for (int b = 0; b < g->kernel; b++) {
+            const int number = (a + g->skipped) * g->full_kernel + b + g->skipped;
+            add_tap(&whole.taps, number, (a - g->padding) * x.row + (b - g->padding) * x.column);
+        }
+    return whole;
+}
+
+/* A part of the gradient dx: the pixels (y, x) with (y + padding) % stride = a, and b likewise. Each of them gets from
+   dy by the taps (a + u stride, b + v stride). */
+static inline Part phase_of(const Geometry *g, int a, int b, int images, Window dx, Window dy) {
     const int s = g->stride, y = (a + s * g->padding - g->padding) % s, x = (b + s * g->padding - g->padding) % s;
-    Phase phase = {.grid = {images, (g->height - y + s - 1) / s, (g->width - x + s - 1) / s},
-                   .dx = dx, .dy = dy, .taps = {.count = 0}};
-    phase.dx.data += y * dx.row + x * dx.column;
-    phase.dx.row *= s;
-    phase.dx.column *= s;
-    const int r = (y + g->padding) / s + before, c = (x + g->padding) / s + before;
-    phase.dy.data += r * dy.row + c * dy.column;
+    Part phase = {.grid = {images, (g->height - y + s - 1) / s, (g->width - x + s - 1) / s},
+                  .out = strided(dx, s), .in = dy};
+    phase.out.data += y * dx.row + x * dx.column;
+    phase.in.data += (y + g->padding) / s * dy.row + (x + g->padding) / s * dy.column;
     for (int u = 0; a + u * s < g->kernel; u++)
         for (int v = 0; b + v * s < g->kernel; v++) {
-            const int tap = (a + u * s + g->skipped) * g->full_kernel + b + v * s + g->skipped;
-            phase.taps.numbers[phase.taps.count] = tap;
-            phase.taps.offsets[phase.taps.count++] = -u * dy.row - v * dy.column;
+            const int number = (a + u * s + g->skipped) * g->full_kernel + b + v * s + g->skipped;
+            add_tap(&phase.taps, number, -u * dy.row - v * dy.column);
         }
     return phase;
 }
