@@ -23,7 +23,6 @@ from latency.measurement.record import (
     PhoneIdentity,
     RejectedWindow,
     Session,
-    model_sha256,
 )
 from latency.measurement.window import percentile, rejection
 from latency.waiting import SILENCE_S
@@ -38,7 +37,7 @@ Attempt = Callable[[bool], Session]
 
 def measure_sessions(
     attempt: Attempt,
-    model: bytes,
+    model_hash: str,
     identity: PhoneIdentity,
     settings: MeasurementSettings,
     *,
@@ -53,7 +52,7 @@ def measure_sessions(
 
     Args:
         attempt: Times one window.
-        model: The ONNX bytes.
+        model_hash: SHA-256 of the ONNX bytes.
         identity: The phone.
         settings: The measurement protocol.
         advice: The end of the error's message.
@@ -91,7 +90,7 @@ def measure_sessions(
         accepted = False
         reason = f"the sessions differ by {spread:.1%}, which is above {settings.session_spread_limit:.0%}"
     record = LatencyRecord(
-        model_sha256=model_sha256(model),
+        model_sha256=model_hash,
         phone=identity,
         settings=settings,
         sessions=tuple(sessions),

@@ -16,7 +16,11 @@ from latency.adb.shell import ShellResult, command_line, run_command
 from latency.errors import PhoneError, PhoneGoneError
 
 # Free blocks and the size of a block, where the file will be; both GNU's and Android's stat know these letters.
-_PREPARE_PUSH = 'mkdir -p -- "$1" && rm -f -- "$2" && stat -f -c "%a %S" -- "$1"'
+_PREPARE_PUSH = """
+[ -d "$1" ] || mkdir -p -- "$1" || exit 1
+[ ! -e "$2" ] || rm -f -- "$2" || exit 1
+exec stat -f -c "%a %S" -- "$1"
+"""
 
 
 class AdbDevice:
@@ -59,17 +63,33 @@ class AdbDevice:
         with self._operation(f"run {argv[0]}", timeout_s) as deadline:
             return run_command(self._connection, line, deadline)
 
-    def push(self, data: bytes | Path, remote_path: str, *, executable: bool = False, timeout_s: float = 120.0) -> None:
+    def push(
+        self,
+        data: bytes | Path,
+        remote_path: str,
+        *,
+        executable: bool = False,
+        in_place: bool = False,
+        timeout_s: float = 120.0,
+    ) -> None:
         """Write a file of the phone, all of it or nothing; make the folders that it needs.
 
         The data go to `remote_path` + ".part" first, so only one push of a path may run at a time.
+
+        Args:
+            data: The content, or a file that has it.
+            remote_path: The file on the phone.
+            executable: Whether it is a program.
+            in_place: Write to `remote_path` itself, which saves an exchange with the phone. If the connection is cut, a
+                part of the file may stay.
+            timeout_s: Time for everything.
 
         Raises:
             PhoneError: `phone_full`, before anything is sent if the phone tells its free space in time. `phone_file`.
                 The kinds of every call.
         """
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
-        part_path = remote_path + ".part"
+        part_path = remote_path if in_place else remote_path + ".part"
         with self._operation(f"push {remote_path}", timeout_s) as deadline:
             free = self._prepare_push(posixpath.dirname(remote_path) or "/", part_path, deadline)
             if free < size:
@@ -82,6 +102,8 @@ class AdbDevice:
                 if "No space left" in str(failure) or "quota" in str(failure):
                     raise self._full(remote_path, size, free) from failure
                 raise PhoneError("phone_file", f"{deadline.operation}: {failure}") from failure
+            if in_place:
+                return
             moved = self._run(["mv", "-f", "--", part_path, remote_path], deadline)
             if moved.failed:
                 raise PhoneError("phone_file", f"{deadline.operation}: {moved.last_words}")

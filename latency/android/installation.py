@@ -21,7 +21,7 @@ RUNTIME_KEPT_S = 86_400
 
 # The phone's own clock, which nobody sets.
 _CLOCK = """
-boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
+{ read -r boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null || boot=unknown
 read -r now _ < /proc/uptime
 """
 MARK_USED = f"""{_CLOCK}echo "$boot ${{now%%.*}}" > "$1/used"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -321,41 +321,54 @@ class AdbPhone:
     def _measure(
         self, runner: SessionRunner, renew: Callable[[], None], model: bytes, settings: MeasurementSettings
     ) -> LatencyRecord:
-        device = runner.device
-        state = wait_until_cool(device, settings, renew)
-        self._require_full_speed(state)
-        model_path = str(PurePosixPath(self._profile.folder) / f"model-{model_sha256(model)[:16]}.onnx")
-        numbers = numbers_of(model)
+        with self._run_on_host(model, settings) as host_run:
+            state = wait_until_cool(runner.device, settings, renew)
+            self._require_full_speed(state)
+            model_hash = model_sha256(model)
+            model_path = str(PurePosixPath(self._profile.folder) / f"model-{model_hash[:16]}.onnx")
+            with said(f"phone {self.name!r}: pushing the model, at most {MODEL_PUSH_TIMEOUT_S:g} s"):
+                model_file = runner.model_file(model, settings.load_timeout_s)
+                runner.device.push(model_file, model_path, in_place=True, timeout_s=MODEL_PUSH_TIMEOUT_S)
+            numbers = numbers_of(model)
+        expected = host_run.result()
         check: OutputCheck | None = None
+
+        def attempt(_: bool) -> Session:
+            # Each run of the runner is a session of its own, whether it is the first or another try.
+            nonlocal check
+            renew()
+            timed = self._timed(runner, model_path, settings)
+            if timed.loaded is not None:
+                same, check = check_output(timed.loaded.output_sums, expected.sums, numbers, settings)
+                if not same:
+                    raise self._wrong_output(check)
+            self._require_not_faster(timed.window, settings)
+            return timed
+
+        record = measure_sessions(
+            attempt,
+            model_hash,
+            self._identity(runner),
+            settings,
+            advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
+            "`mnas phones check` looks at each of these",
+            conditions=state,
+            scale=self._unit.scale,
+        )
+        return replace(record, input_shapes=expected.input_shapes, output_check=check)
+
+    @contextmanager
+    def _run_on_host(self, model: bytes, settings: MeasurementSettings) -> Iterator[Future[HostOutput]]:
+        """Run the model on this host during the block, and not after it: the phone may be this machine.
+
+        The result raises CandidateError if the host's engine does not take or run the model.
+        """
+        host_run = self._host_thread.submit(self._host.of, model, settings)
         try:
-            expected = self._push(runner, model, model_path, settings)
-
-            def attempt(_: bool) -> Session:
-                # Each run of the runner is a session of its own, whether it is the first or another try.
-                nonlocal check
-                renew()
-                timed = self._timed(runner, model_path, settings)
-                if timed.loaded is not None:
-                    same, check = check_output(timed.loaded.output_sums, expected.sums, numbers, settings)
-                    if not same:
-                        raise self._wrong_output(check)
-                self._require_not_faster(timed.window, settings)
-                return timed
-
-            record = measure_sessions(
-                attempt,
-                model,
-                self._identity(runner),
-                settings,
-                advice="Let it cool, close its apps, keep the screen off and the charger in, then try again; "
-                "`mnas phones check` looks at each of these",
-                conditions=state,
-                scale=self._unit.scale,
-            )
-            return replace(record, input_shapes=expected.input_shapes, output_check=check)
+            yield host_run
         finally:
-            if not device.closed:
-                device.shell(["rm", "-f", "--", model_path], timeout_s=REMOVE_TIMEOUT_S)
+            with said(f"phone {self.name!r}: running the model on this host, at most {settings.load_timeout_s:g} s"):
+                wait([host_run])
 
     def _timed(self, runner: SessionRunner, model_path: str, settings: MeasurementSettings) -> Session:
         """Time one window; a model that crashes the runner twice on a phone that works is at fault.
@@ -386,25 +399,6 @@ class AdbPhone:
         with said(f"phone {self.name!r}: loading the model and timing it, at most {most_s:g} s"), self._quiet():
             timed, self._reference_best_ms = runner.session(model_path, settings, self._reference_best_ms)
         return timed
-
-    def _push(self, runner: SessionRunner, model: bytes, model_path: str, settings: MeasurementSettings) -> HostOutput:
-        """Push the model, and return this host's output for it.
-
-        The host runs the model during the push, not while it is timed: the phone may be this machine.
-
-        Raises:
-            CandidateError: The host's engine does not take or run the model.
-            PhoneError: The kinds of the transport.
-        """
-        expected = self._host_thread.submit(self._host.of, model, settings)
-        most_s = max(settings.load_timeout_s, MODEL_PUSH_TIMEOUT_S)
-        with said(f"phone {self.name!r}: pushing the model, and running it on this host, at most {most_s:g} s"):
-            try:
-                model_file = runner.model_file(model, settings.load_timeout_s)
-                runner.device.push(model_file, model_path, timeout_s=MODEL_PUSH_TIMEOUT_S)
-            finally:
-                wait([expected])
-        return expected.result()
 
     def _require_full_speed(self, state: PhoneConditions) -> None:
         if state.battery_saver:

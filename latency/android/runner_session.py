@@ -42,7 +42,8 @@ _BEST = "reference_best_ms"
 _IN_FOLDER = f"""
 cd "$1" || exit 1{MARK_USED}
 shift
-if [ -f runner.pid ] && read -r old < runner.pid && grep -q mnas_runner "/proc/$old/cmdline" 2>/dev/null; then
+if [ -f runner.pid ] && read -r old < runner.pid && [ -d "/proc/$old" ] &&
+    grep -q mnas_runner "/proc/$old/cmdline" 2>/dev/null; then
     kill -9 "$old"
 fi
 echo $$ > runner.pid

@@ -18,7 +18,7 @@ from latency.host.quiet import Quiet
 from latency.host.runner_process import RunnerProcess
 from latency.leases.between_processes import PhoneLeases, user_leases
 from latency.measurement.protocol import MeasurementSettings
-from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity, Session
+from latency.measurement.record import LatencyRecord, LoadReport, PhoneIdentity, Session, model_sha256
 from latency.measurement.reference_network import reference_model
 from latency.measurement.window import TimedWindow
 from latency.sessions import best_reference, better_reference, measure_sessions
@@ -161,7 +161,7 @@ class HostPhone:
             return Session(loaded, self._timed_window(runner, settings))
 
         advice = f"Keep core {self._core} free while it measures, or pass a quiet context that pauses other work"
-        record = measure_sessions(attempt, model, self._identity(runner), settings, advice=advice)
+        record = measure_sessions(attempt, model_sha256(model), self._identity(runner), settings, advice=advice)
         return replace(record, input_shapes=shapes)
 
     def _timed_window(self, runner: RunnerProcess, settings: MeasurementSettings) -> TimedWindow:

@@ -398,7 +398,8 @@ def main() -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_forward_requests, args=(requests,), daemon=True).start()
-    gc.disable()  # No collection inside a timed run; each release collects.
+    gc.disable()  # No collection inside a timed run; each release collects,
+    gc.freeze()  # and need not look through what the imports have made.
     runner = Runner(core, model_fd)
     hello = {"ok": True, "engine": "onnxruntime", "engine_version": ort.__version__}
     answers.write(json.dumps({**hello, "core": sorted(os.sched_getaffinity(0))}) + "\n")

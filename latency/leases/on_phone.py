@@ -28,6 +28,8 @@ LEASE_TIMEOUT_S = 20.0
 MAX_LEASE_S = 3600
 """The longest lease, if it is not renewed. One that claims more is void: a phone is never held for days."""
 _POLL_S = 0.2
+FRESH_S = 5.0
+"""A lease that is younger is not renewed, which takes an exchange with the phone. It lasts for so much longer."""
 # A turn that comes sooner is not worth a word.
 _SILENCE_S = 2.0
 
@@ -39,7 +41,7 @@ Renew = Callable[[float], None]
 # $1 folder, $2 owner, $3 seconds, $4 an owner that is dead, $5 the longest lease in seconds. Prints the owner and the
 # seconds that are left to it; that is us, or somebody else.
 _TAKE = r"""
-mkdir -p "$1" && cd "$1" || exit 1
+cd "$1" 2>/dev/null || { mkdir -p "$1" && cd "$1"; } || exit 1
 (
     flock 9 2>/dev/null
     read -r now _ < /proc/uptime
@@ -58,8 +60,12 @@ mkdir -p "$1" && cd "$1" || exit 1
     fi
 ) 9> lease.lock
 """
-# Only the owner's own lease is given back.
-_RETURN = 'cd "$1" && [ -f lease ] && read -r owner until booted < lease && [ "$owner" = "$2" ] && rm -f lease; exit 0'
+# Only the owner's own lease is given back. Models are needed by nobody who does not hold the lease: they go with it.
+_RETURN = """
+cd "$1" && [ -f lease ] && read -r owner until booted < lease && [ "$owner" = "$2" ] &&
+    rm -f model-*.onnx model-*.part lease
+exit 0
+"""
 
 
 def own_name() -> str:
@@ -88,7 +94,7 @@ def leased(
     wait_s: float,
     pause: Callable[[float], bool] = _sleep,
 ) -> Iterator[Renew]:
-    """Hold the phone for the length of the block.
+    """Hold the phone for the length of the block; at its end, remove the models that were pushed in it.
 
     A lease outlives a process that is killed. One of this host whose process is gone is taken over at once, any other
     when it ends.
@@ -124,10 +130,16 @@ def leased(
             said = True
             _LOG.info("%s: %s measures on this phone; waiting up to %g s for a turn", device.serial, holder, wait_s)
 
+    renewed_s = _clock_s()
+
     def renew(duration_s: float) -> None:
+        nonlocal renewed_s
+        if _clock_s() - renewed_s < FRESH_S:
+            return
         holder, left_s = _take(device, folder, owner, duration_s, "-")
         if holder != owner:
             raise _busy(device, folder, holder, left_s)
+        renewed_s = _clock_s()
 
     try:
         yield renew
@@ -136,8 +148,12 @@ def leased(
             device.shell(["sh", "-c", _RETURN, "mnas", folder, owner], timeout_s=LEASE_TIMEOUT_S)
 
 
+def _clock_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # It counts the time for which this computer sleeps, too.
+
+
 def _take(device: AdbDevice, folder: str, owner: str, duration_s: float, dead: str) -> tuple[str, str]:
-    arguments = [folder, owner, str(min(int(duration_s) + 1, MAX_LEASE_S)), dead, str(MAX_LEASE_S)]
+    arguments = [folder, owner, str(min(int(duration_s + FRESH_S) + 1, MAX_LEASE_S)), dead, str(MAX_LEASE_S)]
     answer = device.shell(["sh", "-c", _TAKE, "mnas", *arguments], timeout_s=LEASE_TIMEOUT_S)
     words = answer.stdout.split()
     if len(words) != 2:

@@ -88,7 +88,10 @@ def test_of_many_who_come_at_once_each_has_it_alone(folder: str, adbd: Adbd, mon
     assert sum(got) == 1
 
 
-def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(device: AdbDevice, folder: str, adbd: Adbd) -> None:
+def test_a_lease_that_another_has_taken_meanwhile_cannot_be_renewed(
+    device: AdbDevice, folder: str, adbd: Adbd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phone_lease, "FRESH_S", 0)
     with leased(device, folder, duration_s=60, wait_s=0) as renew:
         (adbd.folder / "lease").write_text(f"elsewhere/1/1 {uptime_s() + 600}\n")
         with pytest.raises(PhoneError) as caught:
