@@ -21,10 +21,13 @@ from tools.c_compiler import check_compiler, compile_c
 TARGET = ("-target", "x86_64-linux-gnu.2.17", "-mcpu=haswell")
 """haswell is AVX2 and FMA; glibc 2.17 is what MindSpore asks for."""
 
-# No -ffast-math: a NaN loss must stay NaN.
-_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math")
-# Nothing reads errno; and the copied rows are so short that a call of memcpy takes longer than the copy.
-_CALLS = ("-fno-math-errno", "-fno-builtin-memcpy")
+FLAGS = (
+    # No -ffast-math: a NaN loss must stay NaN.
+    *("-std=gnu11", "-O3", "-ffp-contract=fast", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
+    # Nothing reads errno; and the copied rows are so short that a call of memcpy takes longer than the copy.
+    *("-fno-math-errno", "-fno-builtin-memcpy"),
+)
+"""The same for every processor."""
 _FORM = ("-shared", "-fPIC", "-fvisibility=hidden", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 
 
@@ -42,7 +45,7 @@ def build(target: Path) -> None:
     sources = sorted(path.name for path in folder.glob("*.c"))
     try:
         check_compiler()
-        compile_c([*TARGET, *_FLAGS, *_CALLS, *_FORM, *sources, "-lm", "-o", str(target)], folder)
+        compile_c([*TARGET, *FLAGS, *_FORM, *sources, "-lm", "-o", str(target)], folder)
     except ToolError as error:
         raise BuildError(error.message) from error
 
