@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[1]
 # A layer may import itself and those before it.
 LATENCY = """measurement errors user_folders waiting host.pause_guard sessions phone adb leases host downloads
     runtime runner android phones pool loopback"""
-MNAS = """errors signals files kernels mindspore_setup machine data network checkpoints evaluation training reward
-    ranks bundled_files experiment workers search audit report conversion retrain export phone validation full_training
-    first_experiment space_latency scaling kept_files document_schemas cli __main__"""
+MNAS = """errors signals files tensorboard kernels mindspore_setup machine data network checkpoints evaluation training
+    reward ranks bundled_files experiment workers search audit report conversion retrain export phone validation
+    full_training first_experiment space_latency scaling kept_files document_schemas cli __main__"""
 LAYERS = ["mnas.hidden_packages", "mnas", "mnas.documents", "search_space", "controllers"]
 LAYERS += [*(f"latency.{room}" for room in LATENCY.split()), "latency", *(f"mnas.{room}" for room in MNAS.split())]
 LAYERS += ["tools", "experiments"]

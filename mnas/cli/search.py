@@ -110,7 +110,7 @@ def _with_trackers(
     if not names:
         yield progress
         return
-    # Here, because it loads tensorboardX and the trackers.
+    # Here, because it loads the trackers.
     from mnas.search.scalars import Observers
     from mnas.search.trackers import tracking_observers
 

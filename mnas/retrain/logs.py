@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from mnas.errors import Error
-from mnas.files import errors_named, make_folder, open_for_append, write_atomically
+from mnas.files import errors_named, open_for_append, write_atomically
+from mnas.tensorboard import TensorBoardFile
 
 EPOCHS_FILE = "epochs.csv"
 STEPS_FILE = "steps.csv"
@@ -89,7 +88,7 @@ class Logs:
         self._validated_on = validated_on
         self._epochs = _CsvLog(directory / EPOCHS_FILE, EpochRow.__struct_fields__, step)
         self._steps = _CsvLog(directory / STEPS_FILE, StepRow.__struct_fields__, step)
-        self._board = _Board(directory / TENSORBOARD_FOLDER, purge_step=step + 1)
+        self._board = TensorBoardFile(directory / TENSORBOARD_FOLDER, purge_step=step + 1)
 
     def epoch(self, row: EpochRow) -> None:
         """Write the line of an epoch."""
@@ -126,42 +125,6 @@ def finished_epochs(directory: Path) -> int:
     """Return how many epochs the log of a training tells of, for people who wait; 0 without a log."""
     path = directory / EPOCHS_FILE
     return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0
-
-
-class _Board:
-    """Scalars for TensorBoard.
-
-    They are written by the calling thread. tensorboardX's own `SummaryWriter` writes in a thread of its own, which ends
-    on a full disk, and waits for that thread for ever.
-    """
-
-    def __init__(self, folder: Path, purge_step: int) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.summary import scalar
-
-        self._event, self._scalar = Event, scalar
-        make_folder(folder)
-        self._folder = folder
-        # A suffix that nobody can foresee: EventsWriter would follow a link of the file's name.
-        self._writer = EventsWriter(str(folder / "events"), f".{secrets.token_hex(8)}")
-        # TensorBoard drops what an earlier file has of these steps.
-        self._writer.write_event(
-            Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
-        )
-
-    def add_scalar(self, tag: str, value: float, step: int) -> None:
-        event = self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value, display_name=tag))
-        with errors_named(self._folder):
-            self._writer.write_event(event)
-
-    def flush(self) -> None:
-        with errors_named(self._folder):
-            self._writer.flush()
-
-    def close(self) -> None:
-        with errors_named(self._folder):
-            self._writer.close()
 
 
 class _CsvLog:

@@ -31,6 +31,7 @@ from mnas.search.plan import search_plan
 from mnas.search.requests import SearchControl
 from mnas.search.run import Run
 from mnas.search.run_directory import check_phones, keep_overhead, open_run
+from mnas.search.scalars import Observers, scalar_observer
 from mnas.search.store import Trial, TrialStore
 from mnas.search.weights import WeightsFolder
 from search_space import architecture_file_to_dict
@@ -108,9 +109,6 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
         control = ControlFile(directory)
 
         def search() -> None:
-            # Here, because it loads tensorboardX.
-            from mnas.search.scalars import Observers, scalar_observer
-
             with (
                 scalar_observer(directory, store.iterate()) as scalars,
                 _open_workplace(experiment, Run.open(directory), store, data, own) as place,

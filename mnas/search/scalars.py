@@ -7,15 +7,14 @@ the session before, they are those of the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 from mnas.search.driver import Progress, SearchObserver
 from mnas.search.store import Trial
+from mnas.tensorboard import TensorBoardFile
 
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -70,7 +69,7 @@ class Curves:
 class ScalarObserver:
     """Writes the numbers of each trial that ends."""
 
-    def __init__(self, writer: SummaryWriter, trials: Iterable[Trial]) -> None:
+    def __init__(self, writer: TensorBoardFile, trials: Iterable[Trial]) -> None:
         """Write the trials that have ended before."""
         self._writer = writer
         self._curves = Curves()
@@ -88,7 +87,7 @@ class ScalarObserver:
 
     def _write(self, point: Point) -> None:
         for name, value in point.values.items():
-            self._writer.add_scalar(name, value, point.step, walltime=point.at_s)
+            self._writer.add_scalar(name, value, point.step, point.at_s)
 
 
 class Observers:
@@ -115,7 +114,7 @@ def scalar_observer(directory: Path, trials: Iterable[Trial]) -> Iterator[Scalar
     if folder.is_dir() and not folder.is_symlink():
         for path in folder.glob("events.out.tfevents.*"):
             path.unlink()
-    with SummaryWriter(str(folder)) as writer:
+    with closing(TensorBoardFile(folder)) as writer:
         yield ScalarObserver(writer, trials)
 
 

@@ -1,3 +1,4 @@
+import errno
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,3 +52,15 @@ def test_tensorboards_own_reader_has_the_numbers_of_the_store(searched_run: Path
     found = reader.EventAccumulator(str(tmp_path / TENSORBOARD_FOLDER)).Reload()
     shown = [(event.step, event.value) for event in found.Scalars("search/reward")]
     assert shown == [(trial.id, pytest.approx(trial.reward)) for trial in trials if trial.reward is not None]
+
+
+def test_curves_on_a_full_disk_raise_and_do_not_wait(
+    searched_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with scalar_observer(tmp_path, []) as observer:
+        monkeypatch.setattr("tensorboardX.record_writer.RecordWriter.write", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*tensorboard'"):
+            observer.trial_finished(Run.open(searched_run).trials[0])
