@@ -34,10 +34,10 @@ from search_space import SearchSpace, cost, lower
 TRAINING_SPEED: Mapping[Device, float] = {"CPU": 1.5e10, "Ascend": 5e12}
 COMPILE_S: Mapping[Device, float] = {"CPU": 2.5, "Ascend": 100.0}
 SPREAD = 0.25
-# Of a quickstart on two cores: images are loaded, Ray starts and ends; and how long workers load MindSpore after that.
-OVERHEAD_S, STARTUP_S = 6.0, 2.0
+# Of a quickstart on two cores: images are loaded, Ray starts and ends; what the first children wait for MindSpore.
+OVERHEAD_S, STARTUP_S = 5.0, 4.0
 # Python starts, mnas is loaded, and the result is printed; a run does not know of it.
-COMMAND_S = 1.5
+COMMAND_S = 1.0
 # Above this share of their time, phones delay the workers: measurements come in bursts.
 PHONE_LOAD = 0.85
 # Alternatives are simulated with so many trials for each worker: fewer trials change no rate.
