@@ -7,9 +7,10 @@
         --child-epochs 144 --results RESULTS.json
 
 `curves` is a search of random networks that are not timed; the file gets their accuracies on the reward set after every
-epoch. The same command goes on with a run that was interrupted. `table` carries out searches on these networks, in
-random orders: the driver is the real one, a training is looked up, and the reward is the accuracy. `search` carries out
-real searches, the same command goes on with them, and each way of a seed is cut at the same number of child-epochs.
+epoch, those of a run that was interrupted too. The same command goes on with it. `table` carries out searches on these
+networks, in random orders: the driver is the real one, a training is looked up, and the reward is the accuracy.
+`search` carries out real searches, the same command goes on with them, and each way of a seed is cut at the same number
+of child-epochs.
 
 What is compared is the highest reward among the children that were trained to the end, by the child-epochs that all
 children had by then. An evaluation at a rung counts as nothing.
@@ -71,12 +72,20 @@ def train_curves(path: Path, run_dir: Path, name: str, changes: Mapping[str, Any
         "search.trials": networks,
         "search.learning_curves": True,
     }
-    run = Experiment.load(name).changed({**changes, **own}).run(run_dir, latency=Untimed())
+    try:
+        Experiment.load(name).changed({**changes, **own}).run(run_dir, latency=Untimed())
+    finally:
+        write_curves(path, Run.open(run_dir), name, changes)
+
+
+def write_curves(path: Path, run: Run, name: str, changes: Mapping[str, Any]) -> None:
+    """Write the accuracies after every epoch of the networks that a run has trained."""
     trained = [trial for trial in run.trials if trial.state == "complete" and trial.repeat_of is None]
     known = [
         {"decisions": list(trial.decisions), "accuracies": (trial.training or {})["epoch_accuracies"]}
         for trial in trained
     ]
+    epochs = run.experiment.training.epochs
     table = {"experiment": name, "changes": dict(changes), "epochs": epochs, "networks": known}
     write_atomically(path, (json.dumps(table) + "\n").encode())
     print(f"{path}: {len(trained)} networks")
