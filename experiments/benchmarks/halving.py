@@ -46,7 +46,8 @@ from search_space import Architecture, SearchSpace, fingerprint
 
 SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of the child-epochs at which the ways are compared."""
-REDUCTIONS = (2, 3, 4)
+HALVINGS = ((1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 2), (3, 3))
+"""First epochs and reductions."""
 
 
 class Untimed:
@@ -185,7 +186,8 @@ def search_table(path: Path, searches: int, workers: int) -> dict[str, Any]:
     }
     plan = SearchPlan(trials=len(decisions), workers=workers, target_ms=1.0, reward=RewardSettings(alpha=0.0, beta=0.0))
     ways: dict[str, Halving | None] = {"whole": None}
-    ways |= {f"reduction {each}": Halving(rung_epochs(1, each, epochs), each, epochs) for each in REDUCTIONS}
+    for first, reduction in HALVINGS:
+        ways[_way(first, reduction)] = Halving(rung_epochs(first, reduction, epochs), reduction, epochs)
     found: dict[str, list[Spending]] = {way: [] for way in ways}
     for search in range(searches):
         order = np.random.default_rng(search).permutation(len(decisions))
@@ -200,6 +202,10 @@ def search_table(path: Path, searches: int, workers: int) -> dict[str, Any]:
         "workers": workers,
         "ways": {way: _summary(found[way], found["whole"], whole_epochs) for way in ways},
     }
+
+
+def _way(first_epochs: int, reduction: int) -> str:
+    return f"first {first_epochs}, reduction {reduction}"
 
 
 def _searched(
@@ -232,7 +238,7 @@ def search_really(
     runs: Path, name: str, changes: Mapping[str, Any], epochs: int, child_epochs: int, seeds: int, reduction: int
 ) -> dict[str, Any]:
     """Carry out, or go on with, searches without and with halving; each has at least this many child-epochs."""
-    found: dict[str, list[Spending]] = {"whole": [], f"reduction {reduction}": []}
+    found: dict[str, list[Spending]] = {"whole": [], _way(1, reduction): []}
     whole = math.ceil(child_epochs / epochs)
     for seed in range(seeds):
         for way in found:
@@ -243,7 +249,7 @@ def search_really(
                 if way != "whole":
                     own |= {"search.halving.first_epochs": 1, "search.halving.reduction": reduction}
                 experiment = Experiment.load(name).changed({**changes, **own})
-                directory = runs / f"{way.replace(' ', '-')}-seed-{seed}"
+                directory = runs / f"{'whole' if way == 'whole' else 'halving'}-seed-{seed}"
                 done = len(Run.open(directory).trials) if directory.is_dir() else 0
                 if done < trials or Run.open(directory).counts()["proposed"]:
                     experiment.run(directory)
@@ -269,7 +275,7 @@ def print_ways(results: Mapping[str, Any]) -> None:
             f"{epochs} {point['reward']:.4f} ({point['gain']:+.4f})"
             for epochs, point in summary["at_child_epochs"].items()
         ]
-        print(f"{way:12} {summary['child_epochs']:7.1f} child-epochs; reward at: {', '.join(points)}")
+        print(f"{way:20} {summary['child_epochs']:7.1f} child-epochs; reward at: {', '.join(points)}")
 
 
 def _change(text: str) -> tuple[str, Any]:
