@@ -122,8 +122,9 @@ class FailureKind(Enum):
     `cancelled` is what somebody asked for: the controller is told nothing, and the trial is not tried again.
     `out_of_memory` is the memory of the child's own process, `node_memory` that of the machine it trains on. A child
     that ran out of memory or time is trained once more, alone, before it is blamed. `worker_hung` is a child that
-    ran out of time while its process was stopped, or got too little of a core. `data` is an image that cannot be read:
-    every child would fail, so the search stops at once.
+    ran out of time while its process was stopped, or got too little of a core. `kills_worker` is a child whose worker
+    died each time, on nodes that train other children. `data` is an image that cannot be read: every child would fail,
+    so the search stops at once.
     """
 
     EXPORT = "export"
@@ -133,6 +134,7 @@ class FailureKind(Enum):
     MODEL_REJECTED = "model_rejected"
     WORKER_DIED = "worker_died"
     WORKER_HUNG = "worker_hung"
+    KILLS_WORKER = "kills_worker"
     NODE_MEMORY = "node_memory"
     DATA = "data"
     PHONE = "phone"
@@ -157,6 +159,7 @@ _CANDIDATE_KINDS = frozenset(
         FailureKind.TRAINING_DIVERGED,
         FailureKind.OUT_OF_MEMORY,
         FailureKind.CHILD_TIMEOUT,
+        FailureKind.KILLS_WORKER,
         FailureKind.MODEL_REJECTED,
     }
 )

@@ -7,7 +7,7 @@ plain executors. Everything learnt is committed to the store before the next ste
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +30,7 @@ from search_space import Architecture, SearchSpace, SpaceError, architecture_to_
 
 # Above the seeds of all trials and finalists, so that a second training has a seed of its own.
 _SECOND_SEED = 2_000_000
+NO_WORKERS = "no device of the cluster is free for training"
 
 
 class ChildTrainer(Protocol):
@@ -180,7 +181,23 @@ class Search:
         control: SearchControl | None = None,
         clock: Clock | None = None,
         weights: WeightsKeeper | None = None,
+        workers: Callable[[], int] | None = None,
     ) -> None:
+        """Prepare a search.
+
+        Args:
+            plan: What it does.
+            space: What its decisions mean.
+            controller: What proposes.
+            store: Where everything is kept.
+            trainer: What trains the children.
+            latency: What times the architectures.
+            observer: What is told of it.
+            control: What is asked of it while it runs.
+            clock: What it waits with.
+            weights: What keeps trained weights; by default nothing does.
+            workers: Returns how many children can train at a time now; by default that is the plan's number.
+        """
         if plan.halving is not None and not isinstance(trainer, RungTrainer):
             raise ConfigurationError(
                 f"search.halving: the trainer {type(trainer).__qualname__} has no method `submit_with_rungs`; add it, "
@@ -196,7 +213,8 @@ class Search:
         self._control = control or NoControl()
         self._clock = clock or RealClock()
         self._weights = weights or KeepsNoWeights()
-        self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
+        self._workers = workers or (lambda: plan.workers)
+        self._session = Session(store, self._clock, self._workers, plan.others_target_ms)
         self._early = EarlyStopping(plan.halving, plan.highest_accuracy, plan.reward_factor)
         self._pending: dict[int, Trial] = {}
         self._cancelled: set[int] = set()
@@ -313,10 +331,11 @@ class Search:
             self._start(self._backlog.popleft())
 
     def _can_start(self, trial: Trial) -> bool:
-        if len(self._pending) >= self._plan.pending_bound:
+        workers = self._workers()
+        if len(self._pending) >= self._plan.pending_bound(workers):
             return False
         trains = not self._plan.takes_over(trial) and (trial.training is None or self._needs_second(trial))
-        return not trains or self._to_train() < self._plan.training_bound
+        return not trains or self._to_train() < self._plan.training_bound(workers)
 
     def _propose(self) -> list[Trial]:
         """Ask for as many proposals as can start now."""
@@ -340,7 +359,11 @@ class Search:
     def _room(self) -> int:
         if self._plan.schedule == "synchronous":
             return 0 if self._batch else self._plan.batch_size
-        return min(self._plan.training_bound - self._to_train(), self._plan.pending_bound - len(self._pending))
+        workers = self._workers()
+        return min(
+            self._plan.training_bound(workers) - self._to_train(),
+            self._plan.pending_bound(workers) - len(self._pending),
+        )
 
     def _to_train(self) -> int:
         """Return how many children train, or will if their latency allows it."""
@@ -510,17 +533,18 @@ class Search:
             self._failed_in_a_row.append(trial)
 
     def _show_progress(self, notice: str) -> None:
+        workers = self._workers()
         self._observer.progress(
             Progress(
                 total=self._plan.trials,
                 complete=self._counts["complete"],
                 failed=self._counts["failed"],
                 pending=self._counts["proposed"],
-                workers=self._plan.workers,
+                workers=workers,
                 workers_busy=self._session.workers_busy,
                 best=self._best,
                 given_back=self._given_back,
-                notice=notice,
+                notice=notice or ("" if workers else NO_WORKERS),
                 stopped=self._counts["stopped"],
             )
         )

@@ -8,6 +8,7 @@ stay as they are.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -70,7 +71,9 @@ class Finals:
         *,
         control: SearchControl | None = None,
         clock: Clock | None = None,
+        workers: Callable[[], int] | None = None,
     ) -> None:
+        """Prepare the training of the finalists; the arguments are those of `Search`."""
         self._plan = plan
         self._budget = replace(plan.budget, trials=None)
         self._settings = settings
@@ -80,7 +83,8 @@ class Finals:
         self._observer = observer
         self._control = control or NoControl()
         self._clock = clock or RealClock()
-        self._session = Session(store, self._clock, plan.workers, plan.others_target_ms)
+        self._workers = workers or (lambda: plan.workers)
+        self._session = Session(store, self._clock, self._workers, plan.others_target_ms)
         self._pending: dict[int, FinalistTraining] = {}
         self._backlog: deque[FinalistTraining] = deque()
         self._failed_in_a_row: list[FinalistTraining] = []
@@ -102,7 +106,7 @@ class Finals:
             stop_if_hopeless(self._failed_in_a_row, self._plan, "trainings of finalists")
             if requests.stop == "now":
                 return
-            while not notice and self._backlog and len(self._pending) < self._plan.workers:
+            while not notice and self._backlog and len(self._pending) < self._workers():
                 self._start(self._backlog.popleft())
             self._show_progress(notice)
             if self._session.owners:
@@ -178,7 +182,7 @@ class Finals:
         if self._plan.schedule == "synchronous":
             room = 0 if self._pending else self._plan.batch_size
         else:
-            room = self._plan.workers - len(self._pending)
+            room = self._workers() - len(self._pending)
         chosen = self._contest.next_trainings(room) if room > 0 else []
         first = max((one.id for one in self._contest.trainings), default=0) + 1
         for number, trial in enumerate(chosen, start=first):
@@ -240,7 +244,7 @@ class Finals:
                 failed=counts["failed"],
                 stopped=counts["stopped"],
                 pending=len(self._contest.pending),
-                workers=self._plan.workers,
+                workers=self._workers(),
                 workers_busy=self._session.workers_busy,
                 best=next(iter(self._store.best()), None),
                 notice=notice or standing,

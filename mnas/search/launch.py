@@ -59,15 +59,16 @@ class OwnParts:
 
 @dataclass(frozen=True)
 class _Workplace:
-    """What trains and times the architectures, and how many children train at a time.
+    """What trains and times the architectures.
 
     Attributes:
+        workers: Returns how many children can train at a time; it changes with the nodes of a cluster.
         check: Raises ClusterLostError if the Ray below is gone.
     """
 
     trainer: ChildTrainer
     latency: LatencyMeter
-    workers: int
+    workers: Callable[[], int]
     check: Callable[[], None] = lambda: None
 
 
@@ -114,7 +115,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                 _open_workplace(experiment, Run.open(directory), store, data, own) as place,
             ):
                 Search(
-                    search_plan(experiment, place.workers),
+                    search_plan(experiment, place.workers()),
                     space,
                     controller,
                     store,
@@ -123,6 +124,7 @@ def run_search(experiment: Experiment, directory: Path, observer: SearchObserver
                     _WatchingObserver(Observers([scalars, observer or SilentObserver()]), place.check),
                     control=control,
                     weights=WeightsFolder(Run.open(directory), store) if keeps_weights else None,
+                    workers=place.workers,
                 ).run()
 
         if _has_work(store, experiment):
@@ -161,13 +163,14 @@ def _run_finals(
     def train() -> None:
         with _open_workplace(fresh, Run.open(directory), store, data, own) as place:
             Finals(
-                search_plan(experiment, place.workers),
+                search_plan(experiment, place.workers()),
                 settings,
                 store,
                 place.trainer,
                 place.latency,
                 _WatchingObserver(observer, place.check),
                 control=control,
+                workers=place.workers,
             ).run()
 
     with_restarts(train, lambda: sum(one.state != "proposed" for one in store.finalist_trainings()))
@@ -213,7 +216,7 @@ def _open_workplace(
 ) -> Iterator[_Workplace]:
     """Open what is not the user's own: Ray workers, phones, or both."""
     if own.trainer is not None and own.latency is not None:
-        yield _Workplace(own.trainer, own.latency, _own_workers(experiment))
+        yield _Workplace(own.trainer, own.latency, partial(_own_workers, experiment))
         return
     # Here, because they load Ray.
     from mnas.search.latency import open_latency_meter
@@ -226,21 +229,23 @@ def _open_workplace(
         require_machine(experiment.device)
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster(experiment.search))
-        trainer, workers, quiet = own.trainer, _own_workers(experiment), _nothing_to_hold
+        trainer, quiet = own.trainer, _nothing_to_hold
+        workers: Callable[[], int] = partial(_own_workers, experiment)
         if trainer is None:
-            workers = worker_count(experiment.search, experiment.device)
-            if experiment.search.ray_address is not None:
-                check_nodes(read_files(data), experiment.device)
+            room = worker_count(experiment.search, experiment.device)
+            joined = experiment.search.ray_address is not None
             trainer = pool = ChildPool(
                 data,
                 experiment.training,
                 experiment.search,
                 experiment.device,
-                workers,
+                None if experiment.search.workers == "auto" else room,
                 ascend=experiment.ascend,
                 micro_batch_size=experiment.micro_batch_size,
                 folder=run.directory.resolve() / CANN_FOLDER,
+                check=check_nodes(read_files(data), experiment.device) if joined else None,
             )
+            workers = pool.workers
             stack.callback(cluster.leave, pool)
             # Children stand still while a network is timed: they would take cores, caches and memory bandwidth.
             pauser = ProcessPauser()

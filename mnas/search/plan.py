@@ -27,7 +27,7 @@ class SearchPlan:
 
     Attributes:
         trials: Proposals in all.
-        workers: Children that train at a time.
+        workers: Children that train at a time, unless the search is told otherwise while it runs.
         target_ms: The target latency on the phone that the experiment names, in milliseconds.
         reward: The exponents of the reward.
         others_target_ms: The target latencies of further phones by name. The phone with the largest LAT / T of all
@@ -74,15 +74,13 @@ class SearchPlan:
         share = self.second_share
         return trial.repeat_of is None and math.floor(trial.id * share) > math.floor((trial.id - 1) * share)
 
-    @property
-    def pending_bound(self) -> int:
-        """How many trials may be pending at a time."""
-        return AUTO_PENDING_PER_WORKER * self.workers if self.max_pending == "auto" else self.max_pending
+    def pending_bound(self, workers: int) -> int:
+        """Return how many trials may be pending at a time with this number of workers."""
+        return AUTO_PENDING_PER_WORKER * workers if self.max_pending == "auto" else self.max_pending
 
-    @property
-    def training_bound(self) -> int:
-        """How many trials may train or wait to be trained; those that are timed first are proposed ahead."""
-        return self.workers if self.highest_accuracy is None else 2 * self.workers
+    def training_bound(self, workers: int) -> int:
+        """Return how many trials may train or wait to be trained; those that are timed first are proposed ahead."""
+        return workers if self.highest_accuracy is None else 2 * workers
 
     def reward_factor(self, latency: Mapping[str, Any]) -> float:
         """Return the reward that an accuracy of 1 has with a measured latency; infinite if it cannot be computed."""

@@ -44,13 +44,13 @@ class Session:
         device_s: Seconds of training, summed over the workers.
     """
 
-    def __init__(self, store: TrialStore, clock: Clock, workers: int, others: Iterable[str]) -> None:
+    def __init__(self, store: TrialStore, clock: Clock, workers: Callable[[], int], others: Iterable[str]) -> None:
         """Prepare a session; `begin` begins it.
 
         Args:
             store: Where it is kept.
             clock: What it waits with.
-            workers: Children that train at a time.
+            workers: Returns how many children can train at a time.
             others: Further phones, whose latencies must be measured.
         """
         self._store, self._clock, self._workers, self._others = store, clock, workers, tuple(others)
@@ -88,7 +88,7 @@ class Session:
     @property
     def workers_busy(self) -> int:
         """How many children train now."""
-        return min(self._workers, self.in_training)
+        return min(self._workers(), self.in_training)
 
     @property
     def owners(self) -> set[int]:

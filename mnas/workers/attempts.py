@@ -75,7 +75,11 @@ class Slot(Protocol[JobT, ResultT]):
     """A worker that can be replaced; see `mnas.workers.slot.WorkerSlot`."""
 
     def prepare(self) -> str:
-        """Wait until the worker can train; return its node."""
+        """Wait until the worker can train; return its node.
+
+        Raises:
+            TrialError: It does not start.
+        """
 
     def train(self, job: JobT) -> ResultT | Failure:
         """Train one network."""
@@ -126,6 +130,45 @@ class NodeTurns:
         self._alone.remove(node)
 
 
+@dataclass
+class Tries:
+    """The failed tries of a network.
+
+    A network whose worker is lost is tried up to `retries` more times. A network that ran out of memory or time, also
+    on a worker that hung, gets one more try. After a failure of memory or time it trains alone on its node.
+
+    Attributes:
+        retries: Further tries after a lost worker, counted from the last progress.
+        doubtful: Failures that may not be the network's; see `DOUBTFUL_ON`.
+        lost: How often its worker was lost since the last progress.
+        alone: Whether the next try has its node for itself.
+    """
+
+    retries: int
+    doubtful: frozenset[FailureKind] = DOUBTFUL
+    lost: int = 0
+    alone: bool = False
+    _doubted: bool = False
+
+    def record(self, failure: Failure, *, progress: bool = False) -> bool:
+        """Record a failed try; return whether there is another one.
+
+        Args:
+            failure: How it failed.
+            progress: Whether there is a part of the training that need not be repeated, and was not there before.
+        """
+        if progress:
+            self.lost = 0
+        if failure.kind in LOST_WORKER:
+            self.lost += 1
+            again = self.lost <= self.retries
+        else:
+            again = failure.kind in self.doubtful and not self._doubted
+            self._doubted = True
+        self.alone = self.alone or failure.kind is not FailureKind.WORKER_DIED
+        return again
+
+
 def train_on(
     slot: Slot[JobT, ResultT],
     job: JobT,
@@ -135,11 +178,7 @@ def train_on(
     doubtful: frozenset[FailureKind] = DOUBTFUL,
     progress: Callable[[], int] = lambda: 0,
 ) -> tuple[ResultT, str]:
-    """Train a network, and try it again if a failure may not be its own.
-
-    A network whose worker is lost is tried up to `retries` more times. A network that ran out of memory or time, also
-    on a worker that hung, gets one more try. Each try has a fresh worker; after a failure of memory or time it trains
-    alone on its node.
+    """Train a network, and try it again on a fresh worker if a failure may not be its own; see `Tries`.
 
     Args:
         slot: The worker.
@@ -156,23 +195,17 @@ def train_on(
     Raises:
         TrialError: The last try failed.
     """
-    lost, doubted, alone, done = 0, False, False, progress()
+    tries, done = Tries(retries, doubtful), progress()
     while True:
-        outcome, began_at = _attempt(slot, job, turns, closing, doubtful, alone=alone)
+        outcome, began_at = attempt(slot, job, turns, closing, doubtful, alone=tries.alone)
         if not isinstance(outcome, Failure):
             return outcome, began_at
-        if outcome.kind in LOST_WORKER:
-            before, done = done, progress()
-            lost = 1 if done > before else lost + 1
-        again = outcome.kind in LOST_WORKER and lost <= retries
-        if not again and outcome.kind in doubtful and not doubted:
-            doubted = again = True
-        if not again or closing.is_set():
+        before, done = done, progress()
+        if not tries.record(outcome, progress=done > before) or closing.is_set():
             raise TrialError(outcome.kind, outcome.message)
-        alone = alone or outcome.kind is not FailureKind.WORKER_DIED
 
 
-def _attempt(
+def attempt(
     slot: Slot[JobT, ResultT],
     job: JobT,
     turns: NodeTurns,
@@ -181,7 +214,11 @@ def _attempt(
     *,
     alone: bool,
 ) -> tuple[ResultT | Failure, str]:
-    """Try a network once; a worker that is lost, hangs or has run out of memory is replaced."""
+    """Try a network once; a worker that is lost, hangs or has run out of memory is replaced.
+
+    Returns:
+        The result or the failure, and when it began by the clock of this process (UTC, ISO 8601).
+    """
     began_at = ""
     try:
         with turns.turn(slot.prepare(), alone=alone):

@@ -57,7 +57,7 @@ class ChildResult:
         epoch_accuracies: Top-1 on the reward set after each epoch; empty unless it was asked for.
         rungs: What it had reached at its rungs.
         stopped: Whether it was stopped at the last of them.
-        started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `train_on`.
+        started_at: When the search gave the child to a worker, by its own clock (UTC, ISO 8601); see `attempt`.
         weights: The trained weights; None unless they were asked for, and if they are too large or the child was
             stopped early.
     """

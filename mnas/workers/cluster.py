@@ -251,14 +251,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def worker_count(settings: SearchSettings, device: Device) -> int:
-    """Return the number of workers; `auto` is as many as the running Ray cluster has room for.
+    """Return the number of workers at first; `auto` is as many as the running Ray cluster has room for.
 
     Raises:
         ConfigurationError: The cluster has no room for as many workers as the settings ask for.
     """
     resource = RESOURCE[device]
     found = int(ray.cluster_resources().get(resource, 0))
-    room = found * settings.workers_per_npu
+    room = found * (settings.workers_per_npu if device == "Ascend" else 1)
     wanted = room if settings.workers == "auto" else settings.workers
     if wanted > room or wanted < 1:
         raise ConfigurationError(

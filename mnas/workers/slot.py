@@ -8,14 +8,14 @@ an NPU, whose memory is taken once at the start, it starts when the old worker h
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from mnas.errors import Failure, FailureKind, TrialError
@@ -26,9 +26,12 @@ from mnas.workers.worker import ChildJob, ChildWorker, Reply, WorkerSettings, pr
 
 # Share of the memory bound at which the replacement starts to load MindSpore.
 PRELOAD_AT = 0.9
-# A worker that has not started and loaded MindSpore after this time is replaced, or after `child_timeout_s` if that is
-# longer: on a cluster that others use, too, it may have to wait for its device.
+# A worker that has its device, and has not started and loaded MindSpore after this time, is replaced.
 START_PATIENCE_S = 300.0
+# How often a worker that waits for its device looks whether it is closed.
+DEVICE_POLL_S = 1
+# Ray's label of a node.
+NODE_LABEL = "ray.io/node-id"
 # Ray may have to start a process for the question.
 USE_TIMEOUT_S = 30.0
 # Ray counts resources in ten-thousandths.
@@ -40,25 +43,34 @@ MAX_DEVICE_SHARE = 0.2
 class WorkerSlot:
     """One core (CPU), or an NPU (Ascend) or a share of it, reserved until `close`, and its worker."""
 
-    def __init__(self, data: Any, settings: WorkerSettings) -> None:
-        """Reserve the device and start the worker.
+    def __init__(self, data: Any, settings: WorkerSettings, among: Collection[str]) -> None:
+        """Ask for a device and for a worker on it.
 
         Args:
             data: The `SearchData`, or Ray's reference to it.
             settings: What the worker works with.
+            among: Nodes on which it may be.
         """
         self._data, self._settings = data, settings
+        self.closed = False
+        """Whether `close` was called."""
+        self._hung: str | None = None
         device = settings.compute.device
-        slots_per_device = settings.workers_per_npu if device == "Ascend" else 1
         # The worker and its replacement have half of what is reserved each: the same node and the same device.
-        half = RAY_UNITS // (2 * slots_per_device) / RAY_UNITS
-        self._group = placement_group([{RESOURCE[device]: 2 * half}])
+        half = RAY_UNITS // (2 * settings.workers_per_npu) / RAY_UNITS
+        where = {NODE_LABEL: f"in({','.join(sorted(among))})"}
+        self._group = placement_group([{RESOURCE[device]: 2 * half}], bundle_label_selector=[where])
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
         share = {"num_cpus": half} if device == "CPU" else {"num_cpus": 0, "resources": {"NPU": half}}
         self._actor_class = ray.remote(**share, scheduling_strategy=here)(ChildWorker)
         self._worker = self._start()
         self._replacement: _Actor | None = None
         self._children = 0  # that the worker has trained
+
+    def node(self) -> str | None:
+        """Return Ray's node on which the device is reserved; None while it waits for one."""
+        table = placement_group_table(self._group)
+        return table["bundles_to_node_id"][0] if table.get("state") == "CREATED" else None
 
     def places(self) -> list[tuple[str, int]]:
         """Return Ray's node and the process of each worker here that has started."""
@@ -68,13 +80,20 @@ class WorkerSlot:
     def prepare(self) -> str:
         """Wait until the worker can train, or let its replacement take over if that is ready; return its node.
 
+        For its device it waits as long as it takes.
+
         Raises:
-            TrialError: The worker does not start.
+            TrialError: The worker does not start, or the slot is closed.
         """
+        with kinds_of_failure():
+            while not (self.closed or self._worker.has_started() or self._group.wait(DEVICE_POLL_S)):
+                pass
+        if self.closed:
+            raise TrialError(FailureKind.WORKER_DIED, "the worker was closed")
         self._drop_failed_replacement()
         if self._replacement is not None and self._replacement.state() == "ready":
             self.replace()
-        return self._worker.wait_until_ready(max(START_PATIENCE_S, self._settings.child_timeout_s))
+        return self._worker.wait_until_ready(START_PATIENCE_S)
 
     def train(self, job: ChildJob) -> ChildResult | Failure:
         """Train one child on the worker, which `prepare` has made ready.
@@ -86,7 +105,12 @@ class WorkerSlot:
             TrialError: The worker dies, hangs or fails unexpectedly.
         """
         on_cpu = self._settings.compute.device == "CPU"
-        reply = self._worker.train(job, self._settings.child_timeout_s, on_cpu=on_cpu)
+        try:
+            reply = self._worker.train(job, self._settings.child_timeout_s, on_cpu=on_cpu)
+        except TrialError as error:
+            if self._hung is None:
+                raise
+            raise TrialError(FailureKind.WORKER_HUNG, self._hung) from error
         self._children += 1
         if self._is_worn(reply):
             self.replace()
@@ -100,7 +124,10 @@ class WorkerSlot:
 
     def replace(self) -> None:
         """End the worker at once; its replacement takes over, or a new worker if there is none."""
+        if self.closed:
+            return
         self._worker.stop()
+        self._hung = None
         self._children = 0
         self._drop_failed_replacement()
         if self._replacement is None:
@@ -109,8 +136,17 @@ class WorkerSlot:
             self._worker, self._replacement = self._replacement, None
             self._worker.take_over()
 
+    def end_stopped(self, place: tuple[str, int]) -> None:
+        """End a worker whose process stands still; the child that it trains has failed with `worker_hung`."""
+        if place == self._worker.place():
+            self._hung = "the process of its worker was stopped (SIGSTOP), and was ended; find out what stops it"
+            self._worker.stop()
+        elif self._replacement is not None and place == self._replacement.place():
+            self._replacement.stop()
+
     def close(self) -> None:
         """End the workers at once and give the device back."""
+        self.closed = True
         for worker in (self._worker, self._replacement):
             if worker is not None:
                 worker.stop()
@@ -150,6 +186,10 @@ class _Actor:
             with suppress(RayError):
                 self._place = ray.get(self._place_reference)
         return self._place
+
+    def has_started(self) -> bool:
+        """Return whether its process runs, or did."""
+        return _is_done(self._place_reference)
 
     def state(self) -> Literal["loading", "ready", "failed"]:
         """Return whether it has loaded what a child needs."""

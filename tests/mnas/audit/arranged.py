@@ -65,7 +65,7 @@ class Arranged:
     ) -> Iterator[launch._Workplace]:
         assert not experiment.latency.cache
         place = run.directory
-        yield launch._Workplace(_Trainer(self, experiment, place), own.latency or _Meter(self, place), workers=2)
+        yield launch._Workplace(_Trainer(self, experiment, place), own.latency or _Meter(self, place), lambda: 2)
 
 
 class _Trainer:

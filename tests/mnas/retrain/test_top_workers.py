@@ -110,7 +110,7 @@ NO_MEMORY = Failure(FailureKind.OUT_OF_MEMORY, "no memory")
 
 
 def trained_after(job: FullJob, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any], epochs: list[int]) -> Any:
-    """Return what comes of a job whose workers end so, with so many epochs in the log before and after each loss."""
+    """Return what comes of a job whose workers end so, with so many epochs in the log before and after each failure."""
     monkeypatch.setattr(top_workers, "finished_epochs", lambda directory: epochs.pop(0))
 
     def once(self: FreshWorkers, job: FullJob) -> Any:
@@ -126,9 +126,9 @@ def trained_after(job: FullJob, monkeypatch: pytest.MonkeyPatch, outcomes: list[
 
 
 def test_a_network_that_ran_out_of_memory_is_tried_once_more(job: FullJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0]) == "trained"
+    assert trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0, 0]) == "trained"
     with pytest.raises(TrialError, match="out_of_memory"):
-        trained_after(job, monkeypatch, [NO_MEMORY, NO_MEMORY], [0])
+        trained_after(job, monkeypatch, [NO_MEMORY, NO_MEMORY], [0, 0, 0])
 
 
 def test_a_second_try_after_out_of_memory_is_alone_on_its_node(job: FullJob, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_second_try_after_out_of_memory_is_alone_on_its_node(job: FullJob, mon
         yield
 
     monkeypatch.setattr(NodeTurns, "turn", turn)
-    trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0])
+    trained_after(job, monkeypatch, [NO_MEMORY, "trained"], [0, 0])
     assert turns == [False, True]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import controllers
 from mnas.errors import FailureKind, TrialError
 from mnas.reward import RewardSettings, reward
-from mnas.search.driver import OwnPartError, Progress, Search, SearchStoppedError, child_seed
+from mnas.search.driver import NO_WORKERS, OwnPartError, Progress, Search, SearchStoppedError, child_seed
 from mnas.search.plan import SearchPlan
 from mnas.search.replay import ReplayError, replay
 from mnas.search.results import MESSAGE_LENGTH
@@ -757,3 +758,26 @@ def test_killed_while_lost_trials_are_tried_again_the_search_goes_on(setup: Setu
     assert [trial for trial in trials if trial in complete] == complete
     assert_told_once(setup, range(1, 13))
     replay(setup.store(), setup.controller())
+
+
+def test_the_children_in_training_follow_the_workers_and_the_calls_replay(
+    asynchronous: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnas.search.driver.POLL_S", 0.001)
+    numbers = cycle((0, 1, 3))
+    asynchronous.trainer = Bench("accuracy", accuracy_of, workers=8)
+    store = asynchronous.store()
+    Search(
+        asynchronous.plan,
+        SPACE,
+        asynchronous.controller(),
+        store,
+        asynchronous.trainer,
+        asynchronous.latency,
+        asynchronous.watcher,
+        workers=lambda: next(numbers),
+    ).run()
+    assert store.counts()["complete"] == 12
+    assert {progress.workers for progress in asynchronous.watcher.seen} <= {0, 1, 3}
+    assert NO_WORKERS in {progress.notice for progress in asynchronous.watcher.seen}
+    replay(store, asynchronous.controller())

@@ -62,7 +62,7 @@ def test_finalists_are_timed_without_the_latency_cache(tmp_path: Path, monkeypat
     @contextmanager
     def open_workplace(experiment: Experiment, *_: Any) -> Iterator[launch._Workplace]:
         caches.append(experiment.latency.cache)
-        yield launch._Workplace(OwnTrainer(), OwnMeter(), workers=2)
+        yield launch._Workplace(OwnTrainer(), OwnMeter(), workers=lambda: 2)
 
     monkeypatch.setattr(launch, "_open_workplace", open_workplace)
     run = WITH_FINALISTS.run(tmp_path / "run")

@@ -1,18 +1,31 @@
 """Which nodes are fit for a search, by what they answer; Ray is not started."""
 
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from mnas.data import DigitsSettings, SearchData
 from mnas.data.node_paths import VARIABLE, read_files
 from mnas.errors import ConfigurationError
 from mnas.workers import nodes
-from mnas.workers.nodes import Answer, check_nodes, code_digest, differences, look, training_nodes, versions_here
+from mnas.workers.dispatch import Node
+from mnas.workers.nodes import (
+    Answer,
+    NodeCheck,
+    check_nodes,
+    code_digest,
+    differences,
+    has_left,
+    look,
+    training_nodes,
+    versions_here,
+)
 
 OURS = {"mnas": "0.2.0 (code 12345678)", "mindspore": "2.10.0"}
 
@@ -34,7 +47,16 @@ def ray_node(name: str, alive: bool = True, **resources: float) -> dict[str, Any
 
 def test_nodes_that_train_are_those_alive_with_the_device() -> None:
     found = [ray_node("a", NPU=8), ray_node("b", CPU=4), ray_node("c", alive=False, NPU=8), ray_node("d", NPU=0)]
-    assert training_nodes(found, "Ascend") == {node_id("a"): "a (10.0.0.1)"}
+    assert training_nodes(found, "Ascend", 2) == {node_id("a"): Node("a (10.0.0.1)", 16)}
+
+
+def test_a_node_has_left_if_ray_says_so_or_nothing_answers_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as raylet:
+        port = raylet.getsockname()[1]
+        node = ray_node("a") | {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}
+        monkeypatch.setattr("ray.nodes", lambda: [node, ray_node("dead", alive=False)])
+        assert [has_left(node_id(name)) for name in ("a", "dead", "unknown")] == [False, True, True]
+    assert has_left(node_id("a"))
 
 
 def test_an_equal_node_with_the_data_is_fit() -> None:
@@ -88,7 +110,7 @@ class ArrangedRay:
         self._answers = answers
         monkeypatch.setattr("ray.nodes", lambda: [ray_node("a", CPU=2), ray_node("b", CPU=2), ray_node("phones")])
         monkeypatch.setattr("ray.remote", self.remote)
-        monkeypatch.setattr("ray.wait", lambda references, num_returns, timeout: (references, []))
+        monkeypatch.setattr("ray.wait", lambda references, num_returns=1, timeout=0: (references, []))
         monkeypatch.setattr("ray.get", self.get)
 
     def remote(self, *, scheduling_strategy: Any, **options: float) -> Callable[[Any], Any]:
@@ -127,17 +149,37 @@ def digits() -> SearchData:
 
 
 def test_every_unfit_node_has_a_line_up_to_a_limit(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {f"n{number}": Answer({"mnas": "0.1.0"}) for number in range(nodes.MOST_SAID + 2)}
-    monkeypatch.setattr("ray.nodes", list)
-    monkeypatch.setattr(nodes, "_ask", lambda asked, paths: answers | {"fit": Answer(versions_here())})
+    ArrangedRay({}, monkeypatch)
+    names = [f"n{number}" for number in range(nodes.MOST_SAID + 2)]
+    monkeypatch.setattr("ray.nodes", lambda: [ray_node(name, CPU=1) for name in names])
+    monkeypatch.setattr(nodes, "look", lambda paths: Answer({"mnas": "0.1.0"}))
     with pytest.raises(ConfigurationError) as caught:
         check_nodes(read_files(digits), "CPU")
     first, *lines, last = str(caught.value).splitlines()
-    assert first.startswith("search.ray_address: node n0 has mnas 0.1.0, and this process mnas")
+    assert first.startswith("search.ray_address: node n0 (10.0.0.1) has mnas 0.1.0, and this process mnas")
     assert len(lines) == nodes.MOST_SAID - 1
     assert last == "and 2 more"
 
 
 def test_a_cluster_of_equal_nodes_is_accepted(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> None:
     ArrangedRay({}, monkeypatch)
-    check_nodes(read_files(digits), "CPU")
+    nodes_there = training_nodes(ray.nodes(), "CPU")
+    assert check_nodes(read_files(digits), "CPU").fit(nodes_there) == nodes_there
+
+
+def test_a_node_that_joins_is_asked_once_and_left_out_if_it_is_not_fit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ArrangedRay({node_id("b"): RayError("No module named mnas")}, monkeypatch)
+    there = training_nodes(ray.nodes(), "CPU")
+    check = NodeCheck([])
+    assert [list(check.fit(there)) for _ in range(3)] == [[node_id("a")]] * 3
+    (said,) = caplog.messages
+    assert said.startswith("mnas: node b (10.0.0.1) cannot take part: No module named mnas; see that")
+    assert said.endswith("It is left out")
+
+
+def test_a_node_that_has_not_answered_yet_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    ArrangedRay({}, monkeypatch)
+    monkeypatch.setattr("ray.wait", lambda references, num_returns=1, timeout=0: ([], references))
+    assert NodeCheck([]).fit(training_nodes(ray.nodes(), "CPU")) == {}

@@ -43,7 +43,8 @@ def test_a_slot_takes_its_share_of_an_npu_until_it_is_closed(
         memory_mb=1e6,
         workers_per_npu=workers_per_npu,
     )
-    opened = [WorkerSlot(data, settings) for _ in range(slots)]
+    nodes = [node["NodeID"] for node in ray.nodes()]
+    opened = [WorkerSlot(data, settings, nodes) for _ in range(slots)]
     wait_for_free_npus(free)
     for slot in opened:
         slot.close()

@@ -40,7 +40,7 @@ class Worker:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     """The workers in the order of their start."""
-    monkeypatch.setattr(slot_module, "placement_group", lambda bundles: bundles)
+    monkeypatch.setattr(slot_module, "placement_group", lambda bundles, **_: bundles)
     monkeypatch.setattr(slot_module, "PlacementGroupSchedulingStrategy", lambda *_, **__: None)
     monkeypatch.setattr(ray, "remote", lambda **_: lambda actor: actor)
     return []
@@ -56,7 +56,8 @@ def open_slot(
 
     monkeypatch.setattr(WorkerSlot, "_start", start)
     training = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
-    return WorkerSlot(None, WorkerSettings(training, Compute.of_worker(device), 60.0, 1000.0, **settings))
+    compute = Compute.of_worker(device)
+    return WorkerSlot(None, WorkerSettings(training, compute, 60.0, 1000.0, **settings), ["node"])
 
 
 def train(slot: WorkerSlot, times: int) -> None:
