@@ -82,7 +82,7 @@ def run_audit(plan: AuditPlan, directory: Path, observer: AuditObserver | None =
         if len(run.trials) < len(plan.networks) or run.counts()["proposed"]:
             raise RunDirectoryError(f"{run.directory}: was asked to stop before its end; the same command goes on")
     # The first search has loaded Ray and the rest into this process, as a search in a process of its own does.
-    found = findings(plan, trials, overheads_s[0] or 0.0)
+    found = findings(plan, trials, overheads_s[0])
     return Audit(directory, found, advice(found, plan.experiment))
 
 

@@ -22,7 +22,16 @@ from mnas.audit.statistics import (
 from mnas.errors import Error
 from mnas.experiment import Experiment
 from mnas.reward import RewardSettings, reward
-from mnas.search.forecast import Forecast, forecast, phone_count, planned_workers, waited_s, workload_of_trials
+from mnas.search.forecast import (
+    COMMAND_S,
+    OVERHEAD_S,
+    Forecast,
+    forecast,
+    phone_count,
+    planned_workers,
+    waited_s,
+    workload_of_trials,
+)
 from mnas.search.results import deciding_latency, kinds_of
 from mnas.search.trial import Trial
 from mnas.training.phases import LEARNING_CURVE
@@ -178,13 +187,14 @@ class Findings:
         return asdict(self) | {"children_per_hour": self.children_per_hour, "curve": self.curve}
 
 
-def findings(plan: AuditPlan, trials: Mapping[str, Sequence[Trial]], overhead_s: float) -> Findings:
+def findings(plan: AuditPlan, trials: Mapping[str, Sequence[Trial]], overhead_s: float | None) -> Findings:
     """Return what the searches of an audit have found.
 
     Args:
         plan: The audit.
         trials: The trials of each part, by its name; those of a part are in the order of the plan's networks.
-        overhead_s: What a search takes before its first proposal and after its last trial, in seconds.
+        overhead_s: What a search takes before its first proposal and after its last trial, in seconds; None if that is
+            not known.
 
     Raises:
         AuditError: Fewer than `FEWEST_NETWORKS` were trained fully with every seed.
@@ -316,7 +326,7 @@ def _reward_effects(
     return tuple(effects)
 
 
-def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]], overhead_s: float) -> Forecast:
+def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]], overhead_s: float | None) -> Forecast:
     """Return how long the whole search will take, from the times of the full trainings."""
     workers = planned_workers(experiment)
     load = workload_of_trials(
@@ -326,5 +336,6 @@ def _forecast(experiment: Experiment, full: Sequence[Sequence[Trial]], overhead_
     )
     # A search that was stopped and went on has waited longer.
     startup_s = min(max(waited_s(trial) for trial in seed[:workers]) for seed in full)
-    load = replace(load, startup_s=startup_s, overhead_s=overhead_s)
+    around_s = COMMAND_S + (OVERHEAD_S if overhead_s is None else overhead_s)
+    load = replace(load, startup_s=startup_s, overhead_s=around_s)
     return forecast(experiment, workers, phone_count(experiment), load, "the full trainings of the audit")
