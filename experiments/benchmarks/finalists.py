@@ -108,8 +108,8 @@ class Trainings:
 
     def train(self, networks: DecisionArray, generator: np.random.Generator) -> Floats:
         """Return an accuracy of each network."""
-        near = self._rank[networks] + generator.integers(-NEIGHBOURS // 2, NEIGHBOURS // 2, size=len(networks))
-        near = np.clip(near, 0, len(self._rank) - 1)
+        lowest = np.clip(self._rank[networks] - NEIGHBOURS // 2, 0, len(self._rank) - NEIGHBOURS)
+        near = lowest + generator.integers(NEIGHBOURS, size=len(networks))
         column = generator.integers(self._deviations.shape[1], size=len(networks))
         accuracies: Floats = self.true[networks] + self._deviations[near, column]
         return accuracies

@@ -47,7 +47,7 @@ FINALISTS = FinalistSettings(count=4, extra_trainings=12, confidence=0.99)
 TOP = 3
 RECIPE = """\
 data: {format: digits, image_size: 16}
-training: {epochs: 6, batch_size: 64, learning_rate: 0.02, norm_momentum: 0.9}
+training: {epochs: 30, batch_size: 64, learning_rate: 0.02, norm_momentum: 0.9}
 threads: 1
 """
 AUDITED = ("--networks", "5", "--seeds", "2")

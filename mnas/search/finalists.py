@@ -7,8 +7,11 @@ probability or the trainings are used up. This module decides; `mnas.search.fina
 The method is Bayesian best-arm identification by top-two sampling (Russo, "Simple Bayesian algorithms for best-arm
 identification", Operations Research 2020); of the two, the one that was trained less is trained next. The model is the
 hierarchical normal one: a reward of a finalist is normal around its true reward, with a deviation that all finalists
-share, and true rewards are normal around a common mean. Both deviations are unknown and integrated over. Rewards of the
-search itself are left out, because the finalists were chosen by them.
+share, and true rewards are normal around a common mean. Both deviations are unknown and integrated over: the share of
+the variance that is the networks' is uniform (the uniform shrinkage prior of Daniels, "A prior for the variance in
+hierarchical models", Canadian Journal of Statistics 1999). A prior that allows any small deviation believes a few
+rewards that agree by luck, and stated probabilities are too high (`experiments/benchmarks/finalists.py`). Rewards of
+the search itself are left out, because the finalists were chosen by them.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ from controllers.arrays import DecisionArray, Floats
 SAMPLES = 4000
 """Draws of the true rewards: a probability of .95 is known to .003."""
 INTERVAL = 0.95
-_GRID_POINTS = 25
-_GRID_RANGE = (0.02, 5.0)
-"""Deviations that are integrated over, as multiples of the deviation of all rewards."""
+_GRID_POINTS = 20
+_GRID_RANGE = (0.1, 5.0)
+"""Deviations of single rewards that are integrated over, as multiples of the deviation of all rewards."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,10 @@ class Posterior:
         self, counts: DecisionArray, means: Floats, squares: float, scale: float
     ) -> tuple[Floats, Floats]:
         """Return draws of the deviation of one training and of that of the true rewards, shape (SAMPLES,) each."""
-        grid = scale * np.geomspace(*_GRID_RANGE, _GRID_POINTS)
-        noise, spread = (axis.ravel() for axis in np.meshgrid(grid, grid, indexing="ij"))
+        singles = scale * np.geomspace(*_GRID_RANGE, _GRID_POINTS)
+        shares = (np.arange(_GRID_POINTS) + 0.5) / _GRID_POINTS
+        single, share = (axis.ravel() for axis in np.meshgrid(singles, shares, indexing="ij"))
+        noise, spread = single * np.sqrt(1 - share), single * np.sqrt(share)
         variances = spread[:, None] ** 2 + noise[:, None] ** 2 / counts
         precision = (1 / variances).sum(axis=1)
         centre = (means / variances).sum(axis=1) / precision
