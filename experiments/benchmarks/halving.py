@@ -34,6 +34,7 @@ from controllers import Decisions
 from controllers.controller import StateValue
 from mnas.experiment import Experiment
 from mnas.files import write_atomically
+from mnas.ranks import kendall_tau
 from mnas.reward import RewardSettings
 from mnas.search.driver import Search, SilentObserver
 from mnas.search.halving import Halving, epochs_trained, rung_epochs
@@ -195,11 +196,13 @@ def search_table(path: Path, searches: int, workers: int) -> dict[str, Any]:
             proposing = InOrder([decisions[number] for number in order])
             found[way].append(_searched(plan, halving, space, proposing, Curves(curves), epochs))
     whole_epochs = epochs * len(decisions)
+    by_epoch = list(zip(*(network["accuracies"] for network in table["networks"]), strict=True))
     return {
         "networks": len(decisions),
         "epochs": epochs,
         "searches": searches,
         "workers": workers,
+        "tau": [kendall_tau(each, by_epoch[-1]) for each in by_epoch],
         "ways": {way: _summary(found[way], found["whole"], whole_epochs) for way in ways},
     }
 
@@ -269,7 +272,10 @@ def search_really(
 
 
 def print_ways(results: Mapping[str, Any]) -> None:
-    """Print a line for each way."""
+    """Print how the networks rank after each epoch as after the last, if that is known, and a line for each way."""
+    if "tau" in results:
+        known = ("none" if tau is None else f"{tau:.2f}" for tau in results["tau"])
+        print(f"Kendall's tau of the accuracies after each epoch with the last ones: {', '.join(known)}")
     for way, summary in results["ways"].items():
         points = [
             f"{epochs} {point['reward']:.4f} ({point['gain']:+.4f})"
