@@ -65,7 +65,6 @@ ALONE_PLACES = (
     "mnas/search/test_latency_phones.py",
     "mnas/search/test_notebooks.py",
     "mnas/search/test_old_runs.py",
-    "mnas/search/test_search_on_phone.py",
     "mnas/test_phone.py",
     "mnas/workers/",
 )

@@ -13,8 +13,6 @@ import psutil
 import pytest
 import yaml
 
-from mnas.experiment import Experiment
-from mnas.search.replay import replay
 from mnas.search.store import StoreError, Trial, TrialStore
 from tests.ray_processes import processes_named
 
@@ -196,37 +194,6 @@ def test_a_stop_is_clean_and_says_how_to_go_on(tmp_path: Path, number: signal.Si
     assert f"To go on: mnas search {path} --run-dir {tmp_path / 'run'}" in said
     assert "Traceback" not in said
     assert ended(tmp_path)
-
-
-def test_a_search_goes_on_when_its_ray_is_lost(tmp_path: Path) -> None:
-    process = start(experiment(tmp_path))
-    wait_for(tmp_path, 1, process)
-    (gcs_server,) = processes_named("gcs_server", below=process.pid)
-    gcs_server.kill()
-    _, said = process.communicate(timeout=180)
-    assert process.returncode == 0, said
-    assert "Ray's gcs_server ended unexpectedly; starting Ray again and going on" in said
-    assert sorted(ended(tmp_path)) == list(range(1, TRIALS + 1))
-    assert [pid for pid in psutil.pids() if _session(pid) == process.pid] == []
-
-
-def test_killed_twice_a_search_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    path = experiment(tmp_path)
-    before: dict[int, Trial] = {}
-    for count in (1, 3):
-        process = start(path)
-        wait_for(tmp_path, count, process)
-        kill_session(process)
-        after = ended(tmp_path)
-        assert {number: after[number] for number in before} == before
-        before = after
-    subprocess.run(command(path), capture_output=True, check=True, timeout=300)
-    trials = ended(tmp_path)
-    assert sorted(trials) == list(range(1, TRIALS + 1))
-    assert {number: trials[number] for number in before} == before
-    store = TrialStore(tmp_path / "run" / "trials.sqlite")
-    loaded = Experiment.load(path)
-    replay(store, loaded.create_controller(loaded.load_space()))
 
 
 @pytest.fixture
