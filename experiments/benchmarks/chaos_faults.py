@@ -85,7 +85,7 @@ class SearchCommand:
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 its_number = self._number_of(process.pid)
-                if its_number in self._ended_s and process.status() != psutil.STATUS_ZOMBIE:
+                if its_number is not None and its_number in self._ended_s and process.status() != psutil.STATUS_ZOMBIE:
                     left[process] = now_s - self._ended_s[its_number]
         return left
 
