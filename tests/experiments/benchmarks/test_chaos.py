@@ -22,7 +22,8 @@ from experiments.benchmarks.chaos_faults import ON_ITS_OWN
 from latency.loopback.adbd import Adbd
 from mnas.search.run import Run
 
-TRIALS = 8
+# Enough that some are left when the last fault hits, however late it is noticed that it is due.
+TRIALS = 12
 
 
 def test_a_search_whose_worker_ray_and_driver_are_killed_loses_and_repeats_nothing(
