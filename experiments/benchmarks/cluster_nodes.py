@@ -7,6 +7,8 @@ controller, store, pool of workers and latency service, but its children sleep (
 on a node of its own. First, nodes with other code and without the images are refused. Then nodes join, are lost
 (SIGKILL) in mid-trial, leave (SIGTERM) and come back, and so does the phone host. At the end every trial must have
 ended once, and the controller's calls must replay. Ray notices a lost node as slowly as it does by default.
+
+Of this, the refusals and the first step have been run; the changes have not.
 """
 
 from __future__ import annotations
@@ -134,12 +136,11 @@ def python_path(root: Path = ROOT) -> dict[str, str]:
 
 
 class Timeline:
-    """What has happened in the search, and whether the changes go on."""
+    """What has happened in the search."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[float, int]] = []
         self.workers = 0
-        self.changes: Future[None] = Future()
 
     def trial_finished(self, trial: Trial) -> None:
         """See `SearchObserver`."""
@@ -148,8 +149,6 @@ class Timeline:
     def progress(self, progress: Progress) -> None:
         """See `SearchObserver`."""
         self.workers = progress.workers
-        if self.changes.done():
-            self.changes.result()  # its error ends the search, too
 
     def idle_s(self) -> float:
         """Return for how long no trial has ended."""
@@ -177,14 +176,14 @@ class Step:
     has_settled: Callable[[], bool] = field(default=lambda: True)
 
 
-def carry_out(steps: Sequence[Step], timeline: Timeline, steady_s: float) -> None:
+def carry_out(steps: Sequence[Step], timeline: Timeline, search: Future[Run], steady_s: float) -> None:
     """Make one change after another; after each, wait until it shows, and count the trials for a while."""
     print(f"{'':32} workers  noticed after  trials/min  of workers x {60 / CHILD_S:g}")
     for step in steps:
         began_s = time.monotonic()
         step.change()
         changed_s = time.monotonic()
-        wait_until(partial(has_noticed, step, timeline))
+        wait_until(partial(has_noticed, step, timeline, search))
         noticed_s = time.monotonic()
         time.sleep(2 * CHILD_S)
         counted_s = time.monotonic()
@@ -198,8 +197,10 @@ def carry_out(steps: Sequence[Step], timeline: Timeline, steady_s: float) -> Non
         )
 
 
-def has_noticed(step: Step, timeline: Timeline) -> bool:
-    """Return whether the search works with what a change has left."""
+def has_noticed(step: Step, timeline: Timeline, search: Future[Run]) -> bool:
+    """Return whether the search works with what a change has left; raise its error if it has ended."""
+    if search.done():
+        search.result()
     return timeline.workers == step.workers and step.has_settled()
 
 
@@ -293,7 +294,7 @@ def check_ends(run: Run, timeline: Timeline, nodes: Nodes, log: Path) -> list[st
 def main() -> int:
     """Run the search; exit code 0 if nothing was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="trials are counted for so long (default: 10)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="trials are counted for so long (default: 6)")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnas-nodes-")))
@@ -336,10 +337,13 @@ def main() -> int:
         ]
         nodes.join("A")
         run_directory = folder / "run"
-        with ThreadPoolExecutor(1) as thread, open_meter(search) as meter:
-            timeline.changes = thread.submit(carry_out, steps, timeline, arguments.seconds)
-            timeline.changes.add_done_callback(lambda _: ask(run_directory, Request(do="drain")))
-            run = search.run(run_directory, latency=meter, observer=timeline)
+        with open_meter(search) as meter, ThreadPoolExecutor(1) as thread:  # Ray starts nodes in the main thread only
+            running = thread.submit(search.run, run_directory, latency=meter, observer=timeline)
+            try:
+                carry_out(steps, timeline, running, arguments.seconds)
+            finally:
+                ask(run_directory, Request(do="drain"))
+            run = running.result()
         wrong = check_ends(run, timeline, nodes, log)
     print("\n".join(wrong) if wrong else "every trial ended once; the controller's calls replay")
     return 1 if wrong else 0
