@@ -28,6 +28,19 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_references(parser: argparse.ArgumentParser) -> None:
+    """Add the option --reference, which may be given again."""
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        type=path,
+        action="append",
+        default=[],
+        help="what `mnas scale --json` has printed of trained and timed networks, to show next to those of the search; "
+        "again for more",
+    )
+
+
 def seed(text: str) -> int:
     """Return a whole number of at least 0."""
     number = int(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import path
+from mnas.cli.options import add_references, path
 from mnas.report.file import write_report
 from mnas.search.run import Run
 
@@ -35,15 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     parser.add_argument(
         "--out", metavar="FILE", type=path, help="the file to write (default: report.html in the first RUN)"
     )
-    parser.add_argument(
-        "--reference",
-        metavar="FILE",
-        type=path,
-        action="append",
-        default=[],
-        help="what `mnas scale --json` has printed of trained and timed networks, to show next to those of the search; "
-        "again for more",
-    )
+    add_references(parser)
     parser.set_defaults(run=run)
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from mnas.cli.errors import DONE
-from mnas.cli.options import path, positive
+from mnas.cli.options import add_references, path, positive
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 
@@ -21,6 +21,7 @@ _EPILOG = """\
 examples:
   mnas ui
   mnas ui runs --port 8000
+  mnas ui runs --reference mnasnet.json
 """
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -39,19 +40,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], su
     )
     parser.add_argument("--port", type=positive, default=8765, help="the port (default: 8765)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    add_references(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if not arguments.folder.is_dir():
+        raise ConfigurationError(f"{arguments.folder}: no such folder; name the one that holds the run directories")
+    # A search on this machine goes first: threads of NumPy would wait for each other on its cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         import uvicorn
 
         from mnas.report.live import LOCAL_HOSTS, live_app
+        from mnas.report.references import read_references
     except ImportError as error:
         raise ConfigurationError("mnas ui needs a web server: pip install 'mnas[ui]'") from error
-    if not arguments.folder.is_dir():
-        raise ConfigurationError(f"{arguments.folder}: no such folder; name the one that holds the run directories")
     hosts: tuple[str, ...] = LOCAL_HOSTS
     if arguments.host not in _LOCAL:
         hosts = ("*",)
@@ -59,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"mnas: warning: all that reach {printable(arguments.host)} can read these runs: there is no password",
             file=sys.stderr,
         )
-    os.nice(10)  # a search on this machine goes first
+    references = read_references(arguments.reference)
     print(f"http://{printable(arguments.host)}:{arguments.port}/", flush=True)
-    uvicorn.run(live_app(arguments.folder, hosts=hosts), host=arguments.host, port=arguments.port, log_level="warning")
+    os.nice(10)
+    app = live_app(arguments.folder, hosts=hosts, references=references)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning")
     return DONE

@@ -28,6 +28,11 @@ def printable(text: object) -> str:
     return _HIDDEN.sub(lambda match: _escaped(match[0]), str(text))
 
 
+def is_printable(text: str) -> bool:
+    """Return whether `printable` leaves a text as it is."""
+    return _HIDDEN.search(text) is None
+
+
 def one_line(text: object) -> str:
     r"""Return text as `printable` does, with line feeds and tabs escaped too.
 

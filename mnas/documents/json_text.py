@@ -35,16 +35,15 @@ def parse_json(text: str | bytes, *, source: str, without_infinite: bool = False
     return data
 
 
-def dump_json(value: object, *, compact: bool = False) -> str:
+def dump_json(value: object) -> str:
     """Return plain data as JSON text; NaN and infinite numbers, which JSON does not have, become null.
 
-    Floats are written by repr, which reads back to the same bits. `compact` leaves out the spaces.
+    Floats are written by repr, which reads back to the same bits.
     """
-    separators = (",", ":") if compact else None
     try:
-        return json.dumps(value, allow_nan=False, separators=separators)
+        return json.dumps(value, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=separators)
+        return json.dumps(_finite(value), allow_nan=False)
 
 
 def _decode(text: str | bytes, *, without_infinite: bool) -> object:

@@ -61,8 +61,13 @@ def _is_plain(data: Any) -> bool:
     if kind is dict:
         return all(map(_is_plain, data)) and all(map(_is_plain, data.values()))
     if kind is list or kind is tuple:
+        kinds = set(map(type, data))
         # Times of runs: the sum is finite only if every number is. A sum that overflows is looked at one by one.
-        if data and set(map(type, data)) == {float} and math.isfinite(sum(data)):
+        if kinds == {float} and math.isfinite(sum(data)):
+            return True
+        if kinds == {int}:
+            return bool(min(data) >= -LARGEST_INTEGER and max(data) <= LARGEST_INTEGER)
+        if kinds == {str} and "".join(data).isascii():
             return True
         return all(map(_is_plain, data))
     return kind is bool or data is None

@@ -11,11 +11,12 @@ import msgspec
 import mnas
 from mnas.documents.changes import flat
 from mnas.errors import Error
+from mnas.report.facts import TrialFacts, read_facts
 from mnas.report.learning import choice_shares, importances
 from mnas.report.phones import phone_health
 from mnas.report.references import read_references
 from mnas.report.times import TrialTimes, busy, time_sums, trial_times
-from mnas.report.trials import details, failures, other_latencies, trial_columns
+from mnas.report.trials import detailed, details, failures, other_latencies, trial_columns
 from mnas.search.pareto import pareto_front
 from mnas.search.ranking import close_to_best, noise_of, ranked, warnings
 from mnas.search.run import Run
@@ -37,24 +38,34 @@ def report_data(runs: Sequence[Run], references: Iterable[Path] = ()) -> dict[st
         Error: A run or a file cannot be read.
     """
     compared = read_references(references, runs)
-    return report_of([run_data(run, run.trials) for run in runs], runs) | {"references": compared}
+    data = []
+    for run in runs:
+        with read_store(run.directory) as store:
+            facts = read_facts(store)
+            found = run_data(run, facts)
+            chosen = detailed([one.trial for one in facts], found["pareto"])
+            data.append(found | {"details": details(map(store.trial, chosen))})
+    return report_of(data) | {"references": compared}
 
 
-def report_of(data: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> dict[str, Any]:
+def report_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the data of a report from those of its runs."""
-    return {"mnas_version": mnas.__version__, "runs": data, "differences": differences(runs), "references": []}
+    experiments = [run["experiment"] for run in runs]
+    return {"mnas_version": mnas.__version__, "runs": runs, "differences": differences(experiments), "references": []}
 
 
-def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return the data of one run, of which these are the trials."""
-    times = trial_times(trials)
+def run_data(run: Run, facts: Sequence[TrialFacts]) -> dict[str, Any]:
+    """Return the data of one run, of whose trials these are the facts; `details` are left out."""
+    trials = [one.trial for one in facts]
+    times = trial_times(facts)
     decisions = run_decisions(run)
     alpha, beta = run.experiment.reward.exponents
+    experiment = msgspec.to_builtins(run.experiment)
     return {
         "name": run.directory.resolve().name,
         "directory": str(run.directory),
-        "group": _group(run),
-        "experiment": msgspec.to_builtins(run.experiment),
+        "group": _group(experiment),
+        "experiment": experiment,
         "classes": list(run.images.class_names or ()),
         "num_classes": run.images.num_classes,
         "target_ms": run.experiment.latency.target_ms,
@@ -62,17 +73,16 @@ def run_data(run: Run, trials: Sequence[Trial]) -> dict[str, Any]:
         "others": {name: other.target_ms for name, other in run.experiment.latency.others.items()},
         "exponents": [alpha, beta],
         "verdict": verdict(run, trials, times),
-        "trials": trial_columns(trials, times),
+        "trials": trial_columns(facts, times),
         "other_latencies_ms": other_latencies(trials, run.experiment.latency.others),
         "pareto": [trial.id for trial in pareto_front(trials)],
         "phase_s": _phase_columns(times),
         "times": time_sums(times),
         "busy": busy(times),
         "failures": failures(trials),
-        "phones": phone_health(trials),
+        "phones": phone_health(facts),
         "shares": choice_shares(trials, decisions),
         "importances": importances(trials, decisions),
-        "details": details(trials),
     }
 
 
@@ -109,7 +119,7 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
     best = leaders[0]
     error = None if best.accuracy is None else noise.error(best.accuracy)
     counted = cost(run.image_form.lower(run.architecture(best)))
-    summary = dict((best.latency or {}).get("summary") or {})
+    summary = dict((run.trial(best.id).latency or {}).get("summary") or {})
     found["best"] = {
         "trial": best.id,
         "accuracy": best.accuracy,
@@ -128,9 +138,9 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
     return found
 
 
-def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return the settings that differ between the experiments of runs: the key, and its value in each run as text."""
-    settings = [flat(msgspec.to_builtins(run.experiment)) for run in runs]
+def differences(experiments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings that differ between experiments: the key, and its value in each of them as text."""
+    settings = [flat(one) for one in experiments]
     keys = sorted({key for one in settings for key in one})
     rows = [(key, [_text(one.get(key)) for one in settings]) for key in keys]
     return [{"key": key, "values": values} for key, values in rows if len(set(values)) > 1]
@@ -140,9 +150,9 @@ def _text(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _group(run: Run) -> str:
+def _group(experiment: Mapping[str, Any]) -> str:
     """Return a text that is the same for runs of one experiment with different seeds."""
-    settings = flat(msgspec.to_builtins(run.experiment))
+    settings = flat(experiment)
     settings.pop("seed", None)
     return repr(sorted(settings.items(), key=lambda item: item[0]))
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
-from mnas.documents.foreign_text import html_text, printable
-from mnas.documents.json_text import dump_json
+import msgspec
+
+from mnas.documents.foreign_text import html_text, is_printable, printable
 
 LIBRARY = "echarts.common.min.js"
 SCRIPTS = (LIBRARY, "dom.js", "charts.js", "page.js")
@@ -29,22 +31,47 @@ def report_page(data: Mapping[str, Any], *, extra_scripts: tuple[str, ...] = (),
         extra_scripts: Further scripts of this package, run last.
         connect: Where the page may send requests to, as its policy says it.
     """
-    names = (*SCRIPTS, *extra_scripts)
-    hashes = " ".join(f"'sha256-{_sha256(name)}'" for name in names)
+    title = ", ".join(str(run["name"]) for run in data["runs"])
+    parts = {"title": html_text(f"{title}: search report"), "data": embedded_json(data)}
+    return _filled("page.html", parts, (*SCRIPTS, *extra_scripts), connect)
+
+
+def runs_page(folder: object, titles: Sequence[str], runs: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return the page that lists the runs of a folder, and asks the server for news.
+
+    Args:
+        folder: Its name.
+        titles: Titles of the columns of each run.
+        runs: The name of each run, by which the server knows it, and its columns.
+    """
+    rows = []
+    for name, cells in runs:
+        address, text = quote(name, errors="replace"), html_text(name)
+        told = "".join(f"<td>{html_text(cell)}</td>" for cell in cells)
+        tick = f'<input type="checkbox" name="{address}" aria-label="{text}">'
+        rows.append(f'<tr><td>{tick}</td><td><a href="run/{address}">{text}</a></td>{told}</tr>')
+    head = "".join(f"<th>{title}</th>" for title in ("run", *titles))
+    tick = '<input type="checkbox" id="all" aria-label="all">'
+    table = f'<table id="list"><tr><th>{tick}</th>{head}</tr>{"".join(rows)}</table>'
+    shown = table if rows else '<p id="list">no run yet</p>'
+    return _filled("runs.html", {"title": html_text(f"Runs in {folder}"), "list": shown}, ("runs.js",), "'self'")
+
+
+def _filled(template: str, parts: Mapping[str, str], scripts: Sequence[str], connect: str) -> str:
+    """Return a page of this package with its parts; its policy allows these scripts only."""
+    hashes = " ".join(f"'sha256-{_sha256(name)}'" for name in scripts)
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
-    title = ", ".join(str(run["name"]) for run in data["runs"])
-    parts = {
+    given = {
+        **parts,
         "policy": policy,
-        "title": html_text(f"{title}: search report"),
         "style": asset("page.css"),
-        "data": embedded_json(data),
-        "scripts": "\n".join(f"<script>{asset(name)}</script>" for name in names),
+        "scripts": "\n".join(f"<script>{asset(name)}</script>" for name in scripts),
     }
-    head, *rest = asset("page.html").split("{{")
-    return head + "".join(parts[name] + text for name, _, text in (piece.partition("}}") for piece in rest))
+    head, *rest = asset(template).split("{{")
+    return head + "".join(given[name] + text for name, _, text in (piece.partition("}}") for piece in rest))
 
 
 def embedded_json(data: object) -> str:
@@ -53,7 +80,7 @@ def embedded_json(data: object) -> str:
     >>> embedded_json({"a": "</script>\x1b"})
     '{"a":"\\u003c/script\\u003e\\\\x1b"}'
     """
-    text = dump_json(_harmless(data), compact=True)
+    text = msgspec.json.encode(_harmless(data)).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -72,7 +99,10 @@ def _harmless(value: object) -> object:
         return printable(value)
     if isinstance(value, Mapping):
         return {printable(key): _harmless(item) for key, item in value.items()}
-    # Most of a report is long lists of numbers, which are as they should be.
-    if isinstance(value, list | tuple) and not _NUMBERS.issuperset(map(type, value)):
+    if isinstance(value, list | tuple):
+        # Most of a report is long columns, which are as they should be.
+        kinds = set(map(type, value))
+        if kinds <= _NUMBERS or (kinds == {str} and is_printable("".join(value))):
+            return value
         return [_harmless(item) for item in value]
     return value

@@ -50,12 +50,14 @@ class ReferenceFile(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[ReferenceNetwork, ...]
 
 
-def read_references(paths: Iterable[Path], runs: Sequence[Run]) -> list[dict[str, Any]]:
+def read_references(paths: Iterable[Path], runs: Sequence[Run] | None = None) -> list[dict[str, Any]]:
     """Return the networks of files that have both a latency and an accuracy.
+
+    A page shows each with the runs that have its phone and its number of classes.
 
     Args:
         paths: Files that `mnas scale --json` has printed.
-        runs: The runs of the report. A network is shown with those that have its phone and its number of classes.
+        runs: The runs of the page. None if they are not known yet.
 
     Raises:
         DocumentError: A file cannot be read, or is none of `mnas scale`.
@@ -64,14 +66,14 @@ def read_references(paths: Iterable[Path], runs: Sequence[Run]) -> list[dict[str
     return [network for path in paths for network in _networks(path, runs)]
 
 
-def _networks(path: Path, runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _networks(path: Path, runs: Sequence[Run] | None) -> list[dict[str, Any]]:
     file = yaml_file.read(path, ReferenceFile)
     measured = [one for one in file.networks if one.latency_ms is not None and one.top1 is not None]
     if not measured:
         raise ConfigurationError(
             f"{path}: no network in it has both a latency and an accuracy; run `mnas scale` with --phone and --trained"
         )
-    if not any(
+    if runs is not None and not any(
         (run.experiment.latency.phone, run.images.num_classes) == (file.phone, file.num_classes) for run in runs
     ):
         raise ConfigurationError(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-from mnas.report.records import latency_records, record_ms
-from mnas.search.store import Trial
+import msgspec
+import numpy as np
+
+from mnas.report.facts import TrialFacts
 
 BINS = 120
 # In the order in which a child goes through them.
 PHASES = ("import", "build", "compile", "train", "evaluate")
 
 
-@dataclass(frozen=True)
-class TrialTimes:
+class TrialTimes(msgspec.Struct, frozen=True, gc=False):
     """The times of one trial, in seconds.
 
     Attributes:
@@ -43,12 +44,13 @@ class TrialTimes:
     measured: tuple[tuple[str, float, float], ...]
 
 
-def trial_times(trials: Sequence[Trial]) -> list[TrialTimes]:
+def trial_times(trials: Sequence[TrialFacts]) -> list[TrialTimes]:
     """Return the times of trials."""
     if not trials:
         return []
-    start = min(_time(trial.proposed_at) for trial in trials)
-    return [_times(trial, start) for trial in trials]
+    proposed = [_time(one.trial.proposed_at) for one in trials]
+    start = min(proposed)
+    return [_times(one, at, start) for one, at in zip(trials, proposed, strict=True)]
 
 
 def time_sums(times: Iterable[TrialTimes]) -> dict[str, Any]:
@@ -96,33 +98,26 @@ def busy(times: Sequence[TrialTimes]) -> dict[str, Any]:
     }
 
 
-def _occupancy(spans: Iterable[tuple[float, float]], end: float) -> list[float]:
+def _occupancy(spans: Sequence[tuple[float, float]], end: float) -> list[float]:
     """Return the mean number of spans that are open in each of `BINS` intervals from 0 to `end`."""
-    step = end / BINS
-    open_s = [0.0] * BINS
-    for begin, stop in spans:
-        first, last = max(0, int(begin / step)), min(BINS - 1, int(stop / step))
-        for number in range(first, last + 1):
-            open_s[number] += max(0.0, min(stop, (number + 1) * step) - max(begin, number * step))
-    return [round(seconds / step, 4) for seconds in open_s]
+    if not spans:
+        return [0.0] * BINS
+    begins, stops = np.array(spans).T
+    # The time that spans have been open until each edge; between two edges, the difference.
+    until = [float(np.clip(edge - begins, 0, stops - begins).sum()) for edge in np.linspace(0, end, BINS + 1)]
+    return [round((after - before) * BINS / end, 4) for before, after in pairwise(until)]
 
 
-def _times(trial: Trial, start: float) -> TrialTimes:
-    proposed = _time(trial.proposed_at)
-    training = trial.training or {}
-    phases = {
-        str(name): float(phase["wall_s"])
-        for name, phase in dict(training.get("phases") or {}).items()
-        if isinstance(phase, Mapping) and isinstance(phase.get("wall_s"), int | float)
-    }
-    measured = tuple(_measured(trial, proposed, start))
-    known = None if trial.latency is None else sum(end - begin for _, begin, end in measured)
-    began = _known_time(training.get("started_at"))
+def _times(one: TrialFacts, proposed: float, start: float) -> TrialTimes:
+    finished_at = one.trial.finished_at
+    measured = tuple(_measured(one, proposed, start))
+    known = sum(end - begin for _, begin, end in measured) if one.measurements else None
+    began = _known_time(one.started_at)
     return TrialTimes(
         proposed_s=round(proposed - start, 3),
-        duration_s=None if trial.finished_at is None else round(_time(trial.finished_at) - proposed, 3),
-        phases=phases,
-        training_s=round(sum(phases.values()), 3) if phases else None,
+        duration_s=None if finished_at is None else round(_time(finished_at) - proposed, 3),
+        phases=one.phases,
+        training_s=round(sum(one.phases.values()), 3) if one.phases else None,
         queue_s=None if began is None else round(max(0.0, began - proposed), 3),
         phone_s=None if known is None else round(known, 3),
         training_began_s=round((proposed if began is None else began) - start, 3),
@@ -130,14 +125,13 @@ def _times(trial: Trial, start: float) -> TrialTimes:
     )
 
 
-def _measured(trial: Trial, proposed: float, start: float) -> Iterable[tuple[str, float, float]]:
-    for name, record in latency_records(trial):
-        end = _known_time(record.get("measured_at"))
+def _measured(one: TrialFacts, proposed: float, start: float) -> Iterable[tuple[str, float, float]]:
+    for measurement in one.measurements:
+        end = _known_time(measurement.at)
         # Before the proposal: an earlier run, or an earlier trial of the same network, has measured it.
         if end is None or end < proposed:
             continue
-        took = record_ms(record) / 1000
-        yield name, round(end - took - start, 3), round(end - start, 3)
+        yield measurement.phone.name, round(end - measurement.took_s - start, 3), round(end - start, 3)
 
 
 def _time(text: str) -> float:

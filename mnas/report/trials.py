@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mnas.report.records import latency_records
+from mnas.report.facts import TrialFacts
 from mnas.report.times import TrialTimes
-from mnas.search.pareto import pareto_front
 from mnas.search.ranking import ranked
 from mnas.search.run import outcome_columns
 from mnas.search.store import Trial
@@ -20,16 +19,16 @@ DETAIL_CHARACTERS = 900_000
 _OF_TRAINING = ("loss", "train_loss", "steps", "images_per_s", "resident_mb")
 
 
-def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
+def trial_columns(facts: Sequence[TrialFacts], times: Sequence[TrialTimes]) -> dict[str, Any]:
     """Return the trials as columns of equal length; accuracies, latencies and rewards are the store's own numbers.
 
     Times are in seconds, rounded to 1 ms; `proposed_s` counts from the first proposal. `blocks` holds the different
     block strings of each place of a network, and `block` their indices for each trial.
     """
+    trials = [one.trial for one in facts]
     names, indices = _interned([trial.architecture.get("blocks", ()) for trial in trials])
     return {
         **outcome_columns(trials, {}),
-        "decisions": [list(trial.decisions) for trial in trials],
         "blocks": names,
         "block": indices,
         "proposed_s": [one.proposed_s for one in times],
@@ -37,7 +36,7 @@ def trial_columns(trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[
         "queue_s": [one.queue_s for one in times],
         "training_s": [one.training_s for one in times],
         "phone_s": [one.phone_s for one in times],
-        "epochs": [len((trial.training or {}).get("epoch_losses", ())) or None for trial in trials],
+        "epochs": [one.epochs for one in facts],
     }
 
 
@@ -55,16 +54,20 @@ def failures(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def details(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
-    """Return the details of the best, the Pareto-optimal and the last trials, by number, within a bound of length.
+def detailed(trials: Sequence[Trial], front: Iterable[int]) -> list[int]:
+    """Return the numbers of the best, the Pareto-optimal and the last trials, whose details a file holds."""
+    best, last = ranked(trials)[:DETAILED_BEST], trials[-DETAILED_LAST:]
+    return list(dict.fromkeys([*(trial.id for trial in best), *front, *(trial.id for trial in last)]))
+
+
+def details(trials: Iterable[Trial]) -> dict[str, dict[str, Any]]:
+    """Return the details of trials, by number, the first ones up to a bound of length.
 
     The rest is in the store: `mnas show RUN --json` prints it, and the live page asks for it.
     """
-    best = ranked(trials)[:DETAILED_BEST]
-    chosen = {trial.id: trial for trial in (*best, *pareto_front(trials), *trials[-DETAILED_LAST:])}
     found: dict[str, dict[str, Any]] = {}
     left = DETAIL_CHARACTERS
-    for trial in chosen.values():
+    for trial in trials:
         one = trial_details(trial)
         left -= len(json.dumps(one))
         if left < 0:
@@ -84,7 +87,7 @@ def trial_details(trial: Trial) -> dict[str, Any]:
         "training": {key: training[key] for key in _OF_TRAINING if key in training},
         "epoch_losses": list(training.get("epoch_losses", ())),
         "rungs": list(training.get("rungs", ())),
-        "phones": [_windows(name, record) for name, record in latency_records(trial)],
+        "phones": [_windows(name, record) for name, record in _latency_records(trial)],
     }
 
 
@@ -100,6 +103,20 @@ def _windows(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
             for rejected in record.get("rejected_windows", ())
         ],
     }
+
+
+def _latency_records(trial: Trial) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the latency records of a trial with the names of their phones, that of the named phone first."""
+    if trial.latency is None:
+        return []
+    others = trial.latency.get("others", {})
+    records = [trial.latency, *others.values()] if isinstance(others, Mapping) else [trial.latency]
+    return [(_phone_name(record), record) for record in records if isinstance(record, Mapping)]
+
+
+def _phone_name(record: Mapping[str, Any]) -> str:
+    phone = record.get("phone")
+    return str(phone.get("name", "phone")) if isinstance(phone, Mapping) else "phone"
 
 
 def _interned(networks: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[int]]]:

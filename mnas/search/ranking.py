@@ -207,14 +207,14 @@ def _at_chance(trial: Trial, noise: Noise, classes: int) -> bool:
 
 def close_to_best(leaders: Sequence[Trial], noise: Noise) -> int:
     """Return how many other trials differ from the best by no more than the error of two rewards; see `warnings`."""
-    return sum(_within_error(leaders[0], trial, noise) for trial in leaders[1:])
+    best, error = leaders[0], reward_error(leaders[0], noise)
+    return 0 if error is None else sum(_within_error(best, error, other, noise) for other in leaders[1:])
 
 
-def _within_error(best: Trial, other: Trial, noise: Noise) -> bool:
-    """Return whether two rewards differ by no more than the error of their difference."""
-    errors = [reward_error(trial, noise) for trial in (best, other)]
-    known = [error for error in errors if error is not None]
-    return len(known) == 2 and (best.reward or 0.0) - (other.reward or 0.0) <= math.hypot(*known)
+def _within_error(best: Trial, error: float, other: Trial, noise: Noise) -> bool:
+    """Return whether two rewards differ by no more than the error of their difference; `error` is that of the best."""
+    other_error = reward_error(other, noise)
+    return other_error is not None and (best.reward or 0.0) - (other.reward or 0.0) <= math.hypot(error, other_error)
 
 
 def reward_error(trial: Trial, noise: Noise) -> float | None:

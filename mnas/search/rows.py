@@ -23,6 +23,7 @@ FINALIST_COLUMNS = (
     "id, trial, seed, state, training, latency, accuracy, latency_ms, reward, failure_kind, failure_message, "
     "proposed_at, finished_at"
 )
+_TRAINING, _LATENCY = (TRIAL_COLUMNS.split(", ").index(name) for name in ("training", "latency"))
 _T = TypeVar("_T")
 
 
@@ -32,7 +33,17 @@ def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
     Raises:
         DocumentError: The row is none that mnas wrote.
     """
-    (number, state, decisions, architecture, fingerprint, repeat_of, training, latency, *rest) = row
+    training, latency = row[_TRAINING], row[_LATENCY]
+    return trial_with_halves(row, _half(training, "accuracy", source), _half(latency, "latency_ms", source), source)
+
+
+def trial_with_halves(row: tuple[Any, ...], training: object, latency: object, source: str) -> Trial:
+    """Return the trial of a row of `TRIAL_COLUMNS`, of which the caller has read the two records.
+
+    Raises:
+        DocumentError: The row is none that mnas wrote.
+    """
+    (number, state, decisions, architecture, fingerprint, repeat_of, _, _, *rest) = row
     accuracy, latency_ms, reward, failure_kind, failure_message, proposed_at, finished_at = rest
     fields = {
         "id": number,
@@ -41,8 +52,8 @@ def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
         "architecture": parse_json(architecture, source=source),
         "fingerprint": fingerprint,
         "repeat_of": repeat_of,
-        "training": _half(training, "accuracy", source),
-        "latency": _half(latency, "latency_ms", source),
+        "training": training,
+        "latency": latency,
         "accuracy": accuracy,
         "latency_ms": latency_ms,
         "reward": reward,

@@ -460,13 +460,28 @@ class TrialStore:
         rows = self.rows(f"SELECT {TRIAL_COLUMNS} FROM trials {where} ORDER BY id", values)
         return [self._trial(row) for row in rows]
 
-    def trials_again(self, known: Sequence[Trial]) -> list[Trial]:
-        """Return all trials, by number; of those in `known` that have ended, only those that have changed are read."""
-        if not known:
-            return list(self.iterate())
-        ended = {(trial.id, trial.state, trial.finished_at): trial for trial in known if trial.state != "proposed"}
-        stands = self.rows("SELECT id, state, finished_at FROM trials ORDER BY id")
-        return [ended.get(stand) or self.trial(stand[0]) for stand in stands]
+    def stands(self) -> list[tuple[int, str, str | None]]:
+        """Return the number, the state and the end of all trials, by number: a trial that has changed has others."""
+        rows = self.rows("SELECT id, state, finished_at FROM trials ORDER BY id")
+        return [(number, state, finished_at) for number, state, finished_at in rows]
+
+    def read_trials(self, numbers: Sequence[int], read: Callable[[tuple[Any, ...], str], _T]) -> Iterator[_T]:
+        """Yield what `read` makes of trials, in the order of `numbers`, which ascend; see `iterate`.
+
+        Args:
+            numbers: The numbers of the trials.
+            read: Is called with a row of `mnas.search.rows.TRIAL_COLUMNS` and its name for messages.
+
+        Raises:
+            StoreError: `read` has raised DocumentError.
+        """
+        for first in range(0, len(numbers), _ROWS_AT_A_TIME):
+            part = numbers[first : first + _ROWS_AT_A_TIME]
+            places = ", ".join("?" * len(part))
+            for row in self.rows(f"SELECT {TRIAL_COLUMNS} FROM trials WHERE id IN ({places}) ORDER BY id", part):
+                with self._readable():
+                    found = read(row, f"{self.path}: trial {row[0]}")
+                yield found
 
     def iterate(self) -> Iterator[Trial]:
         """Yield all trials by number, some at a time; what is written meanwhile may be among those still to come.

@@ -4,20 +4,61 @@ const PALETTE = {
   light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7b5ea7", "#5b6b7a"],
   dark: ["#56b4e9", "#f08a4b", "#3fc79a", "#e39ac4", "#e6c24a", "#8fd0f5", "#b39ddb", "#94a3b3"],
 };
-const drawn = [];
 const theme = () => (document.documentElement.dataset.theme === "dark" ? "dark" : "light");
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colour = (index) => PALETTE[theme()][index % 8];
 
-function clearCharts() {
-  for (const { chart, observer } of drawn.splice(0)) { observer.disconnect(); chart.dispose(); }
+// The charts of the page by their keys. When the page is drawn again, a chart gets new data and keeps what its reader has
+// chosen: the zoom and what the legend hides. One that nobody sees waits until it is scrolled into view.
+const drawn = new Map();
+
+function forgetCharts(which = () => true) {
+  for (const [key, shown] of drawn) {
+    if (!which(shown)) continue;
+    shown.resized.disconnect(); shown.seen.disconnect(); shown.chart.dispose();
+    drawn.delete(key);
+  }
 }
-// Draw `make()` (options of ECharts) into a new element; tooltips are drawn as text, never as HTML.
-function chartInto(parent, make, { size = "", label, onPoint } = {}) {
-  const place = el("div", { class: `chart ${size}`, role: "img", "aria-label": label || "" });
-  parent.append(place);
-  const chart = echarts.init(place, null, { renderer: "canvas" });
-  const options = make();
+const forgetRemovedCharts = () => forgetCharts(({ place }) => !place.isConnected);
+function newChart() {
+  const place = el("div", { role: "img" });
+  const shown = { place, chart: null, visible: true, stale: null, zoomed: false, selected: undefined };
+  shown.resized = new ResizeObserver(() => shown.chart.resize());
+  shown.seen = new IntersectionObserver((changes) => { shown.visible = changes.at(-1).isIntersecting; if (shown.visible) drawStale(shown); }, { rootMargin: "200px" });
+  return shown;
+}
+function drawStale(shown) {
+  const { stale } = shown;
+  shown.stale = null;
+  if (stale) setOptions(shown, stale());
+}
+// Draw `make()` (options of ECharts) into the chart of a key, which is its label unless `key` is given.
+function chartInto(parent, make, { size = "", label, key = label, onPoint } = {}) {
+  const known = drawn.get(key), shown = known || newChart();
+  shown.place.className = `chart ${size}`;
+  shown.place.setAttribute("aria-label", label);
+  parent.append(shown.place);
+  shown.onPoint = onPoint;
+  shown.stale = make;
+  if (!known) {
+    shown.chart = echarts.init(shown.place, null, { renderer: "canvas" });
+    shown.chart.on("click", (item) => shown.onPoint && shown.onPoint(item));
+    shown.chart.on("datazoom", () => { shown.zoomed = true; });
+    shown.chart.on("legendselectchanged", ({ selected }) => { shown.selected = selected; });
+    shown.chart.getZr().on("dblclick", () => shown.chart.dispatchAction({ type: "dataZoom", start: 0, end: 100 }));
+    shown.resized.observe(shown.place);
+    shown.seen.observe(shown.place);
+    drawn.set(key, shown);
+  }
+  if (shown.visible) drawStale(shown);
+}
+window.addEventListener("beforeprint", () => drawn.forEach(drawStale));
+// What is seen of each axis, in its own units: a share of the axis would be another part of it when trials have come.
+function zoomOf({ chart, zoomed }) {
+  return zoomed ? chart.getOption().dataZoom.map(({ start, end, startValue, endValue }) => (start > 0 || end < 100 ? { startValue, endValue } : {})) : [];
+}
+// Tooltips are drawn as text, never as HTML.
+function setOptions(shown, options) {
   const frame = { lineStyle: { color: css("--line") } };
   // Without this the legend shows a line with a symbol that the chart does not have.
   for (const series of options.series) if (series.showSymbol === false) series.symbol = "none";
@@ -26,22 +67,17 @@ function chartInto(parent, make, { size = "", label, onPoint } = {}) {
     axisLabel: { color: css("--pale"), hideOverlap: true, ...given.axisLabel },
   });
   for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
-  chart.setOption({
+  const zoom = zoomOf(shown);
+  shown.chart.setOption({
     animation: false, color: PALETTE[theme()], textStyle: { fontFamily: "system-ui, Arial, sans-serif", color: css("--ink") },
     grid: { left: 58, right: 18, top: 36, bottom: 44 },
     aria: { enabled: false },
-    dataZoom: [zoomAlong("x")],
     ...options,
-    legend: options.legend === false ? undefined : { top: 0, left: 0, type: "scroll", itemHeight: 9, itemWidth: 16, textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, ...options.legend },
+    dataZoom: (options.dataZoom || [zoomAlong("x")]).map((one, index) => ({ ...one, ...zoom[index] })),
+    legend: options.legend === false ? undefined : { top: 0, left: 0, type: "scroll", itemHeight: 9, itemWidth: 16, textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, selected: shown.selected, ...options.legend },
     tooltip: { renderMode: "richText", confine: true, backgroundColor: css("--card"), borderColor: css("--line"), textStyle: { color: css("--ink"), fontSize: 12 }, ...options.tooltip },
-  });
-  if (onPoint) chart.on("click", onPoint);
-  const items = (options.series || []).reduce((sum, series) => sum + (series.data || []).length, 0);
-  place.dataset.items = items;
-  const observer = new ResizeObserver(() => chart.resize());
-  observer.observe(place);
-  drawn.push({ chart, observer });
-  return chart;
+  }, { notMerge: true });
+  shown.place.dataset.items = options.series.reduce((sum, series) => sum + (series.data || []).length, 0);
 }
 // The limits of a value axis, at ticks: a limit between two ticks gets a label of its own, which overlaps the next one.
 // The step is 1, 2 or 5 times a power of 10, for about five intervals; an accuracy of 1 is at a tick of each.
@@ -227,7 +263,8 @@ function busyChart(run) {
   };
 }
 function phoneChart(phone, key, title, show) {
-  const data = phone.measurements.filter((one) => known(one[key]) && one.at).map((one) => [Date.parse(one.at), one[key], one.trial]);
+  const { trial, at, [key]: values } = phone.measurements;
+  const data = trial.map((id, index) => [Date.parse(at[index]), values[index], id]).filter(([when, value]) => !Number.isNaN(when) && known(value));
   return {
     legend: false, grid: { left: 58, right: 14, top: 14, bottom: 40 },
     xAxis: { type: "time", splitLine: { show: false } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show } },

@@ -63,8 +63,8 @@ function finalistsCard(finalists) {
 
 function showProgress(run) {
   const grid = section("What the search found");
-  const pick = (item) => { if (item.value && item.seriesName !== "failed") showTrial(run, item.value.length > 2 ? item.value[2] : item.value[0], true); };
-  chartCard(grid, "Reward of each trial", "Repeats included. A click opens a trial; Ctrl and the wheel zoom every chart.", () => rewardChart(run), { onPoint: pick });
+  const pick = (item) => { if (item.value && item.seriesName !== "failed") chooseTrial(run, item.value.length > 2 ? item.value[2] : item.value[0]); };
+  chartCard(grid, "Reward of each trial", "Repeats included. A click opens a trial. In every chart, Ctrl and the wheel zoom, and a double click shows all again.", () => rewardChart(run), { onPoint: pick });
   chartCard(grid, "Accuracy against latency", "Each network once. Along a dotted line the reward is equal; up and left is better.", () => tradeOff(run), { onPoint: pick });
   chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(groupsOf([run])));
   if (run.shares.decisions.length) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
@@ -126,16 +126,22 @@ function networkDiagram(architecture) {
 async function detailsOf(run, id) {
   if (run.details[id]) return run.details[id];
   if (!data.live) return null;
-  const answer = await fetch(`/trials/${id}/${data.live.run}`);
+  const answer = await fetch(`/trials/${id}/${data.live.runs[data.runs.indexOf(run)]}`);
   if (!answer.ok) return null;
   run.details[id] = await answer.json();
   return run.details[id];
 }
-async function showTrial(run, id, scroll) {
-  const index = run.trials.id.indexOf(id), place = byId("trial");
-  if (index < 0 || !place) return;
+async function chooseTrial(run, id) {
+  if (!run.trials.id.includes(id)) return;
   chosenTrial = id;
-  const t = run.trials, detail = await detailsOf(run, id);
+  const detail = await detailsOf(run, id);
+  if (chosenTrial !== id || data.runs[chosenRun] !== run) return; // meanwhile another was chosen, or the page was drawn again
+  showTrial(run, id, detail);
+  forgetRemovedCharts();
+  byId("trial").scrollIntoView({ block: "start" });
+}
+function showTrial(run, id, detail) {
+  const index = run.trials.id.indexOf(id), place = byId("trial"), t = run.trials;
   const facts = [["state", t.state[index]], ["accuracy", number(t.accuracy[index])], [`latency on ${run.phone}`, milliseconds(t.latency_ms[index])], ...Object.entries(run.other_latencies_ms).map(([name, values]) => [`latency on ${name}`, milliseconds(values[index])]), ["reward", number(t.reward[index])], ["from proposal to outcome", duration(t.duration_s[index])], ["training", duration(t.training_s[index])]];
   if (detail) for (const [key, value] of Object.entries(detail.training)) facts.push([key.replaceAll("_", " "), Number.isInteger(value) ? count(value) : number(value)]);
   if (detail) for (const rung of detail.rungs) facts.push([`accuracy after epoch ${rung.epoch}`, known(rung.least_accuracy) ? `${number(rung.accuracy)}; ${number(rung.least_accuracy)} to go on` : number(rung.accuracy)]);
@@ -146,15 +152,14 @@ async function showTrial(run, id, scroll) {
   const right = el("div", {}, plainTable([], facts), el("p", {}, ...blocksOf(run, index).flatMap((block) => [el("code", {}, block), el("br")])));
   place.replaceChildren(el("h3", {}, `Trial ${id}`), el("div", { class: "detail" }, left, right));
   if (detail) {
-    if (detail.epoch_losses.length > 1) { right.append(el("strong", {}, "Learning curve")); chartInto(right, () => learningCurve(detail.epoch_losses), { size: "small", label: "learning curve" }); }
+    if (detail.epoch_losses.length > 1) { right.append(el("strong", {}, "Learning curve")); chartInto(right, () => learningCurve(detail.epoch_losses), { size: "small", label: "learning curve", key: `learning curve ${id}` }); }
     for (const phone of detail.phones) {
       right.append(el("strong", {}, `Raw runs on ${phone.name}`), ...phone.rejected.map((window) => el("p", { class: "note failed" }, `rejected: ${window.reason}`)));
-      chartInto(right, () => windowsChart(phone), { size: "small", label: `raw runs on ${phone.name}` });
+      chartInto(right, () => windowsChart(phone), { size: "small", label: `raw runs on ${phone.name}`, key: `raw runs on ${phone.name} ${id}` });
     }
   } else right.append(el("p", { class: "note" }, `The raw runs of the best, the Pareto-optimal and the last trials are in this file; those of the others are in the run: mnas show ${run.directory} --json`));
-  if (scroll) place.scrollIntoView({ block: "start" });
 }
-function showTable(run) {
+function showTable(run, id, detail) {
   const grid = section("Trials"), t = run.trials;
   const rows = t.id.map((id, index) => index), front = new Set(run.pareto);
   const failed = new Map(run.failures.map((failure) => [failure.trial, failure]));
@@ -173,14 +178,14 @@ function showTable(run) {
   ];
   const place = el("section", { class: "card wide", id: "trial" });
   const table = sortableTable(columns, rows, tables.trials, {
-    filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => showTrial(run, t.id[index], true),
+    filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => chooseTrial(run, t.id[index]),
     sortBy: "reward", descending: true, pageSize: 20,
     filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "stopped early", keep: (index) => t.state[index] === "stopped" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
   });
   grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, table), place);
-  const first = chosenTrial !== null && t.id.includes(chosenTrial) ? chosenTrial : run.verdict.best ? run.verdict.best.trial : t.id[0];
-  if (first === undefined) place.remove(); else return showTrial(run, first, false);
+  if (id === undefined) place.remove(); else showTrial(run, id, detail);
 }
+const trialToShow = (run) => (chosenTrial !== null && run.trials.id.includes(chosenTrial) ? chosenTrial : run.verdict.best ? run.verdict.best.trial : run.trials.id[0]);
 function showFailures(run) {
   if (!run.failures.length) return;
   const grid = section("Failures"), kinds = new Map();
@@ -207,10 +212,10 @@ function showPhones(run) {
     holder.append(charts);
     const percent = (value) => `${(100 * value).toFixed(1)}%`;
     for (const [key, title, show] of [["drift", "reference network slower by", percent], ["relative_mad", "MAD of the runs / median", percent], ["temperature_c", "temperature (°C)", (value) => number(value, 1)], ["frequency_khz", "clock (MHz)", (value) => number(value / 1000, 0)], ["battery_c", "battery (°C)", (value) => number(value, 1)], ["battery_percent", "battery charge (%)", (value) => number(value, 0)]]) {
-      if (!phone.measurements.some((one) => known(one[key]))) continue;
+      if (!phone.measurements[key].some(known)) continue;
       const box = el("div", {}, el("strong", {}, title));
       charts.append(box);
-      chartInto(box, () => phoneChart(phone, key, "", show), { size: "small", label: `${phone.name}: ${title}` });
+      chartInto(box, () => phoneChart(phone, key, "", show), { size: "small", label: `${phone.name}: ${title}`, key: `${phone.name} ${phone.serial}: ${title}` });
     }
     if (phone.rejected.length) holder.append(plainTable(["windows", "rejected because"], phone.rejected.map((one) => [count(one.count), one.reason])));
   }
@@ -218,14 +223,23 @@ function showPhones(run) {
 function showComparison(run) {
   if (data.runs.length < 2) return;
   const grid = section("Runs compared"), alike = data.runs.filter((one) => one.phone === run.phone && one.num_classes === run.num_classes);
+  const rewards = data.differences.some((one) => /^(reward|latency\.(target_ms|phone|others|reward_from))\b/.test(one.key)) ? "These runs do not have the same reward: compare their accuracies and latencies. " : "";
   if (alike.length > 1) {
     chartCard(grid, "Accuracy against latency of the runs", "Each network once; runs with the phone and the number of classes of the chosen run.", () => tradeOffs(groupsOf(alike)));
     chartCard(grid, "Latencies that the runs tried", "Each network once; the same runs.", () => latencyHistogram(groupsOf(alike)));
   }
-  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? "Runs of one experiment with several seeds: the median, and a band from the worst to the best." : null, () => comparison(data.runs, along), {});
-  grid.append(card("What differs", data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same.", {}, el("div", { class: "scroll" }, plainTable(
-    ["setting", ...data.runs.map((run) => run.name)],
-    [...[["best reward", "reward"], ["its accuracy", "accuracy"], ["its latency (ms)", "latency_ms"]].map(([title, key]) => [title, ...data.runs.map((run) => number(run.verdict.best && run.verdict.best[key]))]), ...data.differences.map((one) => [one.key, ...one.values])],
+  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? `${rewards}Runs of one experiment with several seeds: the median, and a band from the worst to the best.` : null, () => comparison(data.runs, along), {});
+  const best = (show) => data.runs.map((one) => (one.verdict.best ? show(one.verdict.best) : "–"));
+  grid.append(card("What differs", `${rewards}${data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same."}`, {}, el("div", { class: "scroll" }, plainTable(
+    ["", ...data.runs.map((one) => one.name)],
+    [
+      ["complete trials", ...data.runs.map((one) => count(one.verdict.counts.complete))],
+      ["best reward", ...best((one) => number(one.reward))],
+      ["its accuracy", ...best((one) => `${number(one.accuracy)}${known(one.standard_error) ? ` ± ${number(one.standard_error)}` : ""}`)],
+      ["its latency", ...best((one) => milliseconds(one.latency_ms))],
+      ["its multiply-adds", ...best((one) => count(one.multiply_adds))],
+      ...data.differences.map((one) => [one.key, ...one.values]),
+    ],
   ))));
 }
 function showSettings(run) {
@@ -236,13 +250,17 @@ function showSettings(run) {
   grid.append(card("Settings", null, { wide: true }, el("details", {}, el("summary", {}, `${rows.length} values`), plainTable([], rows))));
 }
 
-const focusable = () => [...document.querySelectorAll("input, select, button, [tabindex]")];
+const all = (selector) => [...document.querySelectorAll(selector)];
+// Draw the page, and keep what its reader has chosen: focus, scrolling, opened parts; charts and tables keep their own.
 async function showAll() {
-  const run = data.runs[chosenRun], y = window.scrollY, active = document.activeElement;
+  const run = data.runs[chosenRun];
   if (!run) return; // the live page gets its run later
-  const place = focusable().indexOf(active), caret = active.selectionStart;
   delete document.body.dataset.ready;
-  clearCharts();
+  const trial = trialToShow(run), detail = trial === undefined ? null : await detailsOf(run, trial);
+  if (data.runs[chosenRun] !== run) return; // meanwhile it was drawn with other data
+  const y = window.scrollY, active = document.activeElement, focusable = "input, select, button, [tabindex]";
+  const place = all(focusable).indexOf(active), caret = active.selectionStart;
+  const opened = all("details").map((one) => one.open), scrolled = all(".scroll").map((one) => one.scrollLeft);
   byId("main").replaceChildren();
   byId("chooser").hidden = data.runs.length < 2;
   byId("run").replaceChildren(...data.runs.map((one, index) => el("option", { selected: index === chosenRun }, one.name)));
@@ -252,18 +270,21 @@ async function showAll() {
   showComparison(run);
   showLearning(run);
   showTime(run);
-  await showTable(run);
+  showTable(run, trial, detail);
   showFailures(run);
   showPhones(run);
   showSettings(run);
+  forgetRemovedCharts();
   byId("footer").textContent = `Made by mnas ${data.mnas_version} from ${run.directory}. Times of day are UTC in the store and local here.`;
-  const again = focusable()[place];
+  all("details").forEach((one, index) => { one.open = opened[index] || false; });
+  all(".scroll").forEach((one, index) => { one.scrollLeft = scrolled[index] || 0; });
+  const again = all(focusable)[place];
   if (again) again.focus({ preventScroll: true });
   if (again && known(again.selectionStart)) again.setSelectionRange(caret, caret);
   window.scrollTo(0, y);
   document.body.dataset.ready = "yes";
 }
-byId("run").addEventListener("change", (event) => { chosenRun = event.target.selectedIndex; chosenTrial = null; showAll(); });
+byId("run").addEventListener("change", (event) => { chosenRun = event.target.selectedIndex; chosenTrial = null; forgetCharts(); showAll(); });
 byId("theme").addEventListener("click", () => { document.documentElement.dataset.theme = theme() === "dark" ? "light" : "dark"; showAll(); });
 document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 showAll();

@@ -1,37 +1,50 @@
 """What the live page reads, without a web framework."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from mnas.documents.json_text import dump_json
 from mnas.report import live_runs
 from mnas.report.data import report_data
 from mnas.report.live_runs import LiveFolder, LiveRun
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
-from mnas.search.store import Outcome, Trial, TrialStore
+from mnas.search.store import Outcome, StoreError, TrialStore
 from tests.mnas.report.stand_in import stand_in_run
 
 
-def test_trials_that_have_ended_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_has_changed_is_read_again_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = stand_in_run(tmp_path / "run", 8, pending=2)
-    shown = LiveRun(directory)
-    shown.data()
-    read: list[int] = []
-    trial = TrialStore.trial
-
-    def noted(store: TrialStore, number: int) -> Trial:
-        read.append(number)
-        return trial(store, number)
-
-    monkeypatch.setattr(TrialStore, "trial", noted)
+    shown = LiveRun(directory, "run")
+    first = shown.read()
     with closing(TrialStore(directory / DATABASE, create=True)) as store:
         store.finish([Outcome(7, 0.5, 1.0, 0.5)])
+    monkeypatch.setattr(shown, "_next_s", float("inf"))
+    assert shown.read() is first
     monkeypatch.setattr(shown, "_next_s", 0.0)
-    _, data = shown.data()
-    assert data["runs"] == report_data([Run.open(directory)])["runs"]
-    assert read == [7, 8]
+    second = shown.read()
+    assert second.version != first.version
+    (stored,) = report_data([Run.open(directory)])["runs"]
+    assert json.loads(second.text) == json.loads(dump_json(stored | {"details": {}}))
+
+
+def test_a_run_that_cannot_be_read_is_tried_again_when_it_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = stand_in_run(tmp_path / "run", 3)
+    stored = (directory / DATABASE).read_bytes()
+    (directory / DATABASE).write_bytes(b"no database")
+    shown = LiveRun(directory, "run")
+    for next_s in (0.0, float("inf")):
+        monkeypatch.setattr(shown, "_next_s", next_s)
+        with pytest.raises(StoreError, match="no database"):
+            shown.read()
+    (directory / DATABASE).write_bytes(stored)
+    monkeypatch.setattr(shown, "_next_s", 0.0)
+    assert json.loads(shown.read().text)["trials"]["id"] == [1, 2, 3]
 
 
 def test_trials_are_kept_of_the_last_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from mnas.report.page import asset, report_page
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
 from mnas.search.store import Outcome, TrialStore
-from tests.mnas.report.browser import PROGRAM, Page, opened_browser
 from tests.mnas.report.stand_in import stand_in_run
+from tools.chromium import PROGRAM, Page, opened_browser
 
 ASSETS = Path(__file__).parents[3] / "mnas" / "report" / "assets"
 INJECTION = "</script><img src=x onerror=document.title='hit'><b>\x1b[31m\u202e&\"'"
@@ -34,6 +34,12 @@ def browser() -> Iterator[Page]:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     with opened_browser() as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def url(two_phones: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the report of `two_phones`."""
+    return two_phones.report(tmp_path_factory.mktemp("page") / "report.html").as_uri()
 
 
 def embedded(page: str) -> Any:
@@ -84,11 +90,8 @@ def test_foreign_text_stays_inside_the_data(two_phones: Run) -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False), (390, True)])
-def test_every_chart_is_drawn_without_a_complaint(
-    browser: Page, two_phones: Run, tmp_path: Path, width: int, dark: bool
-) -> None:
+def test_every_chart_is_drawn_without_a_complaint(browser: Page, url: str, width: int, dark: bool) -> None:
     browser.requests.clear()
-    url = two_phones.report(tmp_path / "report.html").as_uri()
     browser.open(url, width=width, dark=dark)
     assert browser.complaints == []
     assert [one for one in browser.requests if not one.startswith("data:")] == [url]
@@ -105,8 +108,8 @@ def test_every_chart_is_drawn_without_a_complaint(
     assert browser.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
 
 
-def test_the_table_shows_the_numbers_of_the_store(browser: Page, two_phones: Run, tmp_path: Path) -> None:
-    browser.open(two_phones.report(tmp_path / "report.html").as_uri())
+def test_the_table_shows_the_numbers_of_the_store(browser: Page, two_phones: Run, url: str) -> None:
+    browser.open(url)
     first = browser.evaluate("[...document.querySelector('tbody tr[tabindex]').cells].map((one) => one.textContent)")
     best = two_phones.best()
     shown = [str(best.id), "complete", f"{best.accuracy:.4f}", f"{best.latency_ms:.4f}"]
@@ -114,8 +117,8 @@ def test_the_table_shows_the_numbers_of_the_store(browser: Page, two_phones: Run
     assert first[5] == f"{best.reward:.4f}"
 
 
-def test_the_table_filters_and_sorts(browser: Page, two_phones: Run, tmp_path: Path) -> None:
-    browser.open(two_phones.report(tmp_path / "report.html").as_uri())
+def test_the_table_filters_and_sorts(browser: Page, two_phones: Run, url: str) -> None:
+    browser.open(url)
     shown = browser.evaluate(
         "(() => { const box = document.querySelector('input[type=search]'); box.value = 'failed';"
         "box.dispatchEvent(new Event('input')); document.querySelector('th button').click();"
@@ -204,12 +207,22 @@ def test_a_live_page_shows_what_is_new_and_keeps_what_was_chosen(browser: Page, 
     browser.open(url)
     browser.evaluate(
         "(() => { const box = document.querySelector('input[type=search]'); box.focus(); box.value = 'complete';"
-        "box.dispatchEvent(new Event('input')); })()"
+        "box.dispatchEvent(new Event('input')); document.querySelector('details').open = true; })()"
     )
+    chart = "echarts.getInstanceByDom(document.querySelector('[aria-label=\"Reward of each trial\"]'))"
+    browser.evaluate(f"{chart}.dispatchAction({{type: 'dataZoom', startValue: 5, endValue: 10}})")
+    browser.evaluate(f"{chart}.dispatchAction({{type: 'legendToggleSelect', name: 'median of 25'}})")
     with closing(TrialStore(directory / DATABASE, create=True)) as store:
         store.finish([Outcome(19, 0.99, 0.5, 0.99)])
     browser.wait_until("document.querySelector('tbody tr[tabindex]').cells[0].textContent === '19'")
     assert browser.evaluate("document.activeElement.value") == "complete"
+    assert browser.evaluate("document.querySelector('details').open")
+    zoom = browser.evaluate(f"{chart}.getOption().dataZoom[0]")
+    assert [zoom["startValue"], zoom["endValue"]] == pytest.approx([5, 10])
+    assert browser.evaluate(f"{chart}.getOption().legend[0].selected['median of 25']") is False
+    assert (
+        browser.evaluate(f"{chart}.getOption().series.find((one) => one.name === 'best so far').data.at(-1)[0]") == 19
+    )
     assert browser.complaints == []
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mnas.cli import main
 from mnas.experiment import Experiment
-from mnas.report.data import run_data
+from mnas.report.data import report_data
 from mnas.search.forecast import workload_of_run
 from mnas.search.simulated_run import simulate_run
 from mnas.search.simulation import Workload
@@ -32,7 +32,7 @@ def test_a_run_with_children_that_were_stopped_early_is_shown_and_reported(
     assert set(workload_of_run(run).train_s) == {50.0}
     assert run.best().state == "complete"
     counts = run.counts()
-    assert run_data(run, run.trials)["verdict"]["counts"] == counts
+    assert report_data([run])["runs"][0]["verdict"]["counts"] == counts
     assert main(["show", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert f"{counts['complete']} complete, {counts['stopped']} stopped early, 0 failed" in shown

@@ -84,20 +84,6 @@ def test_a_failed_trial_is_given_back_unless_it_is_final(store: TrialStore, kind
     assert reopened(store).trials() == [failed if kind.is_final else again, complete]
 
 
-def test_only_trials_that_have_changed_are_read_again(store: TrialStore) -> None:
-    store.propose(4, [proposal(number) for number in (1, 2, 3, 4)], {})
-    store.finish([Outcome(1, 0.5, 1.0, 0.5), Outcome(2, failure=Failure(FailureKind.PHONE, "as arranged"))])
-    known = store.trials_again(())
-    assert known == store.trials()
-    store.give_back()
-    store.record_training(3, {"accuracy": 0.5})
-    store.finish([Outcome(4, 0.6, 1.0, 0.6)])
-    store.propose(1, [proposal(5)], {})
-    again = store.trials_again(known)
-    assert again == store.trials()
-    assert [trial.id for trial in again if any(trial is one for one in known)] == [1]
-
-
 def test_best_orders_by_reward_and_leaves_repeats_out(store: TrialStore) -> None:
     store.propose(4, [proposal(1), proposal(2), proposal(3, repeat_of=2), proposal(4)], {})
     rewards = {1: 0.2, 2: 0.7, 3: 0.7, 4: 0.5}

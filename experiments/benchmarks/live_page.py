@@ -1,0 +1,144 @@
+"""Does a live page slow the search that it shows, and how late is what it shows?
+
+    python -m experiments.benchmarks.live_page quickstart --rounds 3 --folder FOLDER
+
+Each round runs the search twice: alone, and with `mnas ui` and its page open in headless Chromium. The order changes
+from round to round. Printed are both times of each round, the time from the end of each trial in the store until the
+page has drawn it, and the time from the start of `mnas ui` until the page and its run are drawn. The same command again
+adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
+from tools.chromium import opened_browser
+
+MNAS = (sys.executable, "-m", "mnas")
+# Notes when each trial that has ended was drawn for the first time, in ms since 1970.
+WATCH = """
+(() => {
+  window.seen = {};
+  const note = () => {
+    const run = data.runs[0];
+    if (!run || document.body.dataset.ready !== "yes") return;
+    const { id, state } = run.trials;
+    id.forEach((number, index) => { if (state[index] !== "proposed") window.seen[number] ??= Date.now(); });
+  };
+  new MutationObserver(note).observe(document.body, { attributes: true });
+  note();
+})()
+"""
+
+
+def main() -> int:
+    """Run the rounds and print what all rounds in the folder tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="a bundled experiment, or a YAML file")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, required=True, help="where runs and results are kept")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    kept = arguments.folder / "rounds.json"
+    rounds: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    for number in range(len(rounds), len(rounds) + arguments.rounds):
+        directories = arguments.folder / f"alone{number}", arguments.folder / f"page{number}"
+        found: dict[str, Any] = {}
+        if number % 2:
+            found |= with_page(arguments.experiment, directories[1])
+        found |= {"alone_s": alone(arguments.experiment, directories[0])}
+        if number % 2 == 0:
+            found |= with_page(arguments.experiment, directories[1])
+        rounds.append(found)
+        kept.write_text(json.dumps(rounds))
+    print_rounds(rounds)
+    return 0
+
+
+def alone(experiment: str, directory: Path) -> float:
+    """Return the seconds of a search without a page."""
+    started = time.monotonic()
+    subprocess.run([*MNAS, "search", experiment, "--run-dir", str(directory)], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def with_page(experiment: str, directory: Path) -> dict[str, Any]:
+    """Run a search with its page open.
+
+    Returns:
+        `page_s`: seconds of the search. `opened_s`: from the start of `mnas ui` until its run was drawn.
+        `delays_s`: of each trial that ended while the page was open, from its end in the store until it was drawn.
+    """
+    with opened_browser() as page:
+        started = time.monotonic()
+        search = subprocess.Popen([*MNAS, "search", experiment, "--run-dir", str(directory)], stdout=subprocess.DEVNULL)
+        while not (directory / DATABASE).exists() or not Run.open(directory).counts()["proposed"]:
+            time.sleep(0.2)
+        asked = time.monotonic()
+        with served(directory.parent) as address:
+            page.open(f"{address}/run/{directory.name}")
+            opened_s, opened_at = time.monotonic() - asked, time.time()
+            page.evaluate(WATCH)
+            assert search.wait() == 0
+            page_s = time.monotonic() - started
+            trials = Run.open(directory).trials
+            page.wait_until(f"Object.keys(window.seen).length === {len(trials)}")
+            seen = {int(number): at_ms / 1000 for number, at_ms in page.evaluate("window.seen").items()}
+        assert page.complaints == []
+    ended = {one.id: datetime.fromisoformat(one.finished_at).timestamp() for one in trials if one.finished_at}
+    delays_s = [seen[number] - at for number, at in ended.items() if at > opened_at]
+    return {"page_s": page_s, "opened_s": opened_s, "delays_s": delays_s}
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Run `mnas ui` for a folder and yield its address; it ends with the context."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen([*MNAS, "ui", str(folder), "--port", str(port)], stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except ConnectionRefusedError:
+                assert server.poll() is None, "mnas ui has ended"
+                time.sleep(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
+    """Print each round, and medians with the least and the largest of all."""
+    for number, one in enumerate(rounds, start=1):
+        ratio = one["page_s"] / one["alone_s"]
+        print(f"round {number}: alone {one['alone_s']:.1f} s, with its page open {one['page_s']:.1f} s ({ratio:.3f})")
+    print_spread("with its page open / alone", [one["page_s"] / one["alone_s"] for one in rounds])
+    print_spread("start of mnas ui until the run is drawn (s)", [one["opened_s"] for one in rounds])
+    print_spread("end of a trial until it is drawn (s)", [delay for one in rounds for delay in one["delays_s"]])
+
+
+def print_spread(what: str, values: Sequence[float]) -> None:
+    """Print the median, the least and the largest of values."""
+    print(
+        f"{what}: median {statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} values)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
