@@ -89,12 +89,16 @@ def run_data(run: Run, facts: Sequence[TrialFacts]) -> dict[str, Any]:
 def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> dict[str, Any]:
     """Return what the page says first: the counts, the cost, the best network and how sure that is.
 
-    `notes` are those of `Run.notes`. `finalists` are those of `Run.finalists`, the best first. `standard_error` is that
-    of the best accuracy: with `is_lower_bound` that of `reward_images` independent images, otherwise that between
-    trainings of one network. `near_best` counts the other networks whose reward differs from the best by no more than
-    the standard error of the difference; None if that is not known, or if finalists tell more.
+    `search_s` is the time of searching, without that between sessions; of a run that does not record it, the time from
+    the first proposal to the last outcome. `notes` are those of `Run.notes`. `finalists` are those of `Run.finalists`,
+    the best first. `standard_error` is that of the best accuracy: with `is_lower_bound` that of `reward_images`
+    independent images, otherwise that between trainings of one network. `near_best` counts the other networks whose
+    reward differs from the best by no more than the standard error of the difference; None if that is not known, or if
+    finalists tell more.
     """
     counts = {state: sum(trial.state == state for trial in trials) for state in get_args(TrialState)}
+    with read_store(run.directory) as store:
+        searched_s = store.search_s()
     ends = [one.proposed_s + one.duration_s for one in times if one.duration_s is not None]
     finalists = run.finalists()
     leaders = [*(one.trial for one in finalists[:1]), *ranked(trials)]
@@ -103,7 +107,7 @@ def verdict(run: Run, trials: Sequence[Trial], times: Sequence[TrialTimes]) -> d
     found: dict[str, Any] = {
         "counts": counts,
         "of": run.experiment.search.trials,
-        "wall_s": max(ends, default=0.0),
+        "search_s": searched_s or max(ends, default=0.0),
         "children_s": round(sum(one.training_s or 0.0 for one in times), 3),
         "phone_s": round(sum(one.phone_s or 0.0 for one in times), 3),
         "reward_images": run.reward_images,

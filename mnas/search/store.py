@@ -361,6 +361,8 @@ class TrialStore:
 
     def search_s(self) -> float:
         """Return the seconds of searching in all sessions, from the first proposal of each to its last trial."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sessions'"):
+            return 0.0
         return float(self.rows("SELECT coalesce(max(search_s), 0) FROM sessions")[0][0])
 
     def keep_session(self, session: int, search_s: float, device_s: float) -> None:

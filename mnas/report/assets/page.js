@@ -27,7 +27,7 @@ function tile(label, value, small) {
   return el("div", { class: "tile" }, el("div", { class: "label" }, label), el("div", { class: "value" }, value), el("div", { class: "small" }, small || ""));
 }
 function showVerdict(run) {
-  const { best, counts, of, wall_s, children_s, phone_s, reward_images, notes, finalists } = run.verdict, winner = finalists[0];
+  const { best, counts, of, search_s, children_s, phone_s, reward_images, notes, finalists } = run.verdict, winner = finalists[0];
   byId("name").textContent = run.name;
   const state = ended(run) >= of ? "finished" : counts.proposed ? `${ended(run)} of ${of} trials` : `stopped at ${ended(run)} of ${of}`;
   byId("state").textContent = state;
@@ -50,7 +50,7 @@ function showVerdict(run) {
     winner ? tile("reward", number(winner.reward), `true reward from ${interval(winner)} (95%); ${number(best.reward)} in the search`) : tile("reward", number(best.reward), `target ${milliseconds(run.target_ms)}, exponents ${run.exponents.join(", ")}`),
     tile("size", count(best.parameters), `parameters; ${count(best.multiply_adds)} multiply-adds`),
     tile("trials", `${count(counts.complete)}`, `complete; ${counts.stopped ? `${count(counts.stopped)} stopped early, ` : ""}${counts.failed} failed, ${counts.proposed} pending, of ${count(of)}`),
-    tile("cost so far", duration(wall_s), `children ${duration(children_s)}, phones ${duration(phone_s)}`),
+    tile("cost so far", duration(search_s), `children ${duration(children_s)}, phones ${duration(phone_s)}`),
   );
 }
 const interval = (finalist) => finalist.reward_interval.map((value) => number(value)).join(" to ");
@@ -228,7 +228,7 @@ function showComparison(run) {
     chartCard(grid, "Accuracy against latency of the runs", "Each network once; runs with the phone and the number of classes of the chosen run.", () => tradeOffs(groupsOf(alike)));
     chartCard(grid, "Latencies that the runs tried", "Each network once; the same runs.", () => latencyHistogram(groupsOf(alike)));
   }
-  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? `${rewards}Runs of one experiment with several seeds: the median, and a band from the worst to the best.` : null, () => comparison(data.runs, along), {});
+  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? `${rewards}Runs of one experiment with several seeds: the median, and a band from the worst to the best.` : along === "hours" ? "Since the first proposal; the time between two sessions of a search counts, too." : null, () => comparison(data.runs, along), {});
   const best = (show) => data.runs.map((one) => (one.verdict.best ? show(one.verdict.best) : "–"));
   grid.append(card("What differs", `${rewards}${data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same."}`, {}, el("div", { class: "scroll" }, plainTable(
     ["", ...data.runs.map((one) => one.name)],

@@ -1,5 +1,6 @@
 """The data of a report is what the store says."""
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from mnas.report.learning import importances
 from mnas.report.times import busy, time_sums, trial_times
 from mnas.search.pareto import pareto_front
 from mnas.search.run import Run
+from mnas.search.run_directory import DATABASE
+from mnas.search.store import TrialStore
 from search_space import SearchSpace
 from tests.mnas.report.stand_in import stand_in_run
 
@@ -46,6 +49,17 @@ def test_the_verdict_says_what_the_run_says(two_phones: Run, searched_run: Path)
     assert data_of(two_phones)["verdict"]["notes"] == two_phones.notes() == []
     run = Run.open(searched_run)
     assert data_of(run)["verdict"]["notes"] == run.notes() != []
+
+
+def test_the_cost_leaves_out_the_time_between_sessions(tmp_path: Path) -> None:
+    run = Run.open(stand_in_run(tmp_path / "run", 3))
+    times = trial_times(list(map(facts_of, run.trials)))
+    last_s = max(one.proposed_s + (one.duration_s or 0) for one in times)
+    assert data_of(run)["verdict"]["search_s"] == last_s
+    with closing(TrialStore(run.directory / DATABASE, create=True)) as store:
+        session, *_ = store.begin_session()
+        store.keep_session(session, 2.5, 2.5)
+    assert data_of(run)["verdict"]["search_s"] == 2.5
 
 
 def test_near_networks_are_those_of_the_note(two_phones: Run) -> None:
