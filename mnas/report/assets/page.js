@@ -67,11 +67,11 @@ function showProgress(run) {
   chartCard(grid, "Reward of each trial", "Repeats included. A click opens a trial. In every chart, Ctrl and the wheel zoom, and a double click shows all again.", () => rewardChart(run), { onPoint: pick });
   chartCard(grid, "Accuracy against latency", "Each network once. Along a dotted line the reward is equal; up and left is better.", () => tradeOff(run), { onPoint: pick });
   chartCard(grid, "Latencies that the search tried", "Each network once.", () => latencyHistogram(groupsOf([run])));
-  if (run.shares.decisions.length) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
+  if (run.shares.last_trial.length > 1) chartCard(grid, "How decided the controller is", "Mean entropy of the choices in consecutive trials: 1, all choices are equally frequent; 0, one is left.", () => entropyChart(run));
   if (run.verdict.finalists.length) grid.append(finalistsCard(run.verdict.finalists));
 }
 function showLearning(run) {
-  if (!run.shares.decisions.length) return;
+  if (run.shares.last_trial.length < 2) return; // one group of trials has no course
   const grid = section("What the controller has learnt");
   const blocks = [...new Set(run.shares.decisions.map((decision) => decision.name.split(".")[0]))];
   chosenBlock = Math.min(chosenBlock, blocks.length - 1);
