@@ -248,7 +248,8 @@ def _measurement(record: _Latency) -> Measurement:
 
 
 def _took_ms(record: _Latency) -> float:
-    total = sum(sum(one.window.wall_ms) for one in (*record.sessions, *record.rejected_windows))
+    windows = [*(one.window for one in record.sessions), *(one.window for one in record.rejected_windows)]
+    total = sum(sum(window.wall_ms) for window in windows)
     loaded = [session.loaded for session in record.sessions if session.loaded is not None]
     return total + sum((one.load_ms or 0.0) + (one.first_run_ms or 0.0) + (one.warmup_ms or 0.0) for one in loaded)
 
