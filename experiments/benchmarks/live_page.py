@@ -4,8 +4,8 @@
 
 Each round runs the search twice: alone, and with `mnas ui` and its page open in headless Chromium. The order changes
 from round to round. Printed are both times of each round, the time from the end of each trial in the store until the
-page has drawn it, and the time from the start of `mnas ui` until the page and its run are drawn. The same command again
-adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
+page has drawn it, the time from the start of `mnas ui` until it answers, and that from opening the page until its run is
+drawn. The same command again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
     """Run a search with its page open.
 
     Returns:
-        `page_s`: seconds of the search. `opened_s`: from the start of `mnas ui` until its run was drawn.
-        `delays_s`: of each trial that ended while the page was open, from its end in the store until it was drawn.
+        `page_s`: seconds of the search. `answered_s`: from the start of `mnas ui` until it answered. `opened_s`: from
+        opening the page until its run was drawn. `delays_s`: of each trial that ended while the page was open, from its
+        end in the store until it was drawn.
     """
     with opened_browser() as page:
         started = time.monotonic()
@@ -89,8 +90,9 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
             time.sleep(0.2)
         asked = time.monotonic()
         with served(directory.parent) as address:
+            answered_s = time.monotonic() - asked
             page.open(f"{address}/run/{directory.name}")
-            opened_s, opened_at = time.monotonic() - asked, time.time()
+            opened_s, opened_at = time.monotonic() - asked - answered_s, time.time()
             page.evaluate(WATCH)
             assert search.wait() == 0
             page_s = time.monotonic() - started
@@ -100,7 +102,7 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
         assert page.complaints == []
     ended = {one.id: datetime.fromisoformat(one.finished_at).timestamp() for one in trials if one.finished_at}
     delays_s = [seen[number] - at for number, at in ended.items() if at > opened_at]
-    return {"page_s": page_s, "opened_s": opened_s, "delays_s": delays_s}
+    return {"page_s": page_s, "answered_s": answered_s, "opened_s": opened_s, "delays_s": delays_s}
 
 
 @contextmanager
@@ -129,7 +131,8 @@ def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
         ratio = one["page_s"] / one["alone_s"]
         print(f"round {number}: alone {one['alone_s']:.1f} s, with its page open {one['page_s']:.1f} s ({ratio:.3f})")
     print_spread("with its page open / alone", [one["page_s"] / one["alone_s"] for one in rounds])
-    print_spread("start of mnas ui until the run is drawn (s)", [one["opened_s"] for one in rounds])
+    print_spread("start of mnas ui until it answers (s)", [one["answered_s"] for one in rounds])
+    print_spread("opening the page until its run is drawn (s)", [one["opened_s"] for one in rounds])
     print_spread("end of a trial until it is drawn (s)", [delay for one in rounds for delay in one["delays_s"]])
 
 
