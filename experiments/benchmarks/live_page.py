@@ -4,8 +4,8 @@
 
 Each round runs the search twice: alone, and with `mnas ui` and its page open in headless Chromium. The order changes
 from round to round. Printed are both times of each round, the time from the end of each trial in the store until the
-page has drawn it, the time from the start of `mnas ui` until it answers, and that from opening the page until its run is
-drawn. The same command again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
+page has drawn it, the time from the start of `mnas ui` until it answers, and that from opening the page until its run
+is drawn. The same command again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
 """
 
 from __future__ import annotations
