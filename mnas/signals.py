@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,29 +27,41 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.number
 
 
+class HeldSignals:
+    """Signals that wait until a step has ended.
+
+    Attributes:
+        arrived: Those that have come; others may add to them.
+    """
+
+    def __init__(self, numbers: Iterable[signal.Signals]) -> None:
+        self.arrived: list[int] = []
+        self._numbers = list(numbers)
+
+    def hold(self) -> None:
+        """Install the handlers, also again after something else has replaced them."""
+        for number in self._numbers:
+            signal.signal(number, lambda came, _: self.arrived.append(came))
+
+
 @contextmanager
-def signals_held_back() -> Iterator[list[int]]:
+def signals_held_back() -> Iterator[HeldSignals]:
     """Hold back the signals that stop this process; the first of them is handled when the context ends.
 
     The handlers of before are installed again at the end, whatever was installed meanwhile. Signals that the process
     ignores stay ignored. Outside the main thread, which alone handles signals, this does nothing.
-
-    Yields:
-        The signals that have come; the context may add to them.
     """
-    arrived: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield arrived
+        yield HeldSignals(())
         return
     # None is a handler that was not installed by Python and could not be installed again.
     before = {number: handler for number in STOP_SIGNALS if (handler := signal.getsignal(number)) is not None}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda came, _: arrived.append(came))
+    held = HeldSignals(number for number, handler in before.items() if handler is not signal.SIG_IGN)
+    held.hold()
     try:
-        yield arrived
+        yield held
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(signal.Signals(arrived[0]))
+        if held.arrived:
+            signal.raise_signal(signal.Signals(held.arrived[0]))

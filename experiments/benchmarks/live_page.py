@@ -5,7 +5,8 @@
 Each round runs the search twice: alone, and with `mnas ui` and its page open in headless Chromium. The order changes
 from round to round. Printed are both times of each round, the time from the end of each trial in the store until the
 page has drawn it, the time from the start of `mnas ui` until it answers, and that from opening the page until its run
-is drawn. The same command again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
+is drawn, and the CPU seconds of server and browser, which the search lacks if both are on its machine. The same command
+again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mnas.search.run import Run
 from mnas.search.run_directory import DATABASE
@@ -81,7 +84,7 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
     Returns:
         `page_s`: seconds of the search. `answered_s`: from the start of `mnas ui` until it answered. `opened_s`: from
         opening the page until its run was drawn. `delays_s`: of each trial that ended while the page was open, from its
-        end in the store until it was drawn.
+        end in the store until it was drawn. `cpu_s`: CPU seconds of server and browser until the search had ended.
     """
     with opened_browser() as page:
         started = time.monotonic()
@@ -96,13 +99,24 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
             page.evaluate(WATCH)
             assert search.wait() == 0
             page_s = time.monotonic() - started
+            used_s = cpu_s()
             trials = Run.open(directory).trials
             page.wait_until(f"Object.keys(window.seen).length === {len(trials)}")
             seen = {int(number): at_ms / 1000 for number, at_ms in page.evaluate("window.seen").items()}
         assert page.complaints == []
     ended = {one.id: datetime.fromisoformat(one.finished_at).timestamp() for one in trials if one.finished_at}
     delays_s = [seen[number] - at for number, at in ended.items() if at > opened_at]
-    return {"page_s": page_s, "answered_s": answered_s, "opened_s": opened_s, "delays_s": delays_s}
+    return {"page_s": page_s, "answered_s": answered_s, "opened_s": opened_s, "delays_s": delays_s, "cpu_s": used_s}
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of all processes that this one has started and that are still there."""
+    total_s = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total_s += times.user + times.system
+    return total_s
 
 
 @contextmanager
@@ -133,6 +147,7 @@ def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
     print_spread("with its page open / alone", [one["page_s"] / one["alone_s"] for one in rounds])
     print_spread("start of mnas ui until it answers (s)", [one["answered_s"] for one in rounds])
     print_spread("opening the page until its run is drawn (s)", [one["opened_s"] for one in rounds])
+    print_spread("CPU of server and browser (s)", [one["cpu_s"] for one in rounds])
     print_spread("end of a trial until it is drawn (s)", [delay for one in rounds for delay in one["delays_s"]])
 
 

@@ -12,7 +12,7 @@ from mnas.cli.standard_streams import discard_output, standard_streams
 from mnas.documents.errors import Error, InputError
 from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
-from mnas.signals import Stopped
+from mnas.signals import STOP_SIGNALS, Stopped
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _FULL = "free some space there and run the same command again"
@@ -42,8 +42,6 @@ def explained(run: Callable[[], int]) -> int:
             sys.stdout.flush()
             return code
         except KeyboardInterrupt as interrupt:
-            # The end of the interpreter is not to be interrupted once more, with a traceback.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             return interrupted(interrupt)
         except BrokenPipeError:  # the reader of our output has gone
             discard_output()
@@ -57,7 +55,13 @@ def explained(run: Callable[[], int]) -> int:
 
 
 def interrupted(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit code of a stopped command: 128 and the number of the signal."""
+    """Return the exit code of a stopped command: 128 and the number of the signal.
+
+    Further signals are ignored from here on. Python gives them their default actions back while it ends, and one that
+    comes then would end it with another exit code, or with a traceback.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     return interrupt.exit_code if isinstance(interrupt, Stopped) else INTERRUPTED
 
 

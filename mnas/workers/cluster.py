@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
@@ -33,6 +34,8 @@ VITAL_PROCESSES = frozenset({"gcs_server", "raylet"})
 WATCH_PERIOD_S, WATCH_PATIENCE_S, WATCH_CONNECT_S = 2.0, 15.0, 3.0
 # How often it is looked whether the cluster is lost while workers end.
 LEAVE_PERIOD_S = 0.1
+# How often signals are held back again while Ray ends.
+HOLD_PERIOD_S = 0.001
 
 
 class Workers(Protocol):
@@ -157,16 +160,21 @@ def _join(address: str) -> None:
 
 def _init(**options: Any) -> None:
     """Start or join Ray as one step; it installs a handler of SIGTERM that exits without a word, which is undone."""
-    with signals_held_back() as arrived:
+    with signals_held_back() as held:
         try:
             ray.init(**options, **LOG_OPTIONS)
         except SystemExit:  # that handler's, during the start
-            arrived.append(signal.SIGTERM)
+            held.arrived.append(signal.SIGTERM)
 
 
 def _shut_down() -> None:
-    with signals_held_back():
-        ray.shutdown()
+    """Leave Ray as one step; early in it, Ray's logging gives SIGTERM back its default action, which ends a process."""
+    with signals_held_back() as held, ThreadPoolExecutor(1, thread_name_prefix="ray-shutdown") as thread:
+        ended = thread.submit(ray.shutdown)
+        while not ended.done():
+            held.hold()
+            wait([ended], HOLD_PERIOD_S)
+        ended.result()
 
 
 def _end(processes: Iterable[psutil.Process]) -> None:

@@ -61,12 +61,13 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     signal.raise_signal(signal.SIGHUP)
 
 
-def test_after_the_end_of_a_stopped_command_ctrl_c_is_ignored() -> None:
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_after_the_end_of_a_stopped_command_signals_are_ignored(number: signal.Signals) -> None:
     def run() -> int:
         raise KeyboardInterrupt
 
     assert explained(run) == 130
-    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -91,3 +92,15 @@ def test_a_handler_that_is_replaced_meanwhile_is_back_at_the_end(number: signal.
     with signals_held_back():
         signal.signal(number, signal.SIG_IGN)
     assert signal.getsignal(number) is before
+
+
+def test_a_handler_that_is_replaced_can_be_installed_again() -> None:
+    def step() -> None:
+        with signals_held_back() as held:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does at its end
+            held.hold()
+            signal.raise_signal(signal.SIGTERM)
+
+    stop_cleanly()
+    with pytest.raises(Stopped):
+        step()
