@@ -28,7 +28,7 @@ from mnas.retrain.recipe import Recipe, load_recipe
 from mnas.retrain.retrain import RetrainResult, retrain
 from mnas.retrain.starting_point import find_starting_point
 from mnas.search.run import Run
-from mnas.search.run_directory import DATABASE
+from mnas.search.run_directory import is_run
 from mnas.search.trial import Trial
 from mnas.search.weights import read_weights, weights_file
 from search_space import ArchitectureFile, find_architecture_file
@@ -196,7 +196,7 @@ def _child(arguments: argparse.Namespace) -> _Task:
     ):
         if given:
             raise ConfigurationError(f"--from names the network and its weights; leave {option} out")
-    if not (Path(arguments.from_run) / DATABASE).is_file():
+    if not is_run(Path(arguments.from_run)):
         raise ConfigurationError(f"--from: {arguments.from_run} is no run directory of a search; give one, or --init")
     source = find_source(arguments.from_run, arguments.trial)
     assert source.run is not None, "a run directory is a run"

@@ -22,7 +22,7 @@ from mnas.documents.foreign_text import printable
 from mnas.errors import ConfigurationError
 from mnas.retrain.top_table import TopNetwork, TopTable
 from mnas.search.run import Run
-from mnas.search.run_directory import DATABASE
+from mnas.search.run_directory import is_run
 
 
 def run_top(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def run_top(arguments: argparse.Namespace) -> int:
     if arguments.from_run is not None or arguments.init is not None:
         raise ConfigurationError("--top draws the weights of each network; leave out --from and --init")
     run_directory = Path(arguments.architecture or "")
-    if arguments.architecture is None or not (run_directory / DATABASE).is_file():
+    if arguments.architecture is None or not is_run(run_directory):
         raise ConfigurationError(
             f"--top: {arguments.architecture or 'ARCH is missing'}: no run of a search; give its run directory"
         )

@@ -20,7 +20,7 @@ from mnas.errors import ConfigurationError
 from mnas.evaluation.accuracy import Evaluation
 from mnas.machine.check import require_machine
 from mnas.mindspore_setup import Compute
-from mnas.search.run_directory import DATABASE
+from mnas.search.run_directory import is_run
 from mnas.search.trial import Trial
 from mnas.validation import Model, Target, evaluate_model, open_model, open_trial, reward_images
 from search_space import ArchitectureFile, cost, find_architecture_file
@@ -115,17 +115,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"--image-size: {arguments.model} has its own input, which only a {MINDSPORE_SUFFIX} has not; leave it out"
         )
-    is_run = (arguments.model / DATABASE).is_file()
-    if arguments.engine is None and not is_run:
+    of_run = is_run(arguments.model)
+    if arguments.engine is None and not of_run:
         arguments.engine = "mindspore"
     if arguments.data is None:
-        if not is_run:
+        if not of_run:
             raise ConfigurationError("--data: names the images to validate on; give it")
         if arguments.test_folder is not None:
             raise ConfigurationError("--test-folder: is that of --data; give --data, too")
     require_machine(arguments.device)
     run, trial = None, None
-    if is_run:
+    if of_run:
         if arguments.arch is not None:
             raise ConfigurationError("--arch: a run has its own networks; leave it out")
         model, run, trial = open_trial(arguments.model, arguments.trial)

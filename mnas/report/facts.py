@@ -15,12 +15,11 @@ from msgspec import UNSET, UnsetType
 
 from mnas.documents.check import convert
 from mnas.documents.json_text import parse_json
-from mnas.search.rows import TRIAL_COLUMNS, trial_with_halves
+from mnas.search.rows import LATENCY_COLUMN, TRAINING_COLUMN, trial_with_halves
 from mnas.search.store import Trial, TrialStore
 
 _NUMBER = re.compile(r"\d[\d.,]*%?")
 _KIND_LENGTH = 80
-_TRAINING, _LATENCY = (TRIAL_COLUMNS.split(", ").index(name) for name in ("training", "latency"))
 
 
 # Structs of msgspec, not data classes: they are made several times as fast, and a run has tens of thousands of them.
@@ -182,8 +181,8 @@ def _stand(trial: Trial) -> tuple[int, str, str | None]:
 
 
 def _facts_of_row(row: tuple[Any, ...], source: str) -> TrialFacts:
-    training = _record(row[_TRAINING], _read_training, _Training, source)
-    latency = _record(row[_LATENCY], _read_latency, _Latency, source)
+    training = _record(row[TRAINING_COLUMN], _read_training, _Training, source)
+    latency = _record(row[LATENCY_COLUMN], _read_latency, _Latency, source)
     # As `mnas.search.rows` reads them: a half whose number was not finite when it was stored counts as not recorded.
     training = None if training is None or training.accuracy is None else training
     latency = None if latency is None or latency.latency_ms is None else latency

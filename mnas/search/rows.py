@@ -23,7 +23,8 @@ FINALIST_COLUMNS = (
     "id, trial, seed, state, training, latency, accuracy, latency_ms, reward, failure_kind, failure_message, "
     "proposed_at, finished_at"
 )
-_TRAINING, _LATENCY = (TRIAL_COLUMNS.split(", ").index(name) for name in ("training", "latency"))
+TRAINING_COLUMN, LATENCY_COLUMN = (TRIAL_COLUMNS.split(", ").index(name) for name in ("training", "latency"))
+"""Where the two records are in a row of `TRIAL_COLUMNS`."""
 _T = TypeVar("_T")
 
 
@@ -33,7 +34,7 @@ def trial_of_row(row: tuple[Any, ...], source: str) -> Trial:
     Raises:
         DocumentError: The row is none that mnas wrote.
     """
-    training, latency = row[_TRAINING], row[_LATENCY]
+    training, latency = row[TRAINING_COLUMN], row[LATENCY_COLUMN]
     return trial_with_halves(row, _half(training, "accuracy", source), _half(latency, "latency_ms", source), source)
 
 

@@ -37,6 +37,11 @@ class _Named(msgspec.Struct, frozen=True):
     name: str
 
 
+def is_run(directory: Path) -> bool:
+    """Return whether a directory is that of a search."""
+    return (directory / DATABASE).is_file()
+
+
 @contextmanager
 def open_run(
     directory: Path, experiment: Experiment, data: SearchData, own_parts: Mapping[str, str] | None = None

@@ -360,8 +360,11 @@ class TrialStore:
         return 0 if self._version == 1 else int(self.rows("SELECT count(*) FROM sessions")[0][0])
 
     def search_s(self) -> float:
-        """Return the seconds of searching in all sessions, from the first proposal of each to its last trial."""
-        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'sessions'"):
+        """Return the seconds of searching in all sessions, from the first proposal of each to its last trial.
+
+        They are 0 if the file is of version 1, which does not say.
+        """
+        if self._version == 1:
             return 0.0
         return float(self.rows("SELECT coalesce(max(search_s), 0) FROM sessions")[0][0])
 
