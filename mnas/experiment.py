@@ -116,7 +116,8 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         trials: Architectures to sample, repeats of the same network included.
-        workers: Children trained at a time. `auto` takes every core (CPU) or NPU (Ascend) that Ray finds.
+        workers: Children trained at a time. `auto` takes every core (CPU) or NPU (Ascend) that Ray finds. Searches on
+            one cluster share it.
         workers_per_npu: Workers that share one NPU and its memory. With 2, one compiles its child on the host while
             the other trains. On the CPU every worker has a core of its own.
         schedule: `asynchronous` proposes a child whenever a worker is free. `synchronous` proposes in batches, as the

@@ -244,6 +244,7 @@ def _open_workplace(
                 micro_batch_size=experiment.micro_batch_size,
                 folder=run.directory.resolve() / CANN_FOLDER,
                 check=check_nodes(read_files(data), experiment.device) if joined else None,
+                shared_as=run.directory.name if joined else None,
             )
             workers = pool.workers
             stack.callback(cluster.leave, pool)

@@ -140,6 +140,7 @@ class Dispatcher:
         self._health = NodeHealth()
         self._nodes: Mapping[str, Node] = {}
         self._workers: list[_Worker] = []
+        self._wanted = 0  # workers; surplus ones end when they have no child
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Job] = deque()
         self._idle: list[str] = []  # the node of each worker that waits for a child
@@ -170,6 +171,8 @@ class Dispatcher:
     def staff(self, nodes: Mapping[str, Node], most: int | None) -> None:
         """Open and close workers, so that there are as many as the nodes have room for; one thread calls this.
 
+        Surplus workers that have a device end after the children that they train.
+
         Args:
             nodes: The nodes that can be used, by their ids.
             most: The most workers; None is no bound.
@@ -190,13 +193,17 @@ class Dispatcher:
         surplus = waiting[: max(0, len(kept) - wanted)]
         for worker in misplaced + surplus:
             self._close(worker)
+        with self._changed:
+            self._wanted = wanted
+            self._changed.notify_all()
         for _ in range(wanted - len(kept)):
             self._open(usable)
         now_s = self._seconds()
         with self._changed:
-            self._count = sum(
+            able = sum(
                 worker.node is not None or now_s - worker.opened_s < DEVICE_PATIENCE_S for worker in self._workers
             )
+            self._count = min(able, wanted)
 
     def close(self) -> None:
         """End every worker; children in training are given up."""
@@ -241,10 +248,10 @@ class Dispatcher:
             self._threads = [each for each in self._threads if each.is_alive()] + [thread]
             thread.start()
 
-    def _close(self, worker: _Worker) -> None:
-        """End a worker; what it trains is tried again."""
+    def _close(self, worker: _Worker, *, if_surplus: bool = False) -> None:
+        """End a worker, or only if there are more than wanted; what it trains is tried again."""
         with self._changed:
-            if worker.closed:
+            if worker.closed or (if_surplus and not self._has_surplus()):
                 return
             worker.closed = True
             self._workers.remove(worker)
@@ -257,6 +264,7 @@ class Dispatcher:
             while not self._is_over(worker):
                 if (node := self._wait_until_ready(worker)) and (job := self._take(worker, node)):
                     self._train(worker, node, job)
+                self._close(worker, if_surplus=True)
         except Exception as error:  # another worker is opened in its place
             if not self._is_over(worker):
                 _LOG.warning("mnas: a worker is given up: %s", error)
@@ -267,13 +275,16 @@ class Dispatcher:
     def _is_over(self, worker: _Worker) -> bool:
         return worker.closed or self._closing.is_set()
 
+    def _has_surplus(self) -> bool:
+        return len(self._workers) > self._wanted
+
     def _wait_until_ready(self, worker: _Worker) -> str | None:
-        """Return the node of a worker that can train; None if it is closed.
+        """Return the node of a worker that can train; None if it is closed, or there are more than wanted.
 
         If it does not start, that is a failed try of the child that waits longest.
         """
         pause_s = START_PAUSE_S
-        while not self._is_over(worker):
+        while not (self._is_over(worker) or self._has_surplus()):
             try:
                 return worker.slot.prepare()
             except TrialError as error:
@@ -294,11 +305,11 @@ class Dispatcher:
             self._settle(job, node or "", failure, trained=False)
 
     def _take(self, worker: _Worker, node: str) -> _Job | None:
-        """Wait for a child; None if the worker is closed."""
+        """Wait for a child; None if the worker is closed, or there are more than wanted."""
         with self._changed:
             self._idle.append(node)
             try:
-                while not self._is_over(worker):
+                while not (self._is_over(worker) or self._has_surplus()):
                     if job := self._next(node):
                         return job
                     self._changed.wait()

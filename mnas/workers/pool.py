@@ -20,9 +20,10 @@ from mnas.mindspore_setup import AscendSettings, Compute, Device
 from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.attempts import DOUBTFUL_ON
-from mnas.workers.dispatch import Dispatcher, Node
+from mnas.workers.dispatch import Dispatcher
 from mnas.workers.nodes import NodeCheck, has_left, training_nodes
 from mnas.workers.npu import with_descendants
+from mnas.workers.sharing import ClusterShare
 from mnas.workers.slot import WorkerSlot
 from mnas.workers.watchdog import Watchdog
 from mnas.workers.worker import ChildJob, WorkerSettings
@@ -35,7 +36,7 @@ WATCH_EVERY_S = 30.0
 
 
 class ChildPool:
-    """Workers that train children, one at a time each; they follow the nodes that join and leave."""
+    """Workers that train children, one at a time each; they follow the nodes and the searches that come and go."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class ChildPool:
         micro_batch_size: int | None = None,
         folder: Path | None = None,
         check: NodeCheck | None = None,
+        shared_as: str | None = None,
     ) -> None:
         """Start the workers.
 
@@ -62,6 +64,7 @@ class ChildPool:
             micro_batch_size: Images of a child that go through the device at a time; None takes whole batches.
             folder: Where CANN keeps logs and caches, a folder for each worker; None leaves them where CANN puts them.
             check: Asks nodes that join whether they can take part; None takes them as they are.
+            shared_as: The name under which the search shares the cluster with others; None takes no notice of them.
         """
         self._device: Device = device
         self._most, self._folder, self._check = workers, folder, check
@@ -82,12 +85,15 @@ class ChildPool:
         self._dispatcher = Dispatcher(self._open, has_left, settings.retries, DOUBTFUL_ON[device])
         self._here: str = ray.get_runtime_context().get_node_id()
         self._closing = threading.Event()
-        self._dispatcher.staff(self._nodes(), self._most)
+        self._share = (
+            None if shared_as is None else ClusterShare(shared_as, device, workers, self._settings.workers_per_npu)
+        )
+        self._staff()
         self._thread = threading.Thread(target=self._follow, name="nodes", daemon=True)
         self._thread.start()
 
     def workers(self) -> int:
-        """Return how many children can train at a time; it changes with the nodes."""
+        """Return how many children can train at a time; it changes with the nodes, and with other searches."""
         return self._dispatcher.workers
 
     def submit(self, architecture: Architecture, seed: int) -> Future[Mapping[str, Any]]:
@@ -120,6 +126,8 @@ class ChildPool:
         self._closing.set()
         self._thread.join()
         self._dispatcher.close()
+        if self._share is not None:
+            self._share.close()
 
     def give_up(self) -> None:
         """Leave a Ray that is gone, which takes no orders; `ray.shutdown` releases what waits for it."""
@@ -127,11 +135,11 @@ class ChildPool:
         self._dispatcher.give_up()
 
     def _follow(self) -> None:
-        """Open and close workers as nodes join and leave, and end those that stand still."""
+        """Open and close workers as nodes and other searches come and go, and end those that stand still."""
         watchdog, watched_s = Watchdog(self._here), time.monotonic()
         while not self._closing.wait(NODES_EVERY_S):
             try:
-                self._dispatcher.staff(self._nodes(), self._most)
+                self._staff()
                 if time.monotonic() - watched_s >= WATCH_EVERY_S:
                     watched_s = time.monotonic()
                     self._end_stopped(watchdog)
@@ -144,10 +152,14 @@ class ChildPool:
             _LOG.warning("mnas: a worker (process %d) was stopped and is ended; another one is started", place[1])
             places[place].end_stopped(place)
 
-    def _nodes(self) -> Mapping[str, Node]:
-        """Return the nodes that can take part."""
+    def _staff(self) -> None:
+        """Open and close workers by the room of the nodes and the share of the search."""
         nodes = training_nodes(ray.nodes(), self._device, self._settings.workers_per_npu)
-        return nodes if self._check is None else self._check.fit(nodes)
+        most = self._most
+        if self._share is not None:
+            # Of all nodes: each search finds out for itself which of them are fit for it, and all must divide the same.
+            most = self._share.most_workers(sum(node.room for node in nodes.values()))
+        self._dispatcher.staff(nodes if self._check is None else self._check.fit(nodes), most)
 
     def _open(self, among: frozenset[str]) -> WorkerSlot:
         # A number that is free again keeps its caches.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -159,6 +162,74 @@ def test_there_are_at_most_as_many_workers_as_the_settings_say(clusters: Callabl
     cluster.nodes = {"b": Node("b", 2)}
     cluster.follow(most=3)
     assert cluster.placed() == {"b": 2}
+
+
+class Held:
+    """Children that train until they are let go."""
+
+    def __init__(self) -> None:
+        self._let_go: defaultdict[int, threading.Event] = defaultdict(threading.Event)
+
+    def train(self, node: str, number: int) -> None:
+        assert self._let_go[number].wait(20)
+
+    def let_go(self, *numbers: int) -> None:
+        for number in numbers:
+            self._let_go[number].set()
+
+
+def begun(cluster: Cluster, *numbers: int) -> list[Future[Mapping[str, Any]]]:
+    """Submit children, and wait until they train."""
+    futures = [cluster.dispatcher.submit(ChildJob(NETWORK, number)) for number in numbers]
+    until(lambda: all(future.running() for future in futures))
+    return futures
+
+
+def test_surplus_workers_end_after_their_children(clusters: Callable[..., Cluster]) -> None:
+    held = Held()
+    cluster = clusters(held.train, a=3)
+    futures = begun(cluster, 0, 1, 2)
+    cluster.follow(most=1)
+    assert (cluster.placed(), cluster.dispatcher.workers) == ({"a": 3}, 1)
+    held.let_go(1)
+    until(lambda: cluster.placed() == {"a": 2})
+    held.let_go(0)
+    until(lambda: cluster.placed() == {"a": 1})
+    held.let_go(2, 3)
+    assert cluster.train_children([3]) == [None]
+    assert [future.exception(20) for future in futures] == [None] * 3
+    assert cluster.placed() == {"a": 1}
+
+
+def test_surplus_workers_that_are_idle_end_at_once(clusters: Callable[..., Cluster]) -> None:
+    held = Held()
+    cluster = clusters(held.train, a=3)
+    (future,) = begun(cluster, 0)
+    cluster.follow(most=1)
+    until(lambda: cluster.placed() == {"a": 1})
+    assert not future.done()
+    held.let_go(0)
+    assert future.exception(20) is None
+
+
+def test_workers_that_wait_for_a_device_are_the_first_surplus(clusters: Callable[..., Cluster]) -> None:
+    cluster = clusters(a=1)
+    both = {"a": Node("a", 1), "busy": Node("busy", 2)}  # others have its devices
+    cluster.dispatcher.staff(both, None)
+    cluster.dispatcher.staff(both, 1)
+    assert [slot.node() for slot in cluster.slots if not slot.closed] == ["a"]
+
+
+def test_workers_that_are_wanted_again_before_they_end_stay(clusters: Callable[..., Cluster]) -> None:
+    held = Held()
+    cluster = clusters(held.train, a=2)
+    futures = begun(cluster, 0, 1)
+    cluster.follow(most=1)
+    cluster.follow(most=2)
+    held.let_go(*range(4))
+    assert [future.exception(20) for future in futures] == [None] * 2
+    assert cluster.train_children([2, 3]) == [None] * 2
+    assert (cluster.placed(), cluster.dispatcher.workers, len(cluster.slots)) == ({"a": 2}, 2, 2)
 
 
 def test_workers_are_on_no_node_that_cannot_be_used(clusters: Callable[..., Cluster]) -> None:

@@ -1,4 +1,4 @@
-"""The pool on a real Ray cluster whose nodes come and go; its children sleep."""
+"""The pool on a real Ray cluster whose nodes, or other searches, come and go; its children sleep."""
 
 import os
 import signal
@@ -26,7 +26,9 @@ NETWORK = Architecture((parse_block("r1_k3_s22_e1_i8_o8"),), stem_filters=8, ste
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without a core."""
+    """A head without a core; pools of workers that sleep look at it often."""
+    monkeypatch.setattr("mnas.workers.slot.ChildWorker", StandInWorker)
+    monkeypatch.setattr("mnas.workers.pool.NODES_EVERY_S", 0.2)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     health = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_timeout_ms": 1500}
@@ -38,6 +40,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
+def open_pool(**options: Any) -> ChildPool:
+    """Open a pool of workers whose children sleep for a quarter of a second."""
+    data = DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
+    settings = msgspec.convert({"trials": 1, "retries": 1}, SearchSettings)
+    training = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
+    return ChildPool(data, training, settings, "CPU", None, **options)
+
+
 def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -45,16 +55,9 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def test_no_child_is_lost_while_nodes_come_and_go_and_a_worker_is_killed(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mnas.workers.slot.ChildWorker", StandInWorker)
-    monkeypatch.setattr("mnas.workers.pool.NODES_EVERY_S", 0.2)
+def test_no_child_is_lost_while_nodes_come_and_go_and_a_worker_is_killed(cluster: Any) -> None:
     first = cluster.add_node(num_cpus=1)
-    data = DigitsSettings(image_size=16, reward_images=100, train_images=256).load_search()
-    settings = msgspec.convert({"trials": 1, "retries": 1}, SearchSettings)
-    training = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.01)
-    pool = ChildPool(data, training, settings, "CPU", None, check=check_nodes([], "CPU"))
+    pool = open_pool(check=check_nodes([], "CPU"))
     futures = [pool.submit(NETWORK, seed) for seed in range(16)]
     futures[0].result(30)
     second = cluster.add_node(num_cpus=1)
@@ -69,3 +72,21 @@ def test_no_child_is_lost_while_nodes_come_and_go_and_a_worker_is_killed(
     pool.close()
     assert nodes == {first.node_id, second.node_id}
     until(lambda: not processes_named("StandInWorker"))
+
+
+def test_a_second_search_gets_its_share_while_the_first_has_work_and_leaves_it_again(cluster: Any) -> None:
+    cluster.add_node(num_cpus=2)
+    first = open_pool(shared_as="first")
+    futures = [first.submit(NETWORK, seed) for seed in range(500)]  # for a minute at least
+    futures[0].result(30)
+    second = open_pool(shared_as="second")
+    assert second.submit(NETWORK, 0).result(30)
+    assert (first.workers(), second.workers()) == (1, 1)
+    assert not all(future.done() for future in futures)
+    second.close()
+    until(lambda: [slot.node() is None for slot in first._dispatcher.slots()] == [False, False])
+    for future in futures:
+        future.cancel()
+    assert {future.exception(30) for future in futures if not future.cancelled()} == {None}
+    first.close()
+    until(lambda: not ray.util.list_named_actors(all_namespaces=True))
