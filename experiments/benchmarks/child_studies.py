@@ -1,6 +1,7 @@
 """Study children: with and without the kernels, one after the other, in two workers, and as they grow.
 
 python -m experiments.benchmarks.child_studies equal EXPERIMENT.yaml --seeds 10
+python -m experiments.benchmarks.child_studies spread EXPERIMENT.yaml --children 4 --seeds 5
 python -m experiments.benchmarks.child_studies endurance EXPERIMENT.yaml --children 100
 python -m experiments.benchmarks.child_studies workers EXPERIMENT.yaml --children 24 --rounds 2
 python -m experiments.benchmarks.child_studies recycling EXPERIMENT.yaml --children 24 --rounds 2
@@ -8,7 +9,8 @@ python -m experiments.benchmarks.child_studies growth EXPERIMENT.yaml --rounds 5
 python -m experiments.benchmarks.child_studies full EXPERIMENT.yaml --rounds 3
 
 equal      accuracy and CPU seconds of a child over seeds, with `mnas.kernels` and with MindSpore's operators only; the
-           accuracy again with batch-norm statistics that are measured with the final weights
+           accuracy again with some `training.norm_batches`
+spread     deviation of the accuracy between seeds and between random children, with some `training.norm_batches`
 endurance  memory and CPU seconds of one worker, child after child
 workers    children per hour of a whole search with two workers, as a share of twice those with one
 recycling  what replacing a worker costs: its replacement loaded before, or waited for
@@ -34,13 +36,14 @@ import numpy as np
 import psutil
 
 from experiments.benchmarks.child_cost import A1_LIKE, children
-from mnas.data import ImageArrays, ImageForm, ImageSource, SearchData
+from mnas.audit.statistics import spread_of
+from mnas.data import ImageArrays, ImageForm, SearchData
 from mnas.evaluation.accuracy import Evaluator
 from mnas.experiment import Experiment
 from mnas.mindspore_setup import Compute
-from mnas.network.weights import Weights
 from mnas.search.driver import Progress
 from mnas.search.store import Trial
+from mnas.training.norm_statistics import NormStatistics
 from mnas.training.settings import Constant, TrainingSettings
 from mnas.workers.child import train_network
 from mnas.workers.cluster import ray_cluster
@@ -54,15 +57,20 @@ EQUAL_WAYS = ("kernels", "mindspore")
 
 @dataclass(frozen=True)
 class ChildOutcome:
-    """One child in this process: CPU seconds of its phases, evaluation included, and the memory after it.
+    """One child in this process.
 
-    `fresh_accuracy` is its accuracy with batch-norm statistics that are measured again with the final weights.
+    Attributes:
+        accuracies: Its accuracy with the moving statistics of its batch norms ("moving"), and with those that are
+            measured again, by their `norm_batches`.
+        cpu_s: CPU seconds of its phases, evaluation included.
+        resident_mb: Memory after it.
+        norms_cpu_s: CPU seconds of measuring the statistics again, compilation included, by `norm_batches`.
     """
 
-    accuracy: float
+    accuracies: dict[str, float]
     cpu_s: dict[str, float]
     resident_mb: float
-    fresh_accuracy: float | None = None
+    norms_cpu_s: dict[str, float]
 
 
 def run_child(
@@ -72,63 +80,88 @@ def run_child(
     seed: int,
     *,
     kernels: bool = True,
-    fresh: bool = False,
+    norm_batches: Sequence[int] = (),
 ) -> ChildOutcome:
-    """Train a child in this process as a worker does, in one thread; with `fresh`, measure its statistics again."""
+    """Train a child in this process as a worker does, in one thread.
+
+    Its batch norms are also measured again, as by each of these settings of `training.norm_batches`.
+    """
     network = ImageForm.of(data.train).lower(architecture)
     compute = Compute(threads=1, kernels=kernels)
     result = train_network(network, training, data.train, seed=seed, compute=compute)
     start = time.process_time()
     evaluator = Evaluator(network, data.reward, compute=compute)
-    accuracy = evaluator.evaluate(result.weights).top1
+    accuracies = {"moving": evaluator.evaluate(result.weights).top1}
     cpu_s = {name: phase.cpu_s for name, phase in result.phases.items()}
     cpu_s["evaluate"] = time.process_time() - start
     resident_mb = psutil.Process().memory_info().rss / 1e6
-    if not fresh:
-        return ChildOutcome(accuracy, cpu_s, resident_mb)
-    weights = _with_fresh_statistics(network, result.weights, training, data.train, compute)
-    return ChildOutcome(accuracy, cpu_s, resident_mb, evaluator.evaluate(weights).top1)
-
-
-def _with_fresh_statistics(
-    network: LoweredNetwork, weights: Weights, training: TrainingSettings, images: ImageSource, compute: Compute
-) -> Weights:
-    """Return the weights with batch-norm statistics that training batches have without further steps."""
-    from mindspore import Tensor
-
-    from mnas.network.mindspore_cell import build_network
-    from mnas.network.weight_vector import named_arrays
-
-    # At least 50 batches, so that a share of 0.9^50 = 0.005 is left of the statistics of the training.
-    cell = build_network(network, weights, norm_momentum=0.9, kernels=compute.uses_kernels(training.precision))
-    cell.set_train()
-    epochs = -(-50 // (len(images) // training.batch_size))
-    for epoch in range(epochs):
-        for batch, _ in images.training_batches(training.batch_size, seed=0, epoch=epoch):
-            cell(Tensor(batch))
-    return named_arrays(cell)
+    norms_cpu_s = {}
+    for batches in norm_batches:
+        settings = msgspec.structs.replace(training, norm_batches=batches)
+        norms = NormStatistics(
+            network, settings, data.train, seed=seed, micro_batch_size=training.batch_size, compute=compute
+        )
+        start = time.process_time()
+        weights = norms.measured(result.weights)
+        norms_cpu_s[f"norm_batches {batches}"] = time.process_time() - start
+        accuracies[f"norm_batches {batches}"] = evaluator.evaluate(weights).top1
+    return ChildOutcome(accuracies, cpu_s, resident_mb, norms_cpu_s)
 
 
 def equal(
-    experiment: Experiment, data: SearchData, seeds: int, ways: Sequence[str] = EQUAL_WAYS
+    experiment: Experiment, data: SearchData, seeds: int, ways: Sequence[str], norm_batches: Sequence[int]
 ) -> dict[str, list[ChildOutcome]]:
     """Train one random child with every seed, alternately with the kernels and without."""
     architecture = children(experiment, 1, seed=experiment.seed)[f"random {experiment.seed}.0"]
     outcomes: dict[str, list[ChildOutcome]] = {way: [] for way in ways}
     for seed in range(seeds):
         for way, own in outcomes.items():
-            outcome = run_child(architecture, experiment.training, data, seed, kernels=way == "kernels", fresh=True)
-            own.append(outcome)
-            print(f"seed {seed} {way:10} {outcome.accuracy:.4f}, {outcome.fresh_accuracy:.4f} fresh", flush=True)
+            own.append(
+                run_child(
+                    architecture,
+                    experiment.training,
+                    data,
+                    seed,
+                    kernels=way == "kernels",
+                    norm_batches=norm_batches,
+                )
+            )
+            print(f"seed {seed} {way:10} {_accuracies_text(own[-1])}", flush=True)
     for way, own in outcomes.items():
-        accuracies = [outcome.accuracy for outcome in own]
-        spread = f"{statistics.mean(accuracies):.4f} (deviation of one run {statistics.stdev(accuracies):.4f})"
         train_s, compile_s = (statistics.median(outcome.cpu_s[key] for outcome in own) for key in ("train", "compile"))
-        print(f"{way:10} accuracy {spread}; CPU s: training {train_s:.2f}, compilation {compile_s:.2f}")
-        print(f"{'':10} {' '.join(f'{accuracy:.4f}' for accuracy in sorted(accuracies))}")
-        fresh = sorted(outcome.fresh_accuracy or 0.0 for outcome in own)
-        print(f"{'':10} with fresh statistics {' '.join(f'{accuracy:.4f}' for accuracy in fresh)}")
+        print(f"{way}: CPU s: training {train_s:.2f}, compilation {compile_s:.2f}")
+        for kind in own[0].accuracies:
+            accuracies = sorted(outcome.accuracies[kind] for outcome in own)
+            print(f"{kind}: mean {statistics.mean(accuracies):.4f}, deviation {statistics.stdev(accuracies):.4f}")
+            print(" ".join(f"{accuracy:.4f}" for accuracy in accuracies))
+        for kind in own[0].norms_cpu_s:
+            print(f"{kind}: {statistics.median(outcome.norms_cpu_s[kind] for outcome in own):.2f} CPU s")
     return outcomes
+
+
+def spread(
+    experiment: Experiment, data: SearchData, count: int, seeds: int, norm_batches: Sequence[int]
+) -> dict[str, list[ChildOutcome]]:
+    """Train random children with every seed; print how their accuracies differ between seeds and between networks."""
+    random = dict(list(children(experiment, count, seed=experiment.seed).items())[1:])
+    outcomes: dict[str, list[ChildOutcome]] = {name: [] for name in random}
+    for seed in range(seeds):
+        for name, architecture in random.items():
+            outcome = run_child(architecture, experiment.training, data, seed, norm_batches=norm_batches)
+            outcomes[name].append(outcome)
+            print(f"seed {seed} {name:12} {_accuracies_text(outcome)}", flush=True)
+    first, *_ = next(iter(outcomes.values()))
+    for kind in first.accuracies:
+        found = spread_of(np.array([[outcome.accuracies[kind] for outcome in own] for own in outcomes.values()]))
+        print(
+            f"{kind}: deviation {found.noise:.4f} between seeds, {found.between:.4f} between networks; the networks "
+            f"make {found.reliability:.0%} of the variance"
+        )
+    return outcomes
+
+
+def _accuracies_text(outcome: ChildOutcome) -> str:
+    return ", ".join(f"{kind} {accuracy:.4f}" for kind, accuracy in outcome.accuracies.items())
 
 
 def endurance(experiment: Experiment, data: SearchData, count: int) -> list[ChildOutcome]:
@@ -362,22 +395,26 @@ def _shaped(data: SearchData, size: int, images: int) -> SearchData:
 def main() -> None:
     """Run one study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("equal", "endurance", "workers", "recycling", "growth", "full"))
+    parser.add_argument("study", choices=("equal", "spread", "endurance", "workers", "recycling", "growth", "full"))
     parser.add_argument("experiment", type=Path, help="its space, data and training are used")
-    parser.add_argument("--seeds", type=int, default=10, help="of `equal`, at least 2")
+    parser.add_argument("--seeds", type=int, default=10, help="of `equal` and `spread`, at least 2")
     parser.add_argument("--way", action="append", choices=EQUAL_WAYS, help="of `equal`, only this (repeatable)")
-    parser.add_argument("--children", type=int, default=100, help="of `endurance`, `workers` and `recycling`")
+    parser.add_argument("--norm-batches", action="append", type=int, help="of `equal` and `spread` (repeatable)")
+    parser.add_argument("--children", type=int, default=100, help="of `spread`, `endurance`, `workers` and `recycling`")
     parser.add_argument("--rounds", type=int, default=2, help="of `workers`, `recycling`, `growth` and `full`")
     parser.add_argument("--results", type=Path, metavar="FILE.json")
     arguments = parser.parse_args()
     experiment = Experiment.load(arguments.experiment)
     data = experiment.data.load_search()
     # Held until the end: these studies train in this process, which gets a core of its own as a worker does.
-    core = take_core() if arguments.study in ("equal", "endurance", "growth", "full") else None
+    core = take_core() if arguments.study in ("equal", "spread", "endurance", "growth", "full") else None
+    norm_batches = arguments.norm_batches or [50]
     found: object
     match arguments.study:
         case "equal":
-            found = equal(experiment, data, arguments.seeds, arguments.way or EQUAL_WAYS)
+            found = equal(experiment, data, arguments.seeds, arguments.way or EQUAL_WAYS, norm_batches)
+        case "spread":
+            found = spread(experiment, data, arguments.children, arguments.seeds, norm_batches)
         case "endurance":
             found = endurance(experiment, data, arguments.children)
         case "workers":

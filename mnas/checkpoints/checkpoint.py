@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,6 +102,10 @@ class Checkpoint:
     def best_weights(self) -> Weights:
         """Return the weights to evaluate: the moving average if there is one."""
         return self.weights if self.ema is None else self.ema
+
+    def with_best_weights(self, weights: Weights) -> Checkpoint:
+        """Return the checkpoint with other weights to evaluate."""
+        return replace(self, weights=weights) if self.ema is None else replace(self, ema=weights)
 
 
 class _Info(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

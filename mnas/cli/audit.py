@@ -129,7 +129,7 @@ class AuditProgress:
         what = "the experiment's training" if part.cheaper is None else str(part.cheaper)
         number = self._parts.index(part.name) + 1
         print(f"mnas: search {number} of {len(self._parts)}, {part.name}: {what}", file=sys.stderr)
-        self._search = self._shown.enter_context(search_progress(part.experiment.training.norm_momentum))
+        self._search = self._shown.enter_context(search_progress(part.experiment.training))
 
     def trial_finished(self, trial: Trial) -> None:
         """Print one line about a trial."""

@@ -17,6 +17,7 @@ from mnas.first_experiment import norm_momentum_note
 from mnas.search.driver import Progress
 from mnas.search.halving import stopped_text
 from mnas.search.store import Trial
+from mnas.training.settings import TrainingSettings
 
 COLUMNS = (
     SpinnerColumn(),
@@ -34,10 +35,10 @@ class SearchProgress:
     Without a terminal there is no bar, and each line begins with the number of ended trials and the time.
     """
 
-    def __init__(self, console: Console, bar: Bar, norm_momentum: float) -> None:
+    def __init__(self, console: Console, bar: Bar, norm_momentum: float | None) -> None:
         self._console = console
         self._bar = bar
-        self._norm_momentum: float | None = norm_momentum
+        self._norm_momentum = norm_momentum
         self._task = bar.add_task("starting", total=None, best="", left="")
         self._started = time.monotonic()
         self._ended_before: int | None = None
@@ -91,11 +92,12 @@ class SearchProgress:
 
 
 @contextmanager
-def search_progress(norm_momentum: float) -> Iterator[SearchProgress]:
-    """Show progress for as long as the context lasts; `norm_momentum` is that of the children."""
+def search_progress(training: TrainingSettings) -> Iterator[SearchProgress]:
+    """Show progress for as long as the context lasts; `training` is that of the children."""
     console = Console(stderr=True)
     with Bar(*COLUMNS, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield SearchProgress(console, bar, norm_momentum)
+        # With `norm_batches` the moving statistics are not evaluated.
+        yield SearchProgress(console, bar, None if training.norm_batches else training.norm_momentum)
 
 
 def trial_line(trial: Trial) -> str:

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Ray prints what happens to its workers on standard output, which is for the answer alone.
         with (
             options_named(key for key, _ in map(change, arguments.set)),
-            search_progress(experiment.training.norm_momentum) as progress,
+            search_progress(experiment.training) as progress,
             redirect_stdout(LateFile(directory / "ray.log")),
             _with_trackers(progress, arguments.track, experiment, directory) as observer,
         ):

@@ -65,11 +65,10 @@ class MindSporeClassifier:
 
     def load(self, weights: Weights) -> None:
         """Replace the weights; the compiled graph stays. Raises WeightsError as the constructor does."""
-        from mindspore import Tensor
+        from mnas.network.weight_vector import load_arrays
 
         check_weights(self._network, weights)
-        for parameter in self._cell.get_parameters():
-            parameter.set_data(Tensor(weights[parameter.name]))
+        load_arrays(self._cell, weights)
 
     def __call__(self, images: FloatArray) -> FloatArray:
         """Return the logits (N, classes) of images (N, C, H, W)."""

@@ -139,6 +139,17 @@ def named_arrays(network: nn.Cell) -> dict[str, FloatArray]:
     return {spec.name: arrays[spec.name] for spec in network.specs}
 
 
+def load_arrays(network: nn.Cell, arrays: Weights) -> None:
+    """Give a network other weights and statistics, by name; a compiled graph stays."""
+    values = dict(arrays)
+    if isinstance(network, OneVectorNetwork):
+        values[network.vector.name] = join_vector(arrays, _trained(network.specs))
+    if isinstance(network, KernelNetwork):
+        values[network.statistics.name] = join_vector(arrays, _moving(network.specs))
+    for parameter in network.get_parameters():
+        parameter.set_data(Tensor(values[parameter.name]))
+
+
 def split_vector(vector: FloatArray, specs: Sequence[ParameterSpec]) -> dict[str, FloatArray]:
     """Return copies of the parts of a vector, by name and in their shapes."""
     parts = np.split(vector, np.cumsum([spec.size for spec in specs])[:-1])

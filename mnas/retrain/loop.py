@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from mnas.checkpoints.checkpoint import Accuracy, Checkpoint, Position
+from mnas.network.weights import Weights
 from mnas.retrain.logs import EpochRow, StepRow
 from mnas.retrain.recipe import Recipe
 from mnas.retrain.validation import Validator
@@ -91,9 +92,12 @@ class Loop:
         start = time.perf_counter()
         is_last = epoch + 1 == recipe.training.epochs
         validates = is_last or (epoch + 1) % recipe.validate_every_epochs == 0
-        accuracy = self._validator.validate(trainer) if validates else None
+        evaluated, accuracy = None, None
+        if validates:
+            evaluated = trainer.evaluated()
+            accuracy = self._validator.validate(evaluated, of_ema=recipe.training.ema is not None)
         if self._writer is not None:
-            self._end_epoch(self._writer, epoch, loss, speed, accuracy, time.perf_counter() - start)
+            self._end_epoch(self._writer, epoch, loss, speed, evaluated, accuracy, time.perf_counter() - start)
 
     def _steps(self, epoch: int, steps: range, loss: MeanLoss, speed: _Speed) -> None:
         window, skipped = MeanLoss(), 0
@@ -127,6 +131,7 @@ class Loop:
         epoch: int,
         loss: MeanLoss,
         speed: _Speed,
+        evaluated: Weights | None,
         accuracy: Accuracy | None,
         validate_s: float,
     ) -> None:
@@ -148,6 +153,8 @@ class Loop:
         # The checkpoint comes last: a process that is killed before it repeats the end of the epoch and these lines.
         writer.logs.epoch(row)
         checkpoint = writer.checkpoint(trainer, position, MeanLoss(), accuracy)
+        if evaluated is not None:
+            checkpoint = checkpoint.with_best_weights(evaluated)
         if accuracy is not None:
             writer.run.write_if_best(checkpoint, recipe.keep_best)
         writer.run.write_last(checkpoint)

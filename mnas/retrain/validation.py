@@ -18,7 +18,6 @@ from mnas.evaluation.accuracy import Evaluation, Evaluator
 from mnas.mindspore_setup import mindspore_errors
 from mnas.network.weights import FloatArray, Weights
 from mnas.retrain.processes import Process
-from mnas.training.trainer import Trainer
 
 AddUp = Callable[[FloatArray], FloatArray]
 """Adds up a vector over all processes; each of them must call it."""
@@ -43,7 +42,7 @@ def share_of(source: ImageSource, process: Process) -> ImageSource | None:
 
 
 class Validator:
-    """Evaluates the moving average of the weights, or the weights if there is none, on the images that validate."""
+    """Evaluates weights on the images that validate."""
 
     def __init__(
         self,
@@ -62,10 +61,13 @@ class Validator:
         """
         self._evaluator, self._process, self._add_up, self._on = evaluator, process, add_up, on
 
-    def validate(self, trainer: Trainer) -> Accuracy:
-        """Return the accuracy on all images. Every process must call this after the same step."""
-        ema = trainer.ema()
-        weights: Weights = trainer.weights() if ema is None else ema
+    def validate(self, weights: Weights, *, of_ema: bool) -> Accuracy:
+        """Return the accuracy on all images. Every process must call this after the same step.
+
+        Args:
+            weights: The weights that the first process has; those of the others are not used.
+            of_ema: Whether they are a moving average.
+        """
         if self._add_up is not None:
             # The moving statistics of batch norms differ between processes; those of the first are kept.
             weights = self._from_first(weights, self._add_up)
@@ -73,7 +75,7 @@ class Validator:
         if self._add_up is not None:
             result = evaluation_of(self._add_up(sums_of(result)))
         assert result is not None, "a single process has all images"
-        return accuracy_of(result, of_ema=ema is not None, on=self._on)
+        return accuracy_of(result, of_ema=of_ema, on=self._on)
 
     def _from_first(self, weights: Weights, add_up: AddUp) -> Weights:
         vector = np.concatenate([value.ravel() for value in weights.values()])

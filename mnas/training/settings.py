@@ -181,6 +181,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             MindCV does.
         dropout: Share of the classifier's inputs that is dropped.
         norm_momentum: Share of the old moving statistics that batch norms keep at each step.
+        norm_batches: Training batches on which the statistics of batch norms are measured again with the weights that
+            are evaluated, whenever they are; 0: the moving statistics are evaluated, which lag behind the weights.
         clip_norm: Gradients are scaled down if their global norm exceeds this; absent: never.
         ema: The moving average that is evaluated instead of the weights; absent: none.
         loss_scale: The factor that keeps small gradients from becoming 0 in float16.
@@ -198,6 +200,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     weight_decay_on: Literal["kernels", "all"] = "kernels"
     dropout: Share = 0.0
     norm_momentum: Share = 0.99
+    norm_batches: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     clip_norm: PositiveFloat | None = None
     ema: Ema | None = None
     loss_scale: LossScale = FixedLossScale()

@@ -19,6 +19,7 @@ from mnas.mindspore_setup import Compute, Device, mindspore_errors, prepare_mind
 from mnas.network.weights import FloatArray, Weights, initial_weights
 from mnas.training.batch_plan import BatchPlan, check_fills_batch
 from mnas.training.feed import Arrays, Feed, feed_for
+from mnas.training.norm_statistics import NormStatistics
 from mnas.training.phases import PhaseTime, timed
 from mnas.training.schedules import LossScaler, dropout_mask, ema_decay, learning_rates
 from mnas.training.settings import TrainingSettings
@@ -123,6 +124,9 @@ class Trainer:
         self.learning_rates = learning_rates(settings, self.steps_per_epoch)
         self._loss_scale = LossScaler(settings.loss_scale)
         self._accumulates = self._plan.accumulated > 1 or self._loss_scale.is_dynamic
+        self._norms = NormStatistics(
+            network, settings, source, seed=seed, micro_batch_size=self._plan.micro_batch_size, compute=compute
+        )
         self._mask_shape = (self._plan.micro_batch_size, _classifier_inputs(network))
         kernels, npu = compute.uses_kernels(settings.precision), compute.device == "Ascend"
         if start is None:
@@ -232,6 +236,18 @@ class Trainer:
     def ema(self) -> dict[str, FloatArray] | None:
         """Return copies of their moving averages, None if the settings have none."""
         return self._step.update.average.values() if self._settings.ema else None
+
+    def evaluated(self) -> dict[str, FloatArray]:
+        """Return copies of the weights to evaluate: the moving averages if there are some.
+
+        Their batch-norm statistics are measured again on `norm_batches` of the settings, unless those are 0.
+
+        Raises:
+            DataError: An image of these batches cannot be read.
+            TrainingError: MindSpore fails (see `mindspore_errors`).
+        """
+        weights = self.ema() or self.weights()
+        return self._norms.measured(weights) if self._settings.norm_batches else weights
 
     def _restore(self, state: TrainerState) -> None:
         # Only before the graphs have run: given new data later, each of the two graphs would use an array of its own.

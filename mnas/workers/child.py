@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ class ChildResult:
         train_loss: Mean training loss of the last epoch.
         steps: Training steps.
         images_per_s: Speed of the "train" phase.
-        phases: Cost of "import", "build", "compile", "train" (those of `TrainingResult`) and "evaluate".
+        phases: Cost of "import", "build", "compile", "train" (those of `TrainingResult`) and "evaluate", in which the
+            statistics of `norm_batches` are measured, too.
         resident_mb: Resident memory of the process at the end, in 10^6 bytes. MindSpore releases no compiled graph, so
             it grows with each child.
         epoch_losses: Mean training loss of each epoch.
@@ -108,14 +110,15 @@ def train_child(
     losses: list[float] = []
     reached: list[RungResult] = []
     evaluations: dict[int, Evaluation] = {}
-    rung_phases: dict[str, PhaseTime] = {}
+    evaluation_phases: dict[str, PhaseTime] = {}
     by_epoch = {rung.epoch: rung for rung in rungs}
 
     def goes_on(epoch: int, weights: Callable[[], Weights]) -> bool:
         rung = by_epoch.get(epoch)
-        if rung is None and not learning_curve:
+        needed = rung is not None or epoch == settings.epochs
+        if not (needed or learning_curve):
             return True
-        with timed(rung_phases, LEARNING_CURVE if rung is None else "evaluate"):
+        with timed(evaluation_phases, "evaluate" if needed else LEARNING_CURVE):
             evaluations[epoch] = evaluator.evaluate(weights())
         if rung is None:
             return True
@@ -132,11 +135,7 @@ def train_child(
         on_epoch=lambda progress: losses.append(progress.loss),
         goes_on=goes_on,
     )
-    phases = {**result.phases, **rung_phases}
     stopped = len(losses) < settings.epochs
-    if not stopped:
-        with timed(phases, "evaluate"):
-            evaluations[settings.epochs] = evaluator.evaluate(result.weights)
     evaluation = evaluations[len(losses)]
     # A child that was stopped is never the best, so nobody keeps its weights.
     sent = not stopped and sum(value.nbytes for value in result.weights.values()) <= max_weights_bytes
@@ -146,7 +145,7 @@ def train_child(
         train_loss=result.final_loss,
         steps=result.steps,
         images_per_s=result.images_per_s,
-        phases=phases,
+        phases={**result.phases, **evaluation_phases},
         resident_mb=psutil.Process().memory_info().rss / 1e6,
         epoch_losses=tuple(losses),
         epoch_accuracies=tuple(one.top1 for _, one in sorted(evaluations.items())) if learning_curve else (),
@@ -195,7 +194,7 @@ class TrainingResult:
     """A trained network.
 
     Attributes:
-        weights: The moving average of the weights if the settings have one, otherwise the weights.
+        weights: Those of `Trainer.evaluated`.
         final_loss: Mean training loss of the last epoch.
         steps: Training steps.
         images: Number of images trained on, repeats counted.
@@ -240,8 +239,8 @@ def train_network(
         micro_batch_size: Images that go through the device at a time; None takes whole batches.
         weights: Weights to begin with.
         on_epoch: Called after every epoch; what it raises ends the training.
-        goes_on: Called after every epoch but the last with its number, counted from 1, and a function that returns the
-            weights by then, as `TrainingResult` has them. The training ends if it returns False.
+        goes_on: Called after every epoch with its number, counted from 1, and a function that returns the weights by
+            then, as `TrainingResult` has them. The training ends if it returns False.
 
     Raises:
         DataError: The images do not fit the network or fill no batch.
@@ -254,8 +253,9 @@ def train_network(
     phases = dict(trainer.phases)
     steps = trainer.steps_per_epoch
 
-    def weights_now() -> dict[str, FloatArray]:
-        return trainer.ema() or trainer.weights()
+    @lru_cache(maxsize=1)  # the last weights are asked for twice, and may be measured
+    def weights_after(epoch: int) -> dict[str, FloatArray]:
+        return trainer.evaluated()
 
     for epoch in range(1, settings.epochs + 1):
         start = time.perf_counter()
@@ -265,10 +265,10 @@ def train_network(
         if on_epoch is not None:
             speed = steps * settings.batch_size / (time.perf_counter() - start)
             on_epoch(EpochProgress(epoch, settings.epochs, loss, reports[-1].learning_rate, speed))
-        if epoch < settings.epochs and not goes_on(epoch, weights_now):
+        if not goes_on(epoch, partial(weights_after, epoch)):
             break
     return TrainingResult(
-        weights=weights_now(),
+        weights=weights_after(epoch),
         final_loss=loss,
         steps=epoch * steps,
         images=epoch * steps * settings.batch_size,

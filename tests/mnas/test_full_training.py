@@ -23,7 +23,7 @@ from search_space import Architecture, parse_block
 ARCHITECTURE = Architecture((parse_block("r1_k3_s22_e3_i8_o16"),), stem_filters=8, head_filters=16)
 RECIPE = Recipe(
     data=DigitsSettings(image_size=16),
-    training=TrainingSettings(epochs=1, learning_rate=0.01, norm_momentum=0.9),
+    training=TrainingSettings(epochs=1, learning_rate=0.01, norm_momentum=0.9, norm_batches=2),
     threads=1,
 )
 

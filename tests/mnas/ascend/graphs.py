@@ -19,6 +19,7 @@ from mnas.mindspore_setup import AscendSettings, Compute, Precision, prepare_min
 from mnas.network.weights import initial_weights
 from mnas.retrain.recipe import load_recipe
 from mnas.training.batch_plan import BatchPlan
+from mnas.training.norm_statistics import NormStatistics
 from mnas.training.settings import AdamSettings, DynamicLossScale, FixedLossScale, SgdSettings, TrainingSettings
 from mnas.training.sinking import SunkSteps
 from mnas.training.trainer import Trainer
@@ -138,7 +139,11 @@ def every_layer_graphs() -> list[Graph]:
         loss_scale=FixedLossScale(scale=256.0),
         clip_norm=1.0,
     )
-    return [Graph("every kind of layer", partial(_step, lower(EVERY_LAYER, image_size=32), settings))]
+    network = lower(EVERY_LAYER, image_size=32)
+    return [
+        Graph("every kind of layer", partial(_step, network, settings)),
+        Graph("every kind of layer, batch norms measured again", partial(_norm_statistics, network, settings)),
+    ]
 
 
 def refused_graphs() -> list[Graph]:
@@ -184,6 +189,16 @@ def _evaluation(network: LoweredNetwork) -> None:
 
     shape = (BATCH_SIZE, network.channels, network.image_size, network.image_size)
     classifier._cell.compile(Tensor(np.zeros(shape, np.float32)))
+
+
+def _norm_statistics(network: LoweredNetwork, settings: TrainingSettings) -> None:
+    prepare_mindspore(ASCEND)
+    from mindspore import Tensor
+
+    images = black_images(network, settings.batch_size)
+    norms = NormStatistics(network, settings, images, seed=0, micro_batch_size=settings.batch_size, compute=ASCEND)
+    shape = (settings.batch_size, network.channels, network.image_size, network.image_size)
+    norms._build(initial_weights(network, seed=0)).compile(Tensor(np.zeros(shape, np.float32)))
 
 
 def _float64_convolution() -> None:

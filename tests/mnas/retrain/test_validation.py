@@ -13,7 +13,6 @@ from mnas.mindspore_setup import Compute
 from mnas.network.weights import FloatArray, Weights, initial_weights
 from mnas.retrain.processes import Process
 from mnas.retrain.validation import Validator, share_of
-from mnas.training.trainer import Trainer
 from search_space import Architecture, lower, parse_block
 
 NETWORK = lower(
@@ -24,14 +23,9 @@ NETWORK = lower(
 )
 
 
-class Trained:
-    """A trainer whose moving average is that of its process, as moving statistics are."""
-
-    def __init__(self, rank: int) -> None:
-        self._weights = {name: value + np.float32(rank) for name, value in initial_weights(NETWORK, seed=0).items()}
-
-    def ema(self) -> Weights:
-        return self._weights
+def weights_of(rank: int) -> Weights:
+    """Return weights that differ between processes, as moving statistics do."""
+    return {name: value + np.float32(rank) for name, value in initial_weights(NETWORK, seed=0).items()}
 
 
 class Processes:
@@ -61,7 +55,7 @@ def validate(images: ImageArrays, ranks: int) -> list[Any]:
         share = share_of(images, process)
         evaluator = None if share is None else Evaluator(NETWORK, share, compute=Compute(threads=1))
         add_up = (lambda values: processes.add_up(rank, values)) if ranks > 1 else None
-        return Validator(evaluator, process, add_up).validate(cast(Trainer, Trained(rank)))
+        return Validator(evaluator, process, add_up).validate(weights_of(rank), of_ema=True)
 
     with ThreadPoolExecutor(ranks) as pool:
         return list(pool.map(run, range(ranks)))

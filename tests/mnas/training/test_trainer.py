@@ -171,6 +171,25 @@ def test_one_vector_of_weights_resumes_from_many_parameters(make_trainer: MakeTr
     assert_equal(resumed.state(), trainer.state(), rtol=1e-5)
 
 
+def test_what_is_evaluated_is_the_moving_average(trainer: Trainer) -> None:
+    average, evaluated = trainer.ema(), trainer.evaluated()
+    assert average is not None
+    assert average.keys() == evaluated.keys()
+    assert all(np.array_equal(evaluated[name], value) for name, value in average.items())
+
+
+@needs_kernels
+def test_statistics_are_measured_for_the_moving_average_and_change_no_state(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(msgspec.structs.replace(SETTINGS, norm_batches=2), kernels=True)
+    list(trainer.steps(0, range(3)))
+    before = trainer.state()
+    evaluated = trainer.evaluated()
+    assert_equal(trainer.state(), before)
+    assert before.ema is not None
+    changed = {name for name, value in before.ema.items() if not np.array_equal(evaluated[name], value)}
+    assert changed == {name for name in before.ema if "moving" in name}
+
+
 def test_reports_count_their_steps_over_the_whole_training(trainer: Trainer) -> None:
     reports = list(trainer.steps(2, range(40, 43)))
     positions = [2 * trainer.steps_per_epoch + step for step in (40, 41, 42)]

@@ -1,7 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
+
 from mnas.data import DigitsSettings, ImageForm
 from mnas.evaluation.accuracy import Evaluator
+from mnas.mindspore_setup import Compute
+from mnas.training.norm_statistics import NormStatistics
 from mnas.training.rungs import Rung
 from mnas.training.settings import TrainingSettings
 from mnas.workers.child import train_child
@@ -40,3 +44,20 @@ def test_a_child_that_is_behind_at_a_rung_ends_there_and_was_trained_as_without_
     assert [(result.epoch, result.least_accuracy) for result in child.rungs] == [(1, None), (2, 1.1)]
     assert child.accuracy == child.rungs[-1].accuracy
     assert child.steps == 2 * (len(data.train) // 64)
+
+
+def test_a_child_is_evaluated_and_kept_with_statistics_that_are_measured_again() -> None:
+    data = DigitsSettings(image_size=16, reward_images=300).load_search()
+    architecture = Architecture((parse_block("r1_k3_s22_e1_i8_o16_conv"),), stem_filters=8, head_filters=64)
+    network, compute = ImageForm.of(data.train).lower(architecture), Compute(threads=1)
+    settings = TrainingSettings(epochs=2, learning_rate=0.01, norm_batches=3)
+    child = train_child(
+        architecture, settings, data, seed=5, compute=compute, rungs=(Rung(1, None),), max_weights_bytes=10**9
+    )
+    assert list(child.phases) == ["import", "build", "compile", "train", "evaluate"]
+    assert child.weights is not None
+    kept = child.weights.values
+    assert Evaluator(network, data.reward).evaluate(kept).top1 == child.accuracy
+    norms = NormStatistics(network, settings, data.train, seed=5, micro_batch_size=64, compute=compute)
+    for name, value in norms.measured(kept).items():
+        np.testing.assert_array_equal(kept[name], value)
