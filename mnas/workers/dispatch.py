@@ -182,7 +182,8 @@ class Dispatcher:
             usable = frozenset(nodes.keys() - self._health.left_out(nodes.keys(), self._seconds()))
             self._nodes = nodes
             workers = list(self._workers)
-        nodes_now = {worker: worker.slot.node() for worker in workers}
+        # A device stays where it is while its node is there; asking for each costs a call of the cluster.
+        nodes_now = {worker: worker.node if worker.node in usable else worker.slot.node() for worker in workers}
         misplaced = [worker for worker in workers if worker.is_misplaced(nodes_now[worker], usable)]
         kept = [worker for worker in workers if worker not in misplaced]
         for worker in kept:

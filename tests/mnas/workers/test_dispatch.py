@@ -154,6 +154,19 @@ def test_the_workers_follow_the_nodes(clusters: Callable[..., Cluster]) -> None:
     assert (cluster.placed(), cluster.dispatcher.workers) == ({}, 0)
 
 
+def test_a_worker_is_not_asked_for_its_node_again_while_that_is_there(
+    clusters: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = clusters(a=2)
+
+    def node(slot: FakeSlot) -> str | None:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(FakeSlot, "node", node)
+    cluster.follow()
+    assert cluster.dispatcher.workers == 2
+
+
 def test_there_are_at_most_as_many_workers_as_the_settings_say(clusters: Callable[..., Cluster]) -> None:
     cluster = clusters()
     cluster.nodes = {"a": Node("a", 2), "b": Node("b", 2)}
