@@ -48,16 +48,20 @@ end_search() {
 trap end_search TERM INT
 
 # Slurm tells each node how many of its cores belong to the job.
-on_nodes=(srun --overlap --cpu-bind=none --ntasks-per-node=1)
-"${on_nodes[@]}" --nodes=1 --nodelist="$head_node" bash -c 'exec ray start --head --block --include-dashboard=false \
-    --node-ip-address="$1" --port="$2" --num-cpus="$SLURM_CPUS_ON_NODE"' head "$head_address" "$port" &
+on_nodes=(srun --overlap --cpu-bind=none)
+# Without --ntasks, srun would start as many tasks as the whole job has, whatever --nodes says.
+"${on_nodes[@]}" --nodes=1 --ntasks=1 --nodelist="$head_node" bash -c 'exec ray start --head --block \
+    --include-dashboard=false --node-ip-address="$1" --port="$2" --num-cpus="$SLURM_CPUS_ON_NODE"' \
+    head "$head_address" "$port" &
 steps+=($!)
 for _ in {1..60}; do
     if (: > "/dev/tcp/$head_address/$port") 2>/dev/null; then break; fi
+    if ! kill -0 "${steps[0]}" 2>/dev/null; then exit 1; fi  # srun has said why
     sleep 1
 done
 if ((SLURM_JOB_NUM_NODES > 1)); then
-    "${on_nodes[@]}" --nodes=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head_node" \
+    others=$((SLURM_JOB_NUM_NODES - 1))
+    "${on_nodes[@]}" --nodes=$others --ntasks=$others --exclude="$head_node" \
         bash -c 'exec ray start --block --address="$1" --num-cpus="$SLURM_CPUS_ON_NODE"' worker "$head_address:$port" &
     steps+=($!)
 fi

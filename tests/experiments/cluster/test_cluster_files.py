@@ -137,6 +137,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         "HEAD_ADDRESS": "127.0.0.1",
         "PORT": str(port),
         "SLURM_JOB_NUM_NODES": "2",
+        "SLURMD_NODENAME": "head",
         "SLURM_CPUS_ON_NODE": "8",
     }
 
@@ -155,6 +156,9 @@ def test_a_slurm_job_starts_head_and_workers_then_the_search(slurm: dict[str, st
     assert start(slurm).wait(20) == 0
     said = log(slurm)
     port = slurm["PORT"]
+    # One task a node; else srun starts as many as the job has.
+    for nodes in ("--nodelist=head", "--exclude=head"):
+        assert f"srun --overlap --cpu-bind=none --nodes=1 --ntasks=1 {nodes} bash" in said
     assert f"ray start --head --block --include-dashboard=false --node-ip-address=127.0.0.1 --port={port}" in said
     assert f"ray start --block --address=127.0.0.1:{port} --num-cpus=8 token" in said
     assert "mnas search experiment.yaml --run-dir runs/one --set search.ray_address=auto token" in said
