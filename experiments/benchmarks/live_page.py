@@ -4,9 +4,10 @@
 
 Each round runs the search twice: alone, and with `mnas ui` and its page open in headless Chromium. The order changes
 from round to round. Printed are both times of each round, the time from the end of each trial in the store until the
-page has drawn it, the time from the start of `mnas ui` until it answers, and that from opening the page until its run
-is drawn, and the CPU seconds of server and browser, which the search lacks if both are on its machine. The same command
-again adds rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
+page has it in its table and until it is in the charts, the time from the start of `mnas ui` until it answers, that from
+opening the page until its run is drawn, and the CPU seconds of server and browser, which the search lacks if both are
+on its machine; the start of the browser is not counted, since it comes before the search. The same command again adds
+rounds to those in FOLDER. Needs Chromium and `mnas[ui]`.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ from mnas.search.run_directory import DATABASE
 from tools.chromium import opened_browser
 
 MNAS = (sys.executable, "-m", "mnas")
-# Notes when each trial that has ended was drawn for the first time, in ms since 1970.
+# Notes when each trial that has ended was in the page and in its charts for the first time, in ms since 1970.
 WATCH = """
 (() => {
-  window.seen = {};
-  const note = () => {
-    const run = data.runs[0];
-    if (!run || document.body.dataset.ready !== "yes") return;
-    const { id, state } = run.trials;
-    id.forEach((number, index) => { if (state[index] !== "proposed") window.seen[number] ??= Date.now(); });
+  window.seen = {}; window.charted = {};
+  const note = (times) => {
+    const { id, state } = data.runs[0].trials;
+    id.forEach((number, index) => { if (state[index] !== "proposed") times[number] ??= Date.now(); });
   };
-  new MutationObserver(note).observe(document.body, { attributes: true });
-  note();
+  const page = () => { if (document.body.dataset.ready === "yes") note(window.seen); };
+  new MutationObserver(page).observe(document.body, { attributes: true });
+  const { place } = drawn.get("Reward of each trial");
+  new MutationObserver(() => note(window.charted)).observe(place, { attributeFilter: ["data-items"] });
+  page();
 })()
 """
 
@@ -84,10 +86,11 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
     Returns:
         `page_s`: seconds of the search. `answered_s`: from the start of `mnas ui` until it answered. `opened_s`: from
         opening the page until its run was drawn. `delays_s`: of each trial that ended while the page was open, from its
-        end in the store until it was drawn. `cpu_s`: CPU seconds of server and browser until the search had ended.
+        end in the store until it was in the table. `chart_delays_s`: until it was in the charts. `cpu_s`: CPU seconds
+        of server and browser from the start of the search to its end.
     """
     with opened_browser() as page:
-        started = time.monotonic()
+        browser_s, started = cpu_s(), time.monotonic()
         search = subprocess.Popen([*MNAS, "search", experiment, "--run-dir", str(directory)], stdout=subprocess.DEVNULL)
         while not (directory / DATABASE).exists() or not Run.open(directory).counts()["proposed"]:
             time.sleep(0.2)
@@ -99,14 +102,21 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
             page.evaluate(WATCH)
             assert search.wait() == 0
             page_s = time.monotonic() - started
-            used_s = cpu_s()
+            used_s = cpu_s() - browser_s
             trials = Run.open(directory).trials
-            page.wait_until(f"Object.keys(window.seen).length === {len(trials)}")
-            seen = {int(number): at_ms / 1000 for number, at_ms in page.evaluate("window.seen").items()}
+            ended = {one.id: datetime.fromisoformat(one.finished_at).timestamp() for one in trials if one.finished_at}
+            late = {number: at for number, at in ended.items() if at > opened_at}
+            page.wait_until(f"{json.dumps(sorted(late))}.every((one) => one in window.seen && one in window.charted)")
+            seen, charted = page.evaluate("[window.seen, window.charted]")
         assert page.complaints == []
-    ended = {one.id: datetime.fromisoformat(one.finished_at).timestamp() for one in trials if one.finished_at}
-    delays_s = [seen[number] - at for number, at in ended.items() if at > opened_at]
-    return {"page_s": page_s, "answered_s": answered_s, "opened_s": opened_s, "delays_s": delays_s, "cpu_s": used_s}
+    return {
+        "page_s": page_s,
+        "answered_s": answered_s,
+        "opened_s": opened_s,
+        "delays_s": [seen[str(number)] / 1000 - at for number, at in late.items()],
+        "chart_delays_s": [charted[str(number)] / 1000 - at for number, at in late.items()],
+        "cpu_s": used_s,
+    }
 
 
 def cpu_s() -> float:
@@ -148,7 +158,8 @@ def print_rounds(rounds: Sequence[dict[str, Any]]) -> None:
     print_spread("start of mnas ui until it answers (s)", [one["answered_s"] for one in rounds])
     print_spread("opening the page until its run is drawn (s)", [one["opened_s"] for one in rounds])
     print_spread("CPU of server and browser (s)", [one["cpu_s"] for one in rounds])
-    print_spread("end of a trial until it is drawn (s)", [delay for one in rounds for delay in one["delays_s"]])
+    print_spread("end of a trial until it is in the table (s)", [delay for one in rounds for delay in one["delays_s"]])
+    print_spread("until it is in the charts (s)", [delay for one in rounds for delay in one["chart_delays_s"]])
 
 
 def print_spread(what: str, values: Sequence[float]) -> None:

@@ -41,18 +41,23 @@ def runs_page(folder: object, titles: Sequence[str], runs: Iterable[tuple[str, S
 
     Args:
         folder: Its name.
-        titles: Titles of the columns of each run.
-        runs: The name of each run, by which the server knows it, and its columns.
+        titles: Titles of the columns of each run; all but the first hold numbers.
+        runs: The name of each run, by which the server knows it, and its columns. The first takes the place of those
+            that are missing.
     """
     rows = []
     for name, cells in runs:
         address, text = quote(name, errors="replace"), html_text(name)
-        told = "".join(f"<td>{html_text(cell)}</td>" for cell in cells)
+        first, *numbers = cells
+        told = f'<td class="text" colspan="{1 + len(titles) - len(cells)}">{html_text(first)}</td>'
+        told += "".join(f'<td class="number">{html_text(cell)}</td>' for cell in numbers)
         tick = f'<input type="checkbox" name="{address}" aria-label="{text}">'
         rows.append(f'<tr><td>{tick}</td><td><a href="run/{address}">{text}</a></td>{told}</tr>')
-    head = "".join(f"<th>{title}</th>" for title in ("run", *titles))
+    first, *numbers = titles
+    head = f"<th>run</th><th>{first}</th>" + "".join(f'<th class="number">{title}</th>' for title in numbers)
     tick = '<input type="checkbox" id="all" aria-label="all">'
-    table = f'<table id="list"><tr><th>{tick}</th>{head}</tr>{"".join(rows)}</table>'
+    body = f"<tbody>{''.join(rows)}</tbody>"
+    table = f'<table id="list"><thead><tr><th>{tick}</th>{head}</tr></thead>{body}</table>'
     shown = table if rows else '<p id="list">no run yet</p>'
     return _filled("runs.html", {"title": html_text(f"Runs in {folder}"), "list": shown}, ("runs.js",), "'self'")
 

@@ -9,47 +9,56 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const colour = (index) => PALETTE[theme()][index % 8];
 
 // The charts of the page by their keys. When the page is drawn again, a chart gets new data and keeps what its reader has
-// chosen: the zoom and what the legend hides. One that nobody sees waits until it is scrolled into view.
+// chosen: the zoom and what the legend hides. One that nobody sees waits until it is scrolled into view; a report draws
+// all of its charts once at the start.
 const drawn = new Map();
 
 function forgetCharts(which = () => true) {
   for (const [key, shown] of drawn) {
     if (!which(shown)) continue;
-    shown.resized.disconnect(); shown.seen.disconnect(); shown.chart.dispose();
+    shown.resized.disconnect(); shown.seen.disconnect(); shown.chart?.dispose();
     drawn.delete(key);
   }
 }
 const forgetRemovedCharts = () => forgetCharts(({ place }) => !place.isConnected);
 function newChart() {
   const place = el("div", { role: "img" });
-  const shown = { place, chart: null, visible: true, stale: null, zoomed: false, selected: undefined };
-  shown.resized = new ResizeObserver(() => shown.chart.resize());
+  const shown = { place, chart: null, visible: !data.live, stale: null, zoomed: false, selected: undefined };
+  shown.resized = new ResizeObserver(() => {
+    if (!shown.chart || shown.chart.getWidth() === place.clientWidth) return;
+    shown.chart.resize();
+    shown.stale ??= shown.make; // its legend may take other lines now
+    if (shown.visible) drawStale(shown);
+  });
   shown.seen = new IntersectionObserver((changes) => { shown.visible = changes.at(-1).isIntersecting; if (shown.visible) drawStale(shown); }, { rootMargin: "200px" });
+  shown.resized.observe(place);
+  shown.seen.observe(place);
   return shown;
 }
+function startChart(shown) {
+  const chart = echarts.init(shown.place, null, { renderer: "canvas" });
+  chart.on("click", (item) => shown.onPoint && shown.onPoint(item));
+  chart.on("datazoom", () => { shown.zoomed = true; });
+  chart.on("legendselectchanged", ({ selected }) => { shown.selected = selected; });
+  chart.getZr().on("dblclick", () => chart.dispatchAction({ type: "dataZoom", start: 0, end: 100 }));
+  return chart;
+}
 function drawStale(shown) {
-  const { stale } = shown;
+  if (!shown.stale) return;
+  shown.make = shown.stale;
   shown.stale = null;
-  if (stale) setOptions(shown, stale());
+  shown.chart ??= startChart(shown);
+  setOptions(shown, shown.make());
 }
 // Draw `make()` (options of ECharts) into the chart of a key, which is its label unless `key` is given.
 function chartInto(parent, make, { size = "", label, key = label, onPoint } = {}) {
-  const known = drawn.get(key), shown = known || newChart();
+  const shown = drawn.get(key) || newChart();
   shown.place.className = `chart ${size}`;
   shown.place.setAttribute("aria-label", label);
   parent.append(shown.place);
   shown.onPoint = onPoint;
   shown.stale = make;
-  if (!known) {
-    shown.chart = echarts.init(shown.place, null, { renderer: "canvas" });
-    shown.chart.on("click", (item) => shown.onPoint && shown.onPoint(item));
-    shown.chart.on("datazoom", () => { shown.zoomed = true; });
-    shown.chart.on("legendselectchanged", ({ selected }) => { shown.selected = selected; });
-    shown.chart.getZr().on("dblclick", () => shown.chart.dispatchAction({ type: "dataZoom", start: 0, end: 100 }));
-    shown.resized.observe(shown.place);
-    shown.seen.observe(shown.place);
-    drawn.set(key, shown);
-  }
+  drawn.set(key, shown);
   if (shown.visible) drawStale(shown);
 }
 window.addEventListener("beforeprint", () => drawn.forEach(drawStale));
@@ -57,24 +66,52 @@ window.addEventListener("beforeprint", () => drawn.forEach(drawStale));
 function zoomOf({ chart, zoomed }) {
   return zoomed ? chart.getOption().dataZoom.map(({ start, end, startValue, endValue }) => (start > 0 || end < 100 ? { startValue, endValue } : {})) : [];
 }
+// What stands for a series in the legend, if the library's own picture of it is not what is drawn.
+function legendIcon({ type, showSymbol, stack, symbol, lineStyle = {} }) {
+  if (symbol === "diamond") return "path://M5,0L10,5L5,10L0,5z";
+  if (symbol === "triangle") return "path://M5,0L10,10H0z";
+  if (type !== "line" || showSymbol !== false) return undefined;
+  if (stack) return "roundRect";
+  if (lineStyle.type === "dashed") return "path://M0,0h6v2h-6zM10,0h6v2h-6z";
+  if (lineStyle.type === "dotted") return "path://M0,0h2v2h-2zM5,0h2v2h-2zM10,0h2v2h-2zM15,0h2v2h-2z";
+  return "path://M0,0h16v2h-16z";
+}
+// The legend of a chart and how high it is (px): as many lines as its names need, or one that can be turned over.
+const LEGEND = { line: 18, icon: 16, gap: 10, mostLines: 4 };
+function legendOf(series, width) {
+  const items = [...new Map(series.filter(({ inLegend }) => inLegend !== false).map((one) => [one.name, { name: one.name, icon: legendIcon(one) }])).values()];
+  let lines = 1, used = 0;
+  for (const { name } of items) {
+    const own = LEGEND.icon + 5 + echarts.format.getTextRect(name, "12px system-ui, Arial, sans-serif").width + LEGEND.gap;
+    if (used && used + own > width - 20) { lines += 1; used = 0; }
+    used += own;
+  }
+  const fits = lines <= LEGEND.mostLines;
+  const text = { textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") } };
+  return {
+    height: (fits ? lines : 1) * LEGEND.line,
+    legend: { ...text, data: items, type: fits ? "plain" : "scroll", top: 0, left: 0, padding: [4, 5], itemHeight: 11, itemWidth: LEGEND.icon, itemGap: LEGEND.gap },
+  };
+}
 // Tooltips are drawn as text, never as HTML.
 function setOptions(shown, options) {
   const frame = { lineStyle: { color: css("--line") } };
-  // Without this the legend shows a line with a symbol that the chart does not have.
-  for (const series of options.series) if (series.showSymbol === false) series.symbol = "none";
   const axis = (given) => ({
     nameLocation: "middle", nameGap: 30, nameTextStyle: { color: css("--pale") }, axisLine: frame, splitLine: frame, ...given,
     axisLabel: { color: css("--pale"), hideOverlap: true, ...given.axisLabel },
   });
+  // All points at once: the library would draw thousands over many frames.
+  for (const series of options.series) series.progressive = 0;
   for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
-  const zoom = zoomOf(shown);
+  const zoom = zoomOf(shown), { legend, height } = options.legend === false ? { height: 0 } : legendOf(options.series, shown.place.clientWidth);
+  const room = { left: 58, right: 18, top: 16, bottom: 44, ...options.grid };
   shown.chart.setOption({
     animation: false, color: PALETTE[theme()], textStyle: { fontFamily: "system-ui, Arial, sans-serif", color: css("--ink") },
-    grid: { left: 58, right: 18, top: 36, bottom: 44 },
     aria: { enabled: false },
     ...options,
+    grid: { ...room, top: room.top + height },
     dataZoom: (options.dataZoom || [zoomAlong("x")]).map((one, index) => ({ ...one, ...zoom[index] })),
-    legend: options.legend === false ? undefined : { top: 0, left: 0, type: "scroll", itemHeight: 9, itemWidth: 16, textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, selected: shown.selected, ...options.legend },
+    legend: legend && { ...legend, selected: shown.selected },
     tooltip: { renderMode: "richText", confine: true, backgroundColor: css("--card"), borderColor: css("--line"), textStyle: { color: css("--ink"), fontSize: 12 }, ...options.tooltip },
   }, { notMerge: true });
   shown.place.dataset.items = options.series.reduce((sum, series) => sum + (series.data || []).length, 0);
@@ -87,6 +124,11 @@ function roundLimits(low, high) {
   const digits = Math.max(0, -Math.floor(Math.log10(interval) + 1e-9));
   const tick = (value) => +value.toFixed(digits);
   return { min: tick(Math.max(0, Math.floor(low / interval + 1e-9) * interval)), max: tick(Math.ceil(high / interval - 1e-9) * interval), interval, digits };
+}
+// A value axis from `low` to `high` whose limits are at ticks and whose labels have equally many digits.
+function roundAxis(name, low, high) {
+  const { digits, ...limits } = low <= high ? roundLimits(low, high) : roundLimits(0, 1);
+  return { type: "value", name, nameGap: 46, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } };
 }
 const zoomAlong = (side) => ({ type: "inside", [`${side}AxisIndex`]: 0, zoomOnMouseWheel: "ctrl", preventDefaultMouseMove: false, filterMode: "none" });
 // Labelled places of a logarithmic axis: over a short range as on a linear axis, else 1, 2, 3, 5 and 7 times the powers of 10.
@@ -115,18 +157,18 @@ function rewardChart(run) {
     if (recent.length >= 5) middles.push([id, median(recent)]);
   });
   const [low, high] = points.length ? spread([...points, ...stopped].map((point) => point[1])) : [0, 1];
-  const pad = (high - low || 1) * 0.06, { digits, ...limits } = roundLimits(Math.max(0, low - pad), high + pad);
-  const failures = failed.map(([id]) => [id, limits.min]);
+  const pad = (high - low || 1) * 0.06, axis = roundAxis("reward", Math.max(0, low - pad), high + pad);
+  const failures = failed.map(([id]) => [id, axis.min]);
   return {
     xAxis: { type: "value", name: "trial", min: 0, max: Math.max(1, t.id.length), minInterval: 1 },
-    yAxis: { type: "value", name: "reward", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
+    yAxis: axis,
     tooltip: { formatter: (item) => `${item.seriesName}\ntrial ${item.value[0]}${item.seriesName === "failed" ? "" : `: ${number(item.value[1])}`}` },
     series: [
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3 : 6, itemStyle: { opacity: points.length > 1500 ? 0.35 : 0.65, color: colour(5) } },
       ...(stopped.length ? [{ name: "stopped early", type: "scatter", data: stopped, symbolSize: 3, itemStyle: { opacity: 0.5, color: css("--pale") } }] : []),
       { name: "median of 25", type: "line", data: middles, showSymbol: false, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, sampling: "lttb" },
       { name: "best so far", type: "line", step: "end", data: best, showSymbol: false, lineStyle: { width: 2.5, color: colour(2) }, itemStyle: { color: colour(2) } },
-      ...(failures.length ? [{ name: "failed", type: "scatter", symbol: "path://M0,0L3,3M3,0L0,3", data: failures, symbolSize: 7, itemStyle: { color: "transparent", borderColor: css("--bad"), borderWidth: 1.5 } }] : []),
+      ...(failures.length ? [{ name: "failed", type: "scatter", symbol: "path://M0,0L3,3M3,0L0,3", data: failures, symbolSize: failures.length > 200 ? 4 : 7, itemStyle: { color: "transparent", borderColor: css("--bad"), borderWidth: failures.length > 200 ? 0.5 : 1.5 } }] : []),
     ],
   };
 }
@@ -155,21 +197,21 @@ function tradeOff(run) {
   const [low, high] = shown.length ? spread(shown.map((point) => point[1])) : [0, 1];
   const [fast, slow] = shown.length ? spread(shown.map((point) => point[0])) : [run.target_ms / 2, run.target_ms * 2];
   const reach = [Math.min(fast, run.target_ms) * 0.93, Math.max(slow, run.target_ms) * 1.07], pad = (high - low || 0.1) * 0.08;
-  const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
+  const axis = roundAxis("accuracy on the reward set", Math.max(0, low - pad), Math.min(1, high + pad));
   const levels = best ? [1, 0.97, 0.94, 0.91].map((share) => share * best.reward) : [];
   const told = ({ value, data: { one } }) => (one ? `${one.network}, ${one.image_size} pixels\naccuracy ${number(value[1])}, ${one.on} set${known(one.images) ? ` of ${count(one.images)} images` : ""}\nlatency ${milliseconds(value[0])}` : `trial ${value[2]}\naccuracy ${number(value[1])}\nlatency ${milliseconds(value[0])}\nreward ${number(value[3])}`);
   return {
     xAxis: latencyAxis(run, reach),
-    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
+    yAxis: axis,
     dataZoom: [zoomAlong("x"), zoomAlong("y")],
     tooltip: { formatter: told },
     series: [
       ...levels.map((level) => ({ name: "equal reward", type: "line", silent: true, showSymbol: false, data: contour(level, run.exponents, run.target_ms, reach), lineStyle: { width: 1, type: "dotted", color: css("--pale"), opacity: 0.75 }, itemStyle: { color: css("--pale") }, z: 1 })),
       { name: "trial", type: "scatter", data: points, symbolSize: points.length > 1500 ? 3.5 : 7, itemStyle: { opacity: points.length > 1500 ? 0.4 : 0.7, color: colour(5) } },
-      { name: "Pareto front", type: "line", data: points.filter((point) => front.has(point[2])).sort((a, b) => a[0] - b[0]), symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
+      { name: "Pareto front", type: "line", data: points.filter((point) => front.has(point[2])).sort((a, b) => a[0] - b[0]), symbol: "circle", symbolSize: 7, lineStyle: { width: 2, color: colour(1) }, itemStyle: { color: colour(1) }, z: 4 },
       ...(best ? [{ name: "best", type: "scatter", symbol: "diamond", symbolSize: 16, data: [[best.latency_ms, best.accuracy, best.trial, best.reward]], itemStyle: { color: colour(2), borderColor: css("--card"), borderWidth: 1.5 }, z: 5 }] : []),
       ...(references.length ? [{ name: "reference", type: "scatter", symbol: "rect", symbolSize: 9, data: references, itemStyle: { color: colour(3) }, label: { show: true, position: "top", color: css("--ink"), fontSize: 11, formatter: (item) => item.data.one.network }, labelLayout: { hideOverlap: true }, z: 6 }] : []),
-      { name: "target", type: "line", data: [[run.target_ms, limits.min], [run.target_ms, limits.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
+      { name: "target", type: "line", data: [[run.target_ms, axis.min], [run.target_ms, axis.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } },
     ],
   };
 }
@@ -185,10 +227,10 @@ function latencyHistogram(groups) {
     for (const value of own) counts[Math.min(bins - 1, Math.floor((value - low) / width))] += 1;
     return [[low, 0], ...counts.map((total, index) => [low + index * width, total]), [low + bins * width, 0]].slice(own.length ? 1 : 0);
   };
-  const several = groups.length > 1;
+  const several = groups.length > 1, [first, last] = spread([low, high, ...targets]), pad = (last - first || last) * 0.06;
   return {
-    legend: several ? {} : false,
-    xAxis: { type: "value", name: `latency on ${phone} (ms)`, min: Math.min(low - width / 2, ...targets.map((target) => target * 0.98)), max: Math.max(high + width / 2, ...targets.map((target) => target * 1.02)), axisLabel: { formatter: (value) => String(+value.toPrecision(3)), showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
+    legend: several, grid: { top: 28 },
+    xAxis: { type: "value", name: `latency on ${phone} (ms)`, min: Math.max(0, first - pad), max: last + pad, axisLabel: { formatter: (value) => String(+value.toPrecision(3)), showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
     yAxis: { type: "value", name: "networks", nameGap: 40, minInterval: 1 },
     tooltip: { trigger: "axis", formatter: (items) => (items[0].dataIndex < bins ? `${number(items[0].value[0])} to ${number(items[0].value[0] + width)} ms\n${items.map((item) => `${several ? `${item.seriesName}: ` : ""}${item.value[1]} networks`).join("\n")}` : "") },
     series: groups.map(({ name }, index) => ({ name: several ? name : "networks", type: "line", step: "end", data: steps(latencies[index]), showSymbol: false, areaStyle: { opacity: several ? 0.2 : 0.45 }, lineStyle: { width: several ? 2 : 1.5 }, itemStyle: { color: colour(index) }, markLine: index ? undefined : { symbol: "none", silent: true, label: { formatter: "target", color: css("--bad") }, lineStyle: { color: css("--bad"), type: "dashed" }, data: targets.map((target) => ({ xAxis: target })) } })),
@@ -198,15 +240,15 @@ function latencyHistogram(groups) {
 function entropyChart(run) {
   return {
     legend: false,
-    xAxis: { type: "value", name: "trial", min: 0 }, yAxis: { type: "value", name: "entropy of the choices", nameGap: 40, min: 0, max: 1 },
+    xAxis: { type: "value", name: "trial", min: 0 }, yAxis: { ...roundAxis("entropy of the choices", 0, 1), nameGap: 40 },
     tooltip: { formatter: (item) => `up to trial ${item.value[0]}\nentropy ${number(item.value[1], 3)}` },
-    series: [{ name: "entropy", type: "line", data: run.shares.last_trial.map((id, index) => [id, run.shares.entropy[index]]), symbolSize: 5, areaStyle: { opacity: 0.12 } }],
+    series: [{ name: "entropy", type: "line", data: run.shares.last_trial.map((id, index) => [id, run.shares.entropy[index]]), symbol: "circle", symbolSize: 5, areaStyle: { opacity: 0.12 } }],
   };
 }
 function sharesChart(shares, decision) {
   return {
-    grid: { left: 42, right: 10, top: 30, bottom: 24 },
-    xAxis: { type: "value", min: shares.last_trial[0], max: shares.last_trial[shares.last_trial.length - 1] },
+    grid: { left: 42, right: 10, top: 12, bottom: 40 },
+    xAxis: { type: "value", name: "trial", nameGap: 24, min: shares.last_trial[0], max: shares.last_trial[shares.last_trial.length - 1] },
     yAxis: { type: "value", min: 0, max: 1, interval: 0.5, axisLabel: { formatter: (value) => `${Math.round(value * 100)}%` } },
     tooltip: { trigger: "axis", valueFormatter: (value) => `${(100 * value).toFixed(0)}%` },
     series: decision.choices.map((choice, index) => ({
@@ -218,7 +260,7 @@ function sharesChart(shares, decision) {
 function importanceChart(importances) {
   const order = importances.decisions.map((name, index) => index).sort((a, b) => importances.of.reward.shares[a] - importances.of.reward.shares[b]).slice(-16);
   return {
-    grid: { left: 128, right: 18, top: 36, bottom: 40 },
+    grid: { left: 128, bottom: 40 },
     xAxis: { type: "value", name: "share of the predicted variance", axisLabel: { formatter: (value) => `${Math.round(100 * value)}%` } },
     yAxis: { type: "category", data: order.map((index) => importances.decisions[index].replace("blocks[", "block ").replace("].", " ")), splitLine: { show: false } },
     tooltip: { valueFormatter: (value) => `${(100 * value).toFixed(1)}%` },
@@ -229,11 +271,12 @@ function importanceChart(importances) {
 function timeChart(run) {
   const queue = known(run.times.queue_s) ? [["queue", run.times.queue_s]] : [];
   const parts = [...queue, ...run.times.phases.map((part) => [part.name, part.seconds]), ["phone", run.times.phone_s], ["waiting", run.times.waiting_s]].reverse();
+  const scale = Math.max(...parts.map((part) => part[1])) > 7200 ? 3600 : 1;
   return {
     legend: false, grid: { left: 84, right: 70, top: 10, bottom: 44 },
-    xAxis: { type: "value", name: "seconds, all trials in sum" }, yAxis: { type: "category", data: parts.map((part) => part[0]), splitLine: { show: false } },
-    tooltip: { formatter: (item) => `${item.name}: ${duration(item.value)}` },
-    series: [{ type: "bar", data: parts.map((part) => part[1]), itemStyle: { color: colour(0), borderRadius: 3 }, label: { show: true, position: "right", color: css("--pale"), formatter: (item) => duration(item.value) } }],
+    xAxis: { type: "value", name: `${scale === 1 ? "seconds" : "hours"}, all trials in sum` }, yAxis: { type: "category", data: parts.map((part) => part[0]), splitLine: { show: false } },
+    tooltip: { formatter: (item) => `${item.name}: ${duration(item.value * scale)}` },
+    series: [{ type: "bar", data: parts.map((part) => part[1] / scale), itemStyle: { color: colour(0), borderRadius: 3 }, label: { show: true, position: "right", color: css("--pale"), formatter: (item) => duration(item.value * scale) } }],
   };
 }
 function trialTimeChart(run) {
@@ -243,9 +286,9 @@ function trialTimeChart(run) {
     xAxis: { type: "category", name: rows.length < t.id.length ? "trial (the last 200)" : "trial", data: rows.map(String), splitLine: { show: false } },
     yAxis: { type: "value", name: "seconds", nameGap: 42 }, tooltip: { trigger: "axis", valueFormatter: (value) => duration(value) },
     series: [
-      ...(known(run.times.queue_s) ? [{ name: "queue", type: "bar", stack: "time", itemStyle: { color: css("--pale"), opacity: 0.5 }, data: rows.map((id, row) => t.queue_s[first + row] ?? 0) }] : []),
+      ...(known(run.times.queue_s) ? [{ name: "queue", type: "bar", stack: "time", itemStyle: { color: css("--pale") }, data: rows.map((id, row) => t.queue_s[first + row] ?? 0) }] : []),
       ...names.map((name) => ({ name, type: "bar", stack: "time", data: run.phase_s[name].slice(first, last).map((value) => value ?? 0) })),
-      { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--line") }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index] - (t.queue_s[index] ?? 0)).toFixed(3)) : 0; }) },
+      { name: "waiting", type: "bar", stack: "time", itemStyle: { color: css("--pale"), opacity: 0.35 }, data: rows.map((id, row) => { const index = first + row; return known(t.duration_s[index]) && known(t.training_s[index]) ? Math.max(0, +(t.duration_s[index] - t.training_s[index] - (t.queue_s[index] ?? 0)).toFixed(3)) : 0; }) },
       { name: "phone", type: "scatter", symbolSize: 4, itemStyle: { color: css("--ink") }, data: rows.map((id, row) => t.phone_s[first + row]) },
     ],
   };
@@ -254,7 +297,7 @@ function busyChart(run) {
   const { step_s, children, phones } = run.busy, scale = step_s * children.length > 7200 ? 3600 : 1;
   const curve = (values) => values.map((value, index) => [((index + 0.5) * step_s) / scale, value]);
   return {
-    xAxis: { type: "value", name: scale === 1 ? "seconds since the first proposal" : "hours since the first proposal", min: 0 }, yAxis: { type: "value", name: "busy", nameGap: 36, min: 0 },
+    xAxis: { type: "value", name: scale === 1 ? "seconds since the first proposal" : "hours since the first proposal", min: 0 }, yAxis: { type: "value", name: "children, phones", nameGap: 36, min: 0 },
     tooltip: { trigger: "axis", valueFormatter: (value) => number(value, 2) },
     series: [
       { name: "children in training", type: "line", step: "middle", showSymbol: false, data: curve(children), areaStyle: { opacity: 0.15 } },
@@ -267,7 +310,7 @@ function phoneChart(phone, key, title, show) {
   const data = trial.map((id, index) => [Date.parse(at[index]), values[index], id]).filter(([when, value]) => !Number.isNaN(when) && known(value));
   return {
     legend: false, grid: { left: 58, right: 14, top: 14, bottom: 40 },
-    xAxis: { type: "time", splitLine: { show: false } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show } },
+    xAxis: { type: "time", splitLine: { show: false }, axisLine: { onZero: false }, axisLabel: { rich: { primary: { color: css("--pale"), fontWeight: "normal" } } } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show } },
     tooltip: { formatter: (item) => `trial ${item.value[2]}\n${title} ${show(item.value[1])}` },
     series: [{ type: "scatter", symbolSize: 5, data, itemStyle: { opacity: 0.65 } }],
   };
@@ -275,7 +318,7 @@ function phoneChart(phone, key, title, show) {
 function windowsChart(phone) {
   const accepted = phone.accepted.flatMap((runs) => runs), rejected = phone.rejected.flatMap((window) => window.wall_ms);
   return {
-    xAxis: { type: "value", name: "run", min: 0 }, yAxis: { type: "value", name: "ms", nameGap: 46, scale: true },
+    xAxis: { type: "value", name: "run", min: 0 }, yAxis: roundAxis("latency (ms)", ...spread([...accepted, ...rejected])),
     tooltip: { formatter: (item) => `${item.seriesName}, run ${item.value[0]}\n${milliseconds(item.value[1])}` },
     series: [
       { name: "accepted windows", type: "scatter", symbolSize: 5, data: accepted.map((value, index) => [index + 1, value]), itemStyle: { color: colour(2) } },
@@ -285,9 +328,9 @@ function windowsChart(phone) {
 }
 function learningCurve(losses) {
   return {
-    legend: false, xAxis: { type: "value", name: "epoch", min: 1, minInterval: 1 }, yAxis: { type: "value", name: "training loss", nameGap: 44, scale: true },
+    legend: false, xAxis: { type: "value", name: "epoch", min: 1, minInterval: 1 }, yAxis: roundAxis("training loss", ...spread(losses)),
     tooltip: { formatter: (item) => `epoch ${item.value[0]}\nloss ${number(item.value[1])}` },
-    series: [{ type: "line", data: losses.map((loss, index) => [index + 1, loss]) }],
+    series: [{ type: "line", symbol: "circle", data: losses.map((loss, index) => [index + 1, loss]) }],
   };
 }
 
@@ -324,20 +367,20 @@ function tradeOffs(groups) {
   const shown = points.flat(), runs = groups.flatMap(({ members }) => members), targets = runs.map((run) => run.target_ms);
   const [low, high] = shown.length ? spread(shown.map((point) => point[1])) : [0, 1], pad = (high - low || 0.1) * 0.08;
   const [fast, slow] = spread([...shown.map((point) => point[0]), ...targets]);
-  const { digits, ...limits } = roundLimits(Math.max(0, low - pad), Math.min(1, high + pad));
+  const axis = roundAxis("accuracy on the reward set", Math.max(0, low - pad), Math.min(1, high + pad));
   return {
     xAxis: latencyAxis(runs[0], [fast * 0.93, slow * 1.07]),
-    yAxis: { type: "value", name: "accuracy on the reward set", nameGap: 44, ...limits, axisLabel: { formatter: (value) => value.toFixed(digits) } },
+    yAxis: axis,
     dataZoom: [zoomAlong("x"), zoomAlong("y")],
     tooltip: { formatter: ({ value }) => `${value[3]}, trial ${value[2]}\naccuracy ${number(value[1])}\nlatency ${milliseconds(value[0])}` },
     series: [
       ...groups.map(({ name }, index) => ({ name, type: "scatter", data: points[index], symbol: ["circle", "triangle", "rect", "diamond"][index % 4], symbolSize: shown.length > 1500 ? 4 : 8, itemStyle: { opacity: 0.65, color: colour(index) } })),
-      ...[...new Set(targets)].map((target) => ({ name: "target", type: "line", data: [[target, limits.min], [target, limits.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } })),
+      ...[...new Set(targets)].map((target) => ({ name: "target", type: "line", data: [[target, axis.min], [target, axis.max]], showSymbol: false, silent: true, lineStyle: { type: "dashed", color: css("--bad"), width: 1.5 }, itemStyle: { color: css("--bad") } })),
     ],
   };
 }
 function comparison(runs, along) {
-  const series = [];
+  const series = [], reached = runs.flatMap((run) => bestCurve(run, along).map(([, best]) => best));
   groupsOf(runs).forEach(({ members, name }, index) => {
     const curves = members.map((run) => bestCurve(run, along)), tint = colour(index);
     if (members.length < 2) {
@@ -347,12 +390,11 @@ function comparison(runs, along) {
     const reach = Math.max(...curves.map((curve) => (curve.length ? curve[curve.length - 1][0] : 0))), grid = Array.from({ length: 101 }, (_, step) => (reach * step) / 100);
     const rows = grid.map((x) => [x, curves.map((curve) => at(curve, x)).filter(known)]).filter(([, values]) => values.length === curves.length);
     series.push({ name, type: "line", showSymbol: false, data: rows.map(([x, values]) => [x, median(values)]), lineStyle: { color: tint, width: 2 }, itemStyle: { color: tint } });
-    series.push({ name: `${name}: lowest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, data: rows.map(([x, values]) => [x, Math.min(...values)]), tooltip: { show: false } });
-    series.push({ name: `${name}: highest`, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, areaStyle: { color: tint, opacity: 0.18 }, data: rows.map(([x, values]) => [x, Math.max(...values) - Math.min(...values)]), tooltip: { show: false } });
+    series.push({ name: `${name}: lowest`, inLegend: false, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, data: rows.map(([x, values]) => [x, Math.min(...values)]), tooltip: { show: false } });
+    series.push({ name: `${name}: highest`, inLegend: false, type: "line", stack: `band ${index}`, silent: true, showSymbol: false, lineStyle: { opacity: 0 }, areaStyle: { color: tint, opacity: 0.18 }, data: rows.map(([x, values]) => [x, Math.max(...values) - Math.min(...values)]), tooltip: { show: false } });
   });
   return {
-    xAxis: { type: "value", name: along, min: 0 }, yAxis: { type: "value", name: "best reward so far", nameGap: 46, scale: true, axisLabel: { formatter: (value) => value.toFixed(3) } },
-    legend: { data: series.map((one) => one.name).filter((name) => !/: (lowest|highest)$/.test(name)) },
+    xAxis: { type: "value", name: along, min: 0 }, yAxis: roundAxis("best reward so far", ...spread(reached)),
     tooltip: { trigger: "item", formatter: (item) => `${item.seriesName}\n${along} ${+item.value[0].toPrecision(4)}: ${number(item.value[1])}` },
     series,
   };

@@ -24,8 +24,14 @@ function milliseconds(value) {
   if (!known(value)) return "–";
   return `${value >= 100 ? value.toFixed(1) : value >= 1 ? value.toFixed(3) : value.toFixed(4)} ms`;
 }
+// A number of unknown size: whole ones and large ones without digits that nobody reads.
+function plain(value) {
+  if (!known(value)) return "–";
+  return Number.isInteger(value) || Math.abs(value) >= 1000 ? count(Math.round(value)) : value.toFixed(Math.abs(value) >= 10 ? 1 : 4);
+}
 function duration(seconds) {
   if (!known(seconds)) return "–";
+  if (seconds > 0 && seconds < 0.1) return `${(1000 * seconds).toFixed(0)} ms`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
   return `${(seconds / 3600).toFixed(1)} h`;
@@ -46,7 +52,7 @@ function plainTable(titles, rows) {
 
 // A table with sortable columns, a filter and pages; `columns`: {title, value(row), show(row), number, class}. `kept` holds
 // what the reader has chosen, so that it outlasts another drawing of the page.
-function sortableTable(columns, rows, kept, { filterText, onRow, pageSize = 50, sortBy = columns[0].title, descending = false, filters = [] }) {
+function sortableTable(columns, rows, kept, { filterText, onRow, hint = "filter", pageSize = 50, sortBy = columns[0].title, descending = false, filters = [] }) {
   const state = Object.assign(kept, { sort: sortBy, down: descending, shown: pageSize, words: "", filter: 0, ...kept });
   const body = el("tbody"), head = el("tr"), more = el("button", { type: "button", onclick: () => { state.shown += pageSize * 4; draw(); } });
   const status = el("span", { class: "note" });
@@ -77,7 +83,7 @@ function sortableTable(columns, rows, kept, { filterText, onRow, pageSize = 50, 
     status.textContent = `${count(found.length)} of ${count(rows.length)}`;
   }
   const choose = (change) => { Object.assign(state, change, { shown: pageSize }); draw(); };
-  const search = el("input", { type: "search", value: state.words, placeholder: "filter: block strings, states, failures", "aria-label": "filter the table", oninput: (event) => choose({ words: event.target.value }) });
+  const search = el("input", { type: "search", value: state.words, placeholder: hint, "aria-label": "filter the table", oninput: (event) => choose({ words: event.target.value }) });
   const choice = filters.length ? el("select", { "aria-label": "which rows", onchange: (event) => choose({ filter: event.target.selectedIndex }) }, ...filters.map((filter, index) => el("option", { selected: index === state.filter }, filter.title))) : null;
   draw();
   return el("div", {}, el("div", { class: "controls" }, choice, search, status), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), body)), el("p", {}, more));

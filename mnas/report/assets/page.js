@@ -40,7 +40,7 @@ function showVerdict(run) {
   const meets = best.latency_ms <= run.target_ms;
   const leads = winner ? `Trial ${best.trial} is the best of ${finalists.length} finalists with a probability of ${number(winner.probability_best, 3)}, by trainings with fresh seeds.` : `Trial ${best.trial} is the best of ${count(counts.complete)} complete trials.`;
   const sure = best.near_best === 0 && counts.complete > 1 ? " No other network is within one standard error of its reward." : "";
-  const source = best.is_lower_bound ? `at least: ${count(reward_images)} images` : "networks trained more than once";
+  const source = best.is_lower_bound ? `at least; ${count(reward_images)} images` : "from networks trained more than once";
   const error = known(best.standard_error) ? `± ${number(best.standard_error)} (1 standard error, ${source})` : "on the reward set";
   byId("sentence").textContent = `${leads} It ${meets ? "meets" : "misses"} the target of ${milliseconds(run.target_ms)} on ${run.phone}.${sure}`;
   byId("tiles").replaceChildren(
@@ -143,7 +143,7 @@ async function chooseTrial(run, id) {
 function showTrial(run, id, detail) {
   const index = run.trials.id.indexOf(id), place = byId("trial"), t = run.trials;
   const facts = [["state", t.state[index]], ["accuracy", number(t.accuracy[index])], [`latency on ${run.phone}`, milliseconds(t.latency_ms[index])], ...Object.entries(run.other_latencies_ms).map(([name, values]) => [`latency on ${name}`, milliseconds(values[index])]), ["reward", number(t.reward[index])], ["from proposal to outcome", duration(t.duration_s[index])], ["training", duration(t.training_s[index])]];
-  if (detail) for (const [key, value] of Object.entries(detail.training)) facts.push([key.replaceAll("_", " "), Number.isInteger(value) ? count(value) : number(value)]);
+  if (detail) for (const [key, value] of Object.entries(detail.training)) facts.push([key.replaceAll("_", " ").replace(/ mb$/, " (MB)").replace(/ per s$/, " a second"), plain(value)]);
   if (detail) for (const rung of detail.rungs) facts.push([`accuracy after epoch ${rung.epoch}`, known(rung.least_accuracy) ? `${number(rung.accuracy)}; ${number(rung.least_accuracy)} to go on` : number(rung.accuracy)]);
   if (known(t.repeat_of[index])) facts.push(["the same network as trial", t.repeat_of[index]]);
   const failure = run.failures.find((one) => one.trial === id) || run.failures.find((one) => one.trial === t.repeat_of[index]);
@@ -159,8 +159,8 @@ function showTrial(run, id, detail) {
     }
   } else right.append(el("p", { class: "note" }, `The raw runs of the best, the Pareto-optimal and the last trials are in this file; those of the others are in the run: mnas show ${run.directory} --json`));
 }
-function showTable(run, id, detail) {
-  const grid = section("Trials"), t = run.trials;
+function trialsTable(run) {
+  const t = run.trials;
   const rows = t.id.map((id, index) => index), front = new Set(run.pareto);
   const failed = new Map(run.failures.map((failure) => [failure.trial, failure]));
   const text = (index) => {
@@ -176,13 +176,17 @@ function showTable(run, id, detail) {
     column("reward", "reward", 4), column("seconds", "duration_s", 1),
     { title: "network", class: "text", value: text, show: (index) => el("code", {}, text(index)) },
   ];
-  const place = el("section", { class: "card wide", id: "trial" });
   const table = sortableTable(columns, rows, tables.trials, {
     filterText: (index) => `${t.id[index]} ${t.state[index]} ${text(index)}`.toLowerCase(), onRow: (index) => chooseTrial(run, t.id[index]),
-    sortBy: "reward", descending: true, pageSize: 20,
+    sortBy: "reward", descending: true, pageSize: 20, hint: "filter, such as k5 or failed",
     filters: [{ title: "all trials", keep: () => true }, { title: "Pareto front", keep: (index) => front.has(t.id[index]) }, { title: "complete", keep: (index) => t.state[index] === "complete" }, { title: "failed", keep: (index) => t.state[index] === "failed" }, { title: "stopped early", keep: (index) => t.state[index] === "stopped" }, { title: "pending", keep: (index) => t.state[index] === "proposed" }],
   });
-  grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, table), place);
+  table.id = "trials";
+  return table;
+}
+function showTable(run, id, detail) {
+  const grid = section("Trials"), place = el("section", { class: "card wide", id: "trial" });
+  grid.append(card("All trials", "A click on a column sorts; a click on a row shows the trial below.", { wide: true }, trialsTable(run)), place);
   if (id === undefined) place.remove(); else showTrial(run, id, detail);
 }
 const trialToShow = (run) => (chosenTrial !== null && run.trials.id.includes(chosenTrial) ? chosenTrial : run.verdict.best ? run.verdict.best.trial : run.trials.id[0]);
@@ -228,9 +232,15 @@ function showComparison(run) {
     chartCard(grid, "Accuracy against latency of the runs", "Each network once; runs with the phone and the number of classes of the chosen run.", () => tradeOffs(groupsOf(alike)));
     chartCard(grid, "Latencies that the runs tried", "Each network once; the same runs.", () => latencyHistogram(groupsOf(alike)));
   }
-  for (const along of ["trials", "child-epochs", "hours"]) chartCard(grid, `Best reward against ${along}`, along === "trials" ? `${rewards}Runs of one experiment with several seeds: the median, and a band from the worst to the best.` : along === "hours" ? "Since the first proposal; the time between two sessions of a search counts, too." : null, () => comparison(data.runs, along), {});
+  const holder = el("div", { class: "three" });
+  grid.append(card("Best reward so far", `${rewards}Runs of one experiment with several seeds: the median, and a band from the worst to the best. Hours are those since the first proposal; the time between two sessions of a search counts, too.`, { wide: true }, holder));
+  for (const along of ["trials", "child-epochs", "hours"]) {
+    const box = el("div", {}, el("strong", {}, `against ${along}`));
+    holder.append(box);
+    chartInto(box, () => comparison(data.runs, along), { label: `best reward against ${along}` });
+  }
   const best = (show) => data.runs.map((one) => (one.verdict.best ? show(one.verdict.best) : "–"));
-  grid.append(card("What differs", `${rewards}${data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same."}`, {}, el("div", { class: "scroll" }, plainTable(
+  grid.append(card("What differs", `${rewards}${data.differences.length ? "Settings that are not the same in all runs." : "The experiments are the same."}`, { wide: true }, el("div", { class: "scroll" }, plainTable(
     ["", ...data.runs.map((one) => one.name)],
     [
       ["complete trials", ...data.runs.map((one) => count(one.verdict.counts.complete))],
@@ -251,31 +261,12 @@ function showSettings(run) {
 }
 
 const all = (selector) => [...document.querySelectorAll(selector)];
-// Draw the page, and keep what its reader has chosen: focus, scrolling, opened parts; charts and tables keep their own.
-async function showAll() {
-  const run = data.runs[chosenRun];
-  if (!run) return; // the live page gets its run later
-  delete document.body.dataset.ready;
-  const trial = trialToShow(run), detail = trial === undefined ? null : await detailsOf(run, trial);
-  if (data.runs[chosenRun] !== run) return; // meanwhile it was drawn with other data
+// Draw something, and keep what the reader has chosen: focus, scrolling, opened parts; charts and tables keep their own.
+function redraw(draw) {
   const y = window.scrollY, active = document.activeElement, focusable = "input, select, button, [tabindex]";
   const place = all(focusable).indexOf(active), caret = active.selectionStart;
   const opened = all("details").map((one) => one.open), scrolled = all(".scroll").map((one) => one.scrollLeft);
-  byId("main").replaceChildren();
-  byId("chooser").hidden = data.runs.length < 2;
-  byId("run").replaceChildren(...data.runs.map((one, index) => el("option", { selected: index === chosenRun }, one.name)));
-  document.title = `${run.name}: search report`;
-  showVerdict(run);
-  showProgress(run);
-  showComparison(run);
-  showLearning(run);
-  showTime(run);
-  showTable(run, trial, detail);
-  showFailures(run);
-  showPhones(run);
-  showSettings(run);
-  forgetRemovedCharts();
-  byId("footer").textContent = `Made by mnas ${data.mnas_version} from ${run.directory}. Times of day are UTC in the store and local here.`;
+  draw();
   all("details").forEach((one, index) => { one.open = opened[index] || false; });
   all(".scroll").forEach((one, index) => { one.scrollLeft = scrolled[index] || 0; });
   const again = all(focusable)[place];
@@ -283,6 +274,35 @@ async function showAll() {
   if (again && known(again.selectionStart)) again.setSelectionRange(caret, caret);
   window.scrollTo(0, y);
   document.body.dataset.ready = "yes";
+}
+async function showAll() {
+  const run = data.runs[chosenRun];
+  if (!run) return; // the live page gets its run later
+  delete document.body.dataset.ready;
+  const trial = trialToShow(run), detail = trial === undefined ? null : await detailsOf(run, trial);
+  if (data.runs[chosenRun] !== run) return; // meanwhile it was drawn with other data
+  redraw(() => {
+    byId("main").replaceChildren();
+    byId("chooser").hidden = data.runs.length < 2;
+    byId("run").replaceChildren(...data.runs.map((one, index) => el("option", { selected: index === chosenRun }, one.name)));
+    document.title = `${run.name}: search report`;
+    showVerdict(run);
+    showProgress(run);
+    showComparison(run);
+    showLearning(run);
+    showTime(run);
+    showTable(run, trial, detail);
+    showFailures(run);
+    showPhones(run);
+    showSettings(run);
+    forgetRemovedCharts();
+    byId("footer").textContent = `Made by mnas ${data.mnas_version} from ${run.directory}. Times of day are UTC in the store and local here.`;
+  });
+}
+// Only what costs little: the verdict and the table of trials.
+function showNews() {
+  const run = data.runs[chosenRun];
+  redraw(() => { showVerdict(run); byId("trials").replaceWith(trialsTable(run)); });
 }
 byId("run").addEventListener("change", (event) => { chosenRun = event.target.selectedIndex; chosenTrial = null; forgetCharts(); showAll(); });
 byId("theme").addEventListener("click", () => { document.documentElement.dataset.theme = theme() === "dark" ? "light" : "dark"; showAll(); });

@@ -43,7 +43,7 @@ def client(folder: Path) -> Any:
 
 def test_runs_are_listed_as_text(client: Any) -> None:
     page = client.get("/").text
-    assert "deep/&lt;b&gt;run</a></td><td>" in page
+    assert "deep/&lt;b&gt;run</a></td><td " in page
     assert "<b>" not in page
 
 
