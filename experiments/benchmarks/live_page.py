@@ -27,8 +27,8 @@ from typing import Any
 
 import psutil
 
+from mnas.errors import Error
 from mnas.search.run import Run
-from mnas.search.run_directory import DATABASE
 from tools.chromium import opened_browser
 
 MNAS = (sys.executable, "-m", "mnas")
@@ -92,7 +92,7 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
     with opened_browser() as page:
         browser_s, started = cpu_s(), time.monotonic()
         search = subprocess.Popen([*MNAS, "search", experiment, "--run-dir", str(directory)], stdout=subprocess.DEVNULL)
-        while not (directory / DATABASE).exists() or not Run.open(directory).counts()["proposed"]:
+        while not has_trials(directory):
             time.sleep(0.2)
         asked = time.monotonic()
         with served(directory.parent) as address:
@@ -117,6 +117,14 @@ def with_page(experiment: str, directory: Path) -> dict[str, Any]:
         "chart_delays_s": [charted[str(number)] / 1000 - at for number, at in late.items()],
         "cpu_s": used_s,
     }
+
+
+def has_trials(directory: Path) -> bool:
+    """Return whether a search has proposed trials in a directory, which may not be a run yet."""
+    try:
+        return Run.open(directory).counts()["proposed"] > 0
+    except Error:
+        return False
 
 
 def cpu_s() -> float:

@@ -100,8 +100,8 @@ function setOptions(shown, options) {
     nameLocation: "middle", nameGap: 30, nameTextStyle: { color: css("--pale") }, axisLine: frame, splitLine: frame, ...given,
     axisLabel: { color: css("--pale"), hideOverlap: true, ...given.axisLabel },
   });
-  // All points at once: the library would draw thousands over many frames.
-  for (const series of options.series) series.progressive = 0;
+  // All points at once, and thousands as one shape: the library would draw them over many frames, each for itself.
+  for (const series of options.series) Object.assign(series, { progressive: 0, large: true, largeThreshold: 3000 });
   for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
   const zoom = zoomOf(shown), { legend, height } = options.legend === false ? { height: 0 } : legendOf(options.series, shown.place.clientWidth);
   const room = { left: 58, right: 18, top: 16, bottom: 44, ...options.grid };
@@ -123,7 +123,7 @@ function roundLimits(low, high) {
   const interval = (share < 1.5 ? 1 : share < 3.5 ? 2 : share < 7.5 ? 5 : 10) * power;
   const digits = Math.max(0, -Math.floor(Math.log10(interval) + 1e-9));
   const tick = (value) => +value.toFixed(digits);
-  return { min: tick(Math.max(0, Math.floor(low / interval + 1e-9) * interval)), max: tick(Math.ceil(high / interval - 1e-9) * interval), interval, digits };
+  return { min: tick(Math.floor(low / interval + 1e-9) * interval), max: tick(Math.ceil(high / interval - 1e-9) * interval), interval, digits };
 }
 // A value axis from `low` to `high` whose limits are at ticks and whose labels have equally many digits.
 function roundAxis(name, low, high) {
@@ -305,13 +305,14 @@ function busyChart(run) {
     ],
   };
 }
-function phoneChart(phone, key, title, show) {
+// One number of the measurements on a phone over time, in units that are `factor` times as small as the stored ones.
+function phoneChart(phone, key, title, factor) {
   const { trial, at, [key]: values } = phone.measurements;
-  const data = trial.map((id, index) => [Date.parse(at[index]), values[index], id]).filter(([when, value]) => !Number.isNaN(when) && known(value));
+  const data = trial.map((id, index) => [Date.parse(at[index]), known(values[index]) ? factor * values[index] : null, id]).filter(([when, value]) => !Number.isNaN(when) && known(value));
   return {
     legend: false, grid: { left: 58, right: 14, top: 14, bottom: 40 },
-    xAxis: { type: "time", splitLine: { show: false }, axisLine: { onZero: false }, axisLabel: { rich: { primary: { color: css("--pale"), fontWeight: "normal" } } } }, yAxis: { type: "value", name: title, nameGap: 44, scale: true, axisLabel: { formatter: show } },
-    tooltip: { formatter: (item) => `trial ${item.value[2]}\n${title} ${show(item.value[1])}` },
+    xAxis: { type: "time", splitLine: { show: false }, axisLine: { onZero: false }, axisLabel: { rich: { primary: { color: css("--pale"), fontWeight: "normal" } } } }, yAxis: roundAxis("", ...spread(data.map(([, value]) => value))),
+    tooltip: { formatter: (item) => `trial ${item.value[2]}\n${title}: ${+item.value[1].toPrecision(4)}` },
     series: [{ type: "scatter", symbolSize: 5, data, itemStyle: { opacity: 0.65 } }],
   };
 }

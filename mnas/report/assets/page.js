@@ -214,12 +214,11 @@ function showPhones(run) {
     grid.append(holder);
     const charts = el("div", { class: "three" });
     holder.append(charts);
-    const percent = (value) => `${(100 * value).toFixed(1)}%`;
-    for (const [key, title, show] of [["drift", "reference network slower by", percent], ["relative_mad", "MAD of the runs / median", percent], ["temperature_c", "temperature (°C)", (value) => number(value, 1)], ["frequency_khz", "clock (MHz)", (value) => number(value / 1000, 0)], ["battery_c", "battery (°C)", (value) => number(value, 1)], ["battery_percent", "battery charge (%)", (value) => number(value, 0)]]) {
+    for (const [key, title, factor] of [["drift", "reference network slower by (%)", 100], ["relative_mad", "MAD of the runs / median (%)", 100], ["temperature_c", "temperature (°C)", 1], ["frequency_khz", "clock (MHz)", 0.001], ["battery_c", "battery (°C)", 1], ["battery_percent", "battery charge (%)", 1]]) {
       if (!phone.measurements[key].some(known)) continue;
       const box = el("div", {}, el("strong", {}, title));
       charts.append(box);
-      chartInto(box, () => phoneChart(phone, key, "", show), { size: "small", label: `${phone.name}: ${title}`, key: `${phone.name} ${phone.serial}: ${title}` });
+      chartInto(box, () => phoneChart(phone, key, title, factor), { size: "small", label: `${phone.name}: ${title}`, key: `${phone.name} ${phone.serial}: ${title}` });
     }
     if (phone.rejected.length) holder.append(plainTable(["windows", "rejected because"], phone.rejected.map((one) => [count(one.count), one.reason])));
   }

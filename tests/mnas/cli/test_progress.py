@@ -1,5 +1,7 @@
 import io
+import re
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import TextColumn
@@ -63,6 +65,18 @@ def test_the_bar_shows_counts_workers_and_the_best() -> None:
         shown = SearchProgress(console, bar, norm_momentum=0.9)
         shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
     assert "1/2 busy, 1 failed best 0.4000 (7)" in written.getvalue()
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_colours_are_left_out_if_the_user_wants_none(environment: dict[str, str]) -> None:
+    written = io.StringIO()
+    given = {"TERM": "xterm-256color", **environment}
+    console = Console(file=written, force_terminal=True, width=200, _environ=given)
+    with Bar(*COLUMNS, console=console) as bar:
+        shown = SearchProgress(console, bar, norm_momentum=0.9)
+        shown.progress(Progress(total=9, complete=3, failed=1, pending=2, workers=2, workers_busy=1, best=trial()))
+    has_colour = re.search(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]", written.getvalue()) is not None
+    assert has_colour == (not environment)
 
 
 def test_without_a_terminal_a_line_says_how_many_have_ended() -> None:

@@ -56,6 +56,15 @@ def test_watching_prints_it_again_when_it_changes(
     assert capsys.readouterr().out.count("best: trial 2") == 1
 
 
+def test_lines_are_cut_to_the_terminal(
+    hostile_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnas.cli.show.Console", partial(Console, force_terminal=True, width=80))
+    assert main(["show", str(hostile_run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 80
+
+
 def test_a_wrong_time_is_refused(searched_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(searched_run), "--since", "soon"]) == 2
     assert "--since soon" in capsys.readouterr().err
