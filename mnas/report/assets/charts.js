@@ -87,10 +87,9 @@ function legendOf(series, width) {
     used += own;
   }
   const fits = lines <= LEGEND.mostLines;
-  const text = { textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") } };
   return {
     height: (fits ? lines : 1) * LEGEND.line,
-    legend: { ...text, data: items, type: fits ? "plain" : "scroll", top: 0, left: 0, padding: [4, 5], itemHeight: 11, itemWidth: LEGEND.icon, itemGap: LEGEND.gap },
+    legend: { textStyle: { color: css("--ink") }, pageTextStyle: { color: css("--ink") }, data: items, type: fits ? "plain" : "scroll", top: 0, left: 0, padding: [4, 5], itemHeight: 11, itemWidth: LEGEND.icon, itemGap: LEGEND.gap },
   };
 }
 // Tooltips are drawn as text, never as HTML.
