@@ -82,9 +82,9 @@ function legendOf(series, width) {
   const items = [...new Map(series.filter(({ inLegend }) => inLegend !== false).map((one) => [one.name, { name: one.name, icon: legendIcon(one) }])).values()];
   let lines = 1, used = 0;
   for (const { name } of items) {
-    const own = LEGEND.icon + 5 + echarts.format.getTextRect(name, "12px system-ui, Arial, sans-serif").width + LEGEND.gap;
-    if (used && used + own > width - 20) { lines += 1; used = 0; }
-    used += own;
+    const own = LEGEND.icon + 5 + echarts.format.getTextRect(name, "12px system-ui, Arial, sans-serif").width;
+    if (used && used + own > width - 12) { lines += 1; used = 0; }
+    used += own + LEGEND.gap;
   }
   const fits = lines <= LEGEND.mostLines;
   return {
