@@ -100,7 +100,7 @@ function setOptions(shown, options) {
     axisLabel: { color: css("--pale"), hideOverlap: true, ...given.axisLabel },
   });
   // All points at once, and thousands as one shape: the library would draw them over many frames, each for itself.
-  for (const series of options.series) Object.assign(series, { progressive: 0, large: true, largeThreshold: 3000 });
+  for (const series of options.series) Object.assign(series, { progressive: 0, large: true, largeThreshold: 1000 });
   for (const side of ["xAxis", "yAxis"]) if (options[side]) options[side] = [].concat(options[side]).map(axis);
   const zoom = zoomOf(shown), { legend, height } = options.legend === false ? { height: 0 } : legendOf(options.series, shown.place.clientWidth);
   const room = { left: 58, right: 18, top: 16, bottom: 44, ...options.grid };
