@@ -7,8 +7,6 @@ controller, store, pool of workers and latency service, but its children sleep (
 on a node of its own. First, nodes with other code and without the images are refused. Then nodes join, are lost
 (SIGKILL) in mid-trial, leave (SIGTERM) and come back, and so does the phone host. At the end every trial must have
 ended once, and the controller's calls must replay. Ray notices a lost node as slowly as it does by default.
-
-Of this, the refusals and the first step have been run; the changes have not.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Driver, controller, store, pool and Ray are the real ones. The workers are those of a search, except that a child sleeps
 for a second in place of training, and a latency costs nothing. Ray is told that the machine has a core for every
-worker. Shown are the wall time of the search against trials x seconds / workers, the CPU time of its process for every
+worker. Shown are the wall time of the search against children x seconds / workers, the CPU time of its process for every
 1,000 trials (Ray's threads in it included, its other processes not), peak memory and the size of the store. The
 workers start before the clock does.
 
@@ -95,10 +95,12 @@ def measure(strategy: str, trials: int, workers: int, child_s: float, directory:
         while len(pool.pids()) < workers:
             time.sleep(0.1)
         began_s = time.perf_counter()
-        experiment.run(directory, trainer=pool, latency=ReadyLatency(75.0), observer=CpuWatch())
+        run = experiment.run(directory, trainer=pool, latency=ReadyLatency(75.0), observer=CpuWatch())
         took_s = time.perf_counter() - began_s
         pool.close()
-    print_time(took_s, trials * child_s / workers)
+    trained = sum(trial.repeat_of is None for trial in run.trials)
+    print(f"  {trials - trained} trials proposed a network again, and nothing was trained for them")
+    print_time(took_s, trained * child_s / workers)
     size_kb = (directory / DATABASE).stat().st_size / 1000
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"  store {size_kb / trials:.2f} kB a trial; peak memory of the process {peak_mb:.0f} MB")
