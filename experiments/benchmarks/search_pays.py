@@ -70,6 +70,8 @@ STRATEGIES: Mapping[str, Mapping[str, str]] = {
     "evolution": {"name": "regularized_evolution"},
     "random": {"name": "random"},
 }
+NORM_BATCHES = 10
+"""Of a child: the lag of moving statistics is noise in so short a training."""
 UNSEARCHED = "one random network"
 REFERENCES = ("mnasnet-a1", "mobilenet-v2")
 WIDTHS = [round(0.1 + 0.05 * step, 2) for step in range(25)]
@@ -178,6 +180,7 @@ class Study:
                 "data.directory": str(data),
                 "data.train_images": plan.train_images,
                 "training.epochs": plan.child_epochs,
+                "training.norm_batches": NORM_BATCHES,
                 "controller": dict(STRATEGIES[strategy]),
                 "search.trials": plan.trials,
                 # Equal numbers of trained children, although some strategies propose a network twice.
