@@ -28,7 +28,7 @@ def measure(trials: int, workers: int, child_s: float) -> None:
         from ray.tune.utils.release_test_util import timed_tune_run
 
         print(f"Ray Tune {ray.__version__}: {trials} trials of {child_s:g} s, {workers} workers", flush=True)
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         timed_tune_run("sleeping", trials, 1 / child_s, child_s, storage_path=str(Path(folder) / "runs"), verbose=0)
         took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
