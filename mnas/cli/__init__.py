@@ -6,6 +6,7 @@ So `mnas --help` waits for none of them, and they import what they need at their
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -89,6 +90,9 @@ def build_parser(known: Iterable[str] = tuple(COMMANDS)) -> argparse.ArgumentPar
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    # NumPy's products are small here; its threads would wait for each other on the cores that train. It reads this when
+    # it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def run() -> int:  # imports included: a Ctrl-C is as clean there
         parsed = build_parser(words[:1]).parse_args(words)

@@ -48,8 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if not arguments.folder.is_dir():
         raise ConfigurationError(f"{arguments.folder}: no such folder; name the one that holds the run directories")
-    # A search on this machine goes first: threads of NumPy would wait for each other on its cores.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         import uvicorn
 
