@@ -2,8 +2,8 @@
 
     python -m experiments.benchmarks.chaos runs/chaos --phase undisturbed
     python -m experiments.benchmarks.chaos runs/chaos --phase chaos
-    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 60 --phase undisturbed
-    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 60 --phase chaos
+    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 120 --phase undisturbed
+    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 120 --phase chaos
 
 A search of tiny children on real Ray, their latencies from a real adbd on this machine, runs undisturbed, then with
 faults (`chaos_faults`), each after a random number of trials. If a fault ends the driver, the same command is run
@@ -210,6 +210,8 @@ class Chaos:
             if len(trials_ended(self._run)) >= count:
                 return True
             if (code := self._scene.command.process.poll()) is not None:
+                if code == 0:
+                    raise ChaosError("the search ended before the last fault had shown; give it more --trials")
                 raise ChaosError(f"no fault had ended the driver, which exited {code}: {self._last_words()}")
             return False
 
