@@ -4,8 +4,8 @@
 
 Driver, controller, store, pool and Ray are the real ones. The workers are those of a search, except that a child sleeps
 for a second in place of training, and a latency costs nothing. Ray is told that the machine has a core for every
-worker. Shown are the wall time of the search against children x seconds / workers, the CPU time of its process for every
-1,000 trials (Ray's threads in it included, its other processes not), peak memory and the size of the store. The
+worker. Shown are the wall time of the search against children x seconds / workers, the CPU time of its process for
+every 1,000 trials (Ray's threads in it included, its other processes not), peak memory and the size of the store. The
 workers start before the clock does.
 
     python -m experiments.benchmarks.ray_scale --peer ray-tune --python PYTHON --trials 1000
