@@ -182,7 +182,7 @@ class Chaos:
             for each in planned:
                 self._await_trials(each.after_trials)
                 time.sleep(each.delay_s)
-                self._disturb(each)
+                self._disturb(each, trials)
             self._await(lambda: self._scene.command.process.poll() is not None, LAST_PATIENCE_S, "the end")
             self.phase.seconds = time.time() - self._started
             if (code := self._scene.command.process.returncode) != 0:
@@ -193,7 +193,7 @@ class Chaos:
         self._check_trials(trials)
         return self.phase
 
-    def _disturb(self, planned: Planned) -> None:
+    def _disturb(self, planned: Planned, trials: int) -> None:
         command = self._scene.command
         fault, printed = self._faults[planned.fault], command.log_size()
         before = self._ended_now()
@@ -202,7 +202,8 @@ class Chaos:
         if fault.ends:
             code = await_end(command)
             self._scene.start()
-        self._await_trials(self._ended_now() + 1)
+        # All may have ended while the fault lasted.
+        self._await_trials(min(self._ended_now() + 1, trials))
         self.phase.seen.append(Seen(planned.fault, before, at - self._started, hit, code, command.said(since=printed)))
 
     def _await_trials(self, count: int) -> None:
