@@ -2,13 +2,15 @@
 
     python -m experiments.benchmarks.chaos runs/chaos --phase undisturbed
     python -m experiments.benchmarks.chaos runs/chaos --phase chaos
-    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 120 --phase undisturbed
-    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 120 --phase chaos
+    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 600 --phase undisturbed
+    python -m experiments.benchmarks.chaos runs/chaos-cluster --cluster --trials 600 --phase chaos
 
 A search of tiny children on real Ray, their latencies from a real adbd on this machine, runs undisturbed, then with
 faults (`chaos_faults`), each after a random number of trials. If a fault ends the driver, the same command is run
 again. With `--cluster` the search joins a Ray of two nodes that has the phone behind a `PhoneHost`; otherwise it starts
-its own Ray. Both phases keep everything in the folder; the second prints a table and writes `report.json`.
+its own Ray. Both phases keep everything in the folder; the second prints a table and writes `report.json`. A search on
+a cluster notices after a minute that the GCS is gone, and a short one ends before; `--cluster` has been run with 120
+trials up to that fault, not to its end.
 
 It is checked that every trial ended once, complete or failed with its kind; that none changed after its end; that the
 controller's calls replay bit for bit; that no process was left stopped, or outlived its driver; that nothing but a
