@@ -1,7 +1,7 @@
 """Does training the finalists of a search again find the better network, and is the stated probability true?
 
     python -m experiments.benchmarks.finalists --tables DIR --searches 2000 --results FILE.json
-    python -m experiments.benchmarks.finalists --tables DIR --searches 500 --extra-trainings 200 --results FILE.json
+    python -m experiments.benchmarks.finalists --tables DIR --searches 2000 --extra-trainings 200 --results FILE.json
 
 Random searches are simulated on NAS-Bench-Macro (6,561 networks, three real trainings each; see `search_tables.py`).
 The true accuracy of a network is the mean of its three; a training gives it with the deviation of a real training from
