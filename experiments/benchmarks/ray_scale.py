@@ -97,12 +97,12 @@ def measure(strategy: str, trials: int, workers: int, child_s: float, directory:
         began_s = time.perf_counter()
         run = experiment.run(directory, trainer=pool, latency=ReadyLatency(75.0), observer=CpuWatch())
         took_s = time.perf_counter() - began_s
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         pool.close()
     trained = sum(trial.repeat_of is None for trial in run.trials)
     print(f"  {trials - trained} trials proposed a network again, and nothing was trained for them")
     print_time(took_s, trained * child_s / workers)
     size_kb = (directory / DATABASE).stat().st_size / 1000
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"  store {size_kb / trials:.2f} kB a trial; peak memory of the process {peak_mb:.0f} MB")
 
 
