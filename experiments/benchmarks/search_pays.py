@@ -7,7 +7,7 @@
 CIFAR-10 at small scale, in three steps:
 
 1. Searches: each strategy with several seeds, at equal numbers of trained children, finalists included. They are those
-   of the experiment `cifar10` with fewer images.
+   of the experiment `cifar10` with fewer images and `training.norm_batches`.
 2. Networks: the winner of each search; one random network for each seed, the first of the random search, which stands
    for no search; and MnasNet-A1 and MobileNetV2 with a stem of stride 1 for 32 pixels, as wide as the median latency of
    the winners allows. All are timed in turn, in several rounds.
